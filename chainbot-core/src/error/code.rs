@@ -1,0 +1,40 @@
+//! All error codes, by area. A code is never reused; its page is `docs/errors/<id>.md`.
+
+use super::ErrorKind;
+
+/// A stable error code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Such as `CB-0101`.
+    pub id: &'static str,
+    /// One line, the same for every case of this code.
+    pub title: &'static str,
+    /// What sort of failure it is.
+    pub kind: ErrorKind,
+}
+
+/// Declares a table of codes: constants and the list `ALL` that the tests walk.
+macro_rules! codes {
+    ($($name:ident = $id:literal, $kind:ident, $title:literal;)*) => {
+        $(#[doc = $title] pub const $name: super::Code =
+            super::Code { id: $id, title: $title, kind: crate::error::ErrorKind::$kind };)*
+        /// Every code of this area.
+        pub const ALL: &[&super::Code] = &[$(&$name),*];
+    };
+}
+
+pub mod config;
+pub mod definition;
+pub mod expression;
+pub mod general;
+pub mod net;
+pub mod run;
+pub mod store;
+
+/// Every code of the core, in order of area.
+pub fn all() -> impl Iterator<Item = &'static Code> {
+    [general::ALL, definition::ALL, expression::ALL, run::ALL, store::ALL, config::ALL, net::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
+}

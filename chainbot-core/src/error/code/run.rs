@@ -1,0 +1,10 @@
+//! CB-03xx: runs and steps.
+
+codes! {
+    NOT_FOUND = "CB-0300", NotFound, "There is no such run";
+    INPUTS = "CB-0301", Invalid, "The inputs do not match the workflow's schema";
+    QUEUE_FULL = "CB-0302", Busy, "Too many runs are queued";
+    FINISHED = "CB-0303", Conflict, "The run is over";
+    SIGNAL = "CB-0304", Invalid, "The signal is wrong";
+    STATE_LIMIT = "CB-0305", Invalid, "The run's data is over its bound";
+}

@@ -1,0 +1,12 @@
+//! CB-04xx: the data folder and the database.
+
+codes! {
+    OPEN = "CB-0400", Storage, "The database cannot be opened";
+    SETTINGS = "CB-0401", Storage, "The database refused a setting that durability needs";
+    NEWER = "CB-0402", Storage, "The database was written by a newer version";
+    LOCKED = "CB-0403", Conflict, "Another process uses the data folder";
+    WRITE = "CB-0404", Storage, "A write did not reach the disk";
+    READ = "CB-0405", Storage, "A read from the database failed";
+    CORRUPT = "CB-0406", Storage, "A journal record does not decode or its checksum is wrong";
+    DATA_DIR = "CB-0407", Storage, "The data folder cannot be used";
+}

@@ -1,0 +1,38 @@
+//! The durable core: everything ChainBot does, and nothing about hosts.
+//!
+//! A definition (YAML or JSON) is validated, compiled to a flat program and run by a pure engine
+//! whose only memory is a journal. The layers, lowest first, and what each may know:
+//!
+//! ```text
+//! L0  error limits id time env        leaves; env is the only clock, randomness and fault switch
+//! L1  model expr validate             plain data and pure functions
+//! L2  engine port                     decides; no IO, not async
+//! L3  store step net                  SQL, effects, outbound bytes
+//! L4  runtime                         workers, timers, bus, shutdown
+//! L6  http config                     the face; app.rs wires everything
+//! ```
+//!
+//! A module uses lower layers and never a higher one; `tests/suite/tidy.rs` holds that rule.
+
+pub mod app;
+pub mod config;
+pub mod engine;
+pub mod env;
+pub mod error;
+pub mod expr;
+pub mod http;
+pub mod id;
+pub mod limits;
+pub mod model;
+pub mod net;
+pub mod port;
+pub mod runtime;
+pub mod step;
+pub mod store;
+pub mod time;
+pub mod validate;
+
+pub use error::{Error, ErrorKind, Result};
+
+/// Version of the crate, the module and the command line: they are released together.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

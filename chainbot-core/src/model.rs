@@ -1,0 +1,19 @@
+//! Plain data: definitions as read, records of the journal, what API and engine say about runs.
+//!
+//! No module here does IO, reads a clock or knows how data is stored or sent.
+
+pub mod definition;
+pub mod diagnostic;
+pub mod document;
+pub mod event;
+pub mod record;
+pub mod run;
+
+pub use definition::*;
+pub use diagnostic::Diagnostic;
+pub use document::{Document, Node, Pos};
+pub use record::*;
+pub use run::*;
+
+/// A JSON value that many places hold at once: step outputs, inputs, items.
+pub type Json = std::sync::Arc<serde_json::Value>;

@@ -1,0 +1,261 @@
+//! What the engine and the runtime need from outside, as traits: the store below, the host beside.
+//!
+//! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::model::event::Committed;
+use crate::model::{Place, Record, RunRow, RunStatus};
+use crate::time::Timestamp;
+
+/// Called once, on the writer's thread, when the batch is on disk (with the place of its first record;
+/// the others follow without gaps) or when it never will be. Must not block.
+pub type Ack = Box<dyn FnOnce(std::result::Result<Lsn, Arc<Error>>) + Send>;
+
+/// What one run adds to the store in one transaction.
+pub struct Batch {
+    /// Whose records they are.
+    pub run: RunId,
+    /// In order of `seq`.
+    pub records: Vec<Record>,
+    /// Changes of derived tables.
+    pub ops: Vec<Op>,
+    /// Told when it is durable.
+    pub ack: Ack,
+}
+
+/// A change of a derived table, in the transaction of the records it belongs to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A new run; goes with its `RunCreated` record in the same batch. May belong to another run than the
+    /// batch's (a child): then `created` is that run's first record.
+    RunInsert { row: RunRow, idempotency: Option<Idempotency>, created: Option<Box<Record>> },
+    /// The run waits. `lsns`: all its records but those of this batch, which the store adds.
+    RunPark { run: RunId, status: RunStatus, detail: Option<String>, lsns: Vec<Lsn> },
+    /// The run goes on: its row says pending and keeps no list.
+    RunUnpark { run: RunId },
+    /// The run is over. `lsns` as in `RunPark`.
+    RunFinish { run: RunId, status: RunStatus, detail: Option<String>, at: Timestamp, lsns: Vec<Lsn> },
+    /// Wake the run at `due`. `seq`: the record that asked for it.
+    TimerSet { run: RunId, seq: u32, due: Timestamp },
+    /// No longer.
+    TimerClear { run: RunId, seq: u32 },
+    /// A question to a person.
+    InboxPut { id: InboxId, run: RunId, place: Place, kind: InboxKind, question: serde_json::Value, at: Timestamp },
+    /// Answered, or no longer asked: every open question of the run.
+    InboxCloseRun { run: RunId },
+    /// A new workflow with its first version.
+    WorkflowInsert { id: WorkflowId, name: String, source: String, at: Timestamp, idempotency: Option<Idempotency> },
+    /// A new version of a workflow. Does nothing when the source is the current one's.
+    WorkflowVersion { id: WorkflowId, name: String, source: String, at: Timestamp },
+    /// The workflow is gone; its versions stay while runs need them.
+    WorkflowDelete { id: WorkflowId, at: Timestamp },
+    /// How far a reader of the journal has come.
+    CursorSet { name: &'static str, lsn: Lsn },
+}
+
+/// Why a person is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InboxKind {
+    /// It is unknown whether an effect happened.
+    Uncertain,
+    /// The run stopped the process twice.
+    Poison,
+}
+
+impl InboxKind {
+    /// The word in store and API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InboxKind::Uncertain => "uncertain",
+            InboxKind::Poison => "poison",
+        }
+    }
+}
+
+/// An `Idempotency-Key` with a digest of the request it came with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Idempotency {
+    /// The key, prefixed by the route it was sent to.
+    pub key: String,
+    /// blake3 of the request that matters, so that a reused key with another request is refused.
+    pub digest: [u8; 32],
+}
+
+/// What an idempotency key has made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdempotencyHit {
+    /// Digest of the first request.
+    pub digest: [u8; 32],
+    /// The run or workflow it made (16 bytes of its id).
+    pub made: [u8; 16],
+}
+
+/// A stored run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRun {
+    /// Its row.
+    pub row: RunRow,
+    /// Where its records are, when parked or finished.
+    pub lsns: Option<Vec<Lsn>>,
+    /// Its first record.
+    pub first_lsn: Lsn,
+}
+
+/// A timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// When.
+    pub due: Timestamp,
+    /// Whom.
+    pub run: RunId,
+    /// The record that asked for it.
+    pub seq: u32,
+}
+
+/// What a start has to take up again.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Unfinished runs that were not parked, oldest first, each with all its records.
+    pub live: Vec<(RunId, Vec<(Lsn, Record)>)>,
+    /// All timers.
+    pub timers: Vec<Timer>,
+    /// Parked runs.
+    pub parked: usize,
+    /// The newest record's time: the wall clock is not trusted before it.
+    pub newest: Option<Timestamp>,
+}
+
+/// A workflow with its current version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredWorkflow {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Its name.
+    pub name: String,
+    /// Of the current version.
+    pub hash: DefinitionHash,
+    /// From 1.
+    pub version: u32,
+    /// The definition as written.
+    pub source: String,
+    /// Of the first version.
+    pub created_at: Timestamp,
+    /// Of the current version.
+    pub updated_at: Timestamp,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// A question to a person, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredQuestion {
+    /// Its id.
+    pub id: InboxId,
+    /// The run that is parked.
+    pub run: RunId,
+    /// `uncertain` or `poison`.
+    pub kind: String,
+    /// What is asked.
+    pub question: serde_json::Value,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// Which runs a list shows. Newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Of this workflow.
+    pub workflow: Option<WorkflowId>,
+    /// With one of these statuses in the row; empty = all.
+    pub statuses: Vec<RunStatus>,
+    /// Older than this run.
+    pub before: Option<RunId>,
+    /// At most.
+    pub limit: u32,
+}
+
+/// One page and the size of the whole.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Of all pages together.
+    pub total: u64,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// The journal and its derived tables.
+///
+/// `submit` returns at once; everything else may block on the disk. Reads see every acknowledged write.
+/// After one failed commit nothing is acknowledged any more: `failed` says so and stays.
+pub trait Store: Send + Sync {
+    /// Queues a batch. BUSY when the queue is full, UNAVAILABLE after a failed commit; then `ack` was dropped
+    /// without being called.
+    fn submit(&self, batch: Batch) -> Result<()>;
+    /// Why nothing can be written any more.
+    fn failed(&self) -> Option<Arc<Error>>;
+    /// Everything unfinished.
+    fn recover(&self) -> Result<Recovery>;
+    /// One run.
+    fn run(&self, id: RunId) -> Result<Option<StoredRun>>;
+    /// Records by place, in the order given.
+    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>>;
+    /// A list of runs.
+    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>>;
+    /// Committed records after a place, oldest first.
+    fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>>;
+    /// The newest place, `Lsn(0)` when the journal is empty.
+    fn newest_lsn(&self) -> Result<Lsn>;
+    /// A workflow by id, deleted ones too.
+    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>>;
+    /// A workflow by name, not deleted.
+    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>>;
+    /// Workflows that are not deleted, by name, after a name.
+    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>>;
+    /// One version's source.
+    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>>;
+    /// What a key has made.
+    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>>;
+    /// Open questions, oldest first.
+    fn inbox(&self) -> Result<Vec<StoredQuestion>>;
+    /// How far a reader of the journal has come.
+    fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
+    /// Commits what is queued, then closes. Later calls fail.
+    fn close(&self);
+}
+
+/// What became of an event handed to the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Published {
+    /// Taken.
+    Sent,
+    /// No room; try again later.
+    Busy,
+    /// Refused for good; it is logged and not tried again.
+    Refused,
+}
+
+/// The host's event bus.
+pub trait EventBus: Send + Sync {
+    /// Hands over an event. `payload` is CloudEvents JSON, `id` is the same on every delivery.
+    fn publish(&self, topic: &str, payload: &str, id: &str, at: Timestamp) -> Published;
+    /// Asks for the events of a topic pattern (`*` one segment, a last `#` the rest).
+    fn subscribe(&self, pattern: &str) -> Result<()>;
+}
+
+/// A host without a bus: the CLI's embedded engine.
+pub struct NoBus;
+
+impl EventBus for NoBus {
+    fn publish(&self, _: &str, _: &str, _: &str, _: Timestamp) -> Published {
+        Published::Sent
+    }
+
+    fn subscribe(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+}

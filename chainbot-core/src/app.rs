@@ -64,7 +64,10 @@ impl App {
     }
 
     /// Answers one request, as the port would. Bounded by the caller's timeout; dropping the future is safe.
-    pub async fn call(&self, request: axum::http::Request<axum::body::Body>) -> axum::http::Response<axum::body::Body> {
+    pub async fn call(
+        &self,
+        request: axum::http::Request<axum::body::Body>,
+    ) -> axum::http::Response<axum::body::Body> {
         let _ = request;
         axum::http::Response::new(axum::body::Body::empty())
     }

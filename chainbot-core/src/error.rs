@@ -57,13 +57,20 @@ struct Inner {
     code: &'static Code,
     message: String,
     help: Option<String>,
+    diagnostics: Vec<crate::model::Diagnostic>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// An error with the code's title as context and `message` as the particular case.
     pub fn new(code: &'static Code, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, message: message.into(), help: None, source: None }))
+        Self(Box::new(Inner {
+            code,
+            message: message.into(),
+            help: None,
+            diagnostics: Vec::new(),
+            source: None,
+        }))
     }
 
     /// Adds what the reader should do next.
@@ -76,6 +83,17 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// Adds every single problem, with its place.
+    pub fn diagnostics_of(mut self, diagnostics: Vec<crate::model::Diagnostic>) -> Self {
+        self.0.diagnostics = diagnostics;
+        self
+    }
+
+    /// Every single problem, when the error stands for several.
+    pub fn diagnostics(&self) -> &[crate::model::Diagnostic] {
+        &self.0.diagnostics
     }
 
     /// What sort of failure it is.

@@ -43,11 +43,24 @@ pub enum Op {
     /// No longer.
     TimerClear { run: RunId, seq: u32 },
     /// A question to a person.
-    InboxPut { id: InboxId, run: RunId, place: Place, kind: InboxKind, question: serde_json::Value, at: Timestamp },
+    InboxPut {
+        id: InboxId,
+        run: RunId,
+        place: Place,
+        kind: InboxKind,
+        question: serde_json::Value,
+        at: Timestamp,
+    },
     /// Answered, or no longer asked: every open question of the run.
     InboxCloseRun { run: RunId },
     /// A new workflow with its first version.
-    WorkflowInsert { id: WorkflowId, name: String, source: String, at: Timestamp, idempotency: Option<Idempotency> },
+    WorkflowInsert {
+        id: WorkflowId,
+        name: String,
+        source: String,
+        at: Timestamp,
+        idempotency: Option<Idempotency>,
+    },
     /// A new version of a workflow. Does nothing when the source is the current one's.
     WorkflowVersion { id: WorkflowId, name: String, source: String, at: Timestamp },
     /// The workflow is gone; its versions stay while runs need them.

@@ -50,7 +50,9 @@ impl Node {
     /// The value of a key, when this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
-            NodeValue::Map(entries) => entries.iter().find(|(name, _, _)| name == key).map(|(_, _, node)| node),
+            NodeValue::Map(entries) => {
+                entries.iter().find(|(name, _, _)| name == key).map(|(_, _, node)| node)
+            }
             _ => None,
         }
     }

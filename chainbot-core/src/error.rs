@@ -5,10 +5,12 @@
 //! Errors that are stored in a journal are another type: [`crate::model::StepError`].
 
 pub mod code;
+mod diagnostic;
 
 use std::fmt;
 
 pub use code::Code;
+pub use diagnostic::{Diagnostic, Pos, PosJson, Severity};
 
 /// A result of the core.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -57,7 +59,7 @@ struct Inner {
     code: &'static Code,
     message: String,
     help: Option<String>,
-    diagnostics: Vec<crate::model::Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -86,13 +88,13 @@ impl Error {
     }
 
     /// Adds every single problem, with its place.
-    pub fn diagnostics_of(mut self, diagnostics: Vec<crate::model::Diagnostic>) -> Self {
+    pub fn diagnostics_of(mut self, diagnostics: Vec<Diagnostic>) -> Self {
         self.0.diagnostics = diagnostics;
         self
     }
 
     /// Every single problem, when the error stands for several.
-    pub fn diagnostics(&self) -> &[crate::model::Diagnostic] {
+    pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0.diagnostics
     }
 

@@ -3,14 +3,13 @@
 //! No module here does IO, reads a clock or knows how data is stored or sent.
 
 pub mod definition;
-pub mod diagnostic;
 pub mod document;
 pub mod event;
 pub mod record;
 pub mod run;
 
+pub use crate::error::{Diagnostic, Severity};
 pub use definition::*;
-pub use diagnostic::Diagnostic;
 pub use document::{Document, Node, Pos};
 pub use record::*;
 pub use run::*;

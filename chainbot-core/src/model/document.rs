@@ -1,21 +1,6 @@
 //! A YAML or JSON document with the place of every value, before it means anything.
 
-use std::fmt;
-
-/// Line and column, from 1. `0, 0` is unknown.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Pos {
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
-}
-
-impl fmt::Display for Pos {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}", self.line, self.column)
-    }
-}
+pub use crate::error::Pos;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -54,3 +54,5 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 pub const EVALUATION_MS_MAX: u64 = 1_000;
 /// Tries of a step, as `retry.attempts` counts them.
 pub const ATTEMPTS_MAX: u32 = 100;
+/// Threads that decide. More than the processors gain nothing: they only compute.
+pub const WORKERS_MAX: usize = 16;

@@ -7,4 +7,10 @@ codes! {
     FINISHED = "CB-0303", Conflict, "The run is over";
     SIGNAL = "CB-0304", Invalid, "The signal is wrong";
     STATE_LIMIT = "CB-0305", Invalid, "The run's data is over its bound";
+    STEP_LIMIT = "CB-0306", Invalid, "A step went over a bound";
+    STEP_TIMEOUT = "CB-0307", Timeout, "A step or run was not done within its timeout";
+    UNCERTAIN = "CB-0308", Conflict, "It is unknown whether an effect happened";
+    CHILD = "CB-0309", Invalid, "A child run did not complete";
+    STEP_INVALID = "CB-0330", Invalid, "A step was given data it cannot use";
+    TOPIC = "CB-0331", Invalid, "The topic is not allowed for `emit`";
 }

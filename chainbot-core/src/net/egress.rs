@@ -107,8 +107,12 @@ impl Egress {
 
     /// With another way from names to addresses.
     pub fn with_resolver(policy: Policy, env: Env, resolver: Arc<dyn Resolver>) -> Result<Self> {
-        let rules = Arc::new(Rules::new(&policy)?);
-        Ok(Self { clients: Clients::new(resolver, rules.clone()), rules, gates: Gates::default(), env })
+        Ok(Self::with_rules(Rules::new(&policy)?, env, resolver))
+    }
+
+    pub(crate) fn with_rules(rules: Rules, env: Env, resolver: Arc<dyn Resolver>) -> Self {
+        let rules = Arc::new(rules);
+        Self { clients: Clients::new(resolver, rules.clone()), rules, gates: Gates::default(), env }
     }
 
     /// Whether a URL would be called at all, as far as its text tells: no look-up, no connection.
@@ -161,7 +165,10 @@ impl Egress {
             }
             left = left.saturating_sub(self.env.monotonic().saturating_sub(before));
         }
-        let message = format!("{} redirects once more after {EGRESS_REDIRECTS_MAX} hops; call the last URL directly", hop.target);
+        let message = format!(
+            "{} redirects once more after {EGRESS_REDIRECTS_MAX} hops; call the last URL directly",
+            hop.target
+        );
         Err(EgressError::new(class::LIMIT, &code::REDIRECT, message))
     }
 
@@ -257,7 +264,8 @@ async fn read_body(
     from: &Target,
 ) -> std::result::Result<Vec<u8>, EgressError> {
     let too_large = || {
-        let message = format!("the reply of {from} is over {max_bytes} bytes; ask for less or raise `max_bytes`");
+        let message =
+            format!("the reply of {from} is over {max_bytes} bytes; ask for less or raise `max_bytes`");
         EgressError::new(class::LIMIT, &code::REPLY_TOO_LARGE, message)
     };
     let announced = response.content_length().unwrap_or(0);
@@ -275,7 +283,10 @@ async fn read_body(
 }
 
 fn late(what: &str, limit: Duration) -> EgressError {
-    let message = format!("{what} was not done within {} ms; raise the step's `timeout` or ask for less", limit.as_millis());
+    let message = format!(
+        "{what} was not done within {} ms; raise the step's `timeout` or ask for less",
+        limit.as_millis()
+    );
     EgressError::new(class::TIMEOUT, &code::TIMEOUT, message)
 }
 

@@ -75,6 +75,16 @@ impl Clients {
         Ok(client)
     }
 
+    /// Trusts one authority in place of the system's.
+    #[cfg(test)]
+    pub(crate) fn trust(&self, authority: rustls::pki_types::CertificateDer<'static>) {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let config = builder.with_safe_default_protocol_versions().unwrap();
+        self.tls.set(config.with_root_certificates(roots).with_no_client_auth()).unwrap();
+    }
+
     fn build(&self, slot: Slot, tls: ClientConfig) -> Result<reqwest::Client, EgressError> {
         let checked = Checked { resolver: self.resolver.clone(), rules: self.rules.clone(), port: slot.port };
         let idle = if slot.pooling == Pooling::Reuse { EGRESS_PER_HOST_MAX } else { 0 };

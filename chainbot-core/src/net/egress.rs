@@ -115,6 +115,11 @@ impl Egress {
         Self { clients: Clients::new(resolver, rules.clone()), rules, gates: Gates::default(), env }
     }
 
+    #[cfg(test)]
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
     /// Whether a URL would be called at all, as far as its text tells: no look-up, no connection.
     pub fn check(&self, url: &str) -> std::result::Result<(), EgressError> {
         self.rules.check_target(&Target::parse(url)?, is_this_machine)

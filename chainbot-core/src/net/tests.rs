@@ -1,6 +1,7 @@
 //! The way out against real sockets on loopback: bounds, redirects, broken replies. The hostile spellings of
-//! addresses are in [`trap`].
+//! addresses are in [`trap`], TLS is in [`tls`].
 
+mod tls;
 mod trap;
 
 use std::io::Write;
@@ -81,17 +82,6 @@ async fn a_refused_port_and_an_unknown_name_are_connect() {
         let error = egress.send(get("http://nobody.test/")).await.expect_err("no address");
         assert_eq!((error.class, error.code.id), ("connect", "CB-0604"));
     }
-}
-
-#[tokio::test]
-async fn plain_text_where_tls_is_meant_is_connect() {
-    let server = Server::start(|_, _| Act::Close(b"HTTP/1.1 400 X\r\n\r\n".to_vec())).await;
-    let egress = egress_to(&[("127.0.0.1", server.address)]);
-    // The server never sees a request, so it answers nothing and this ends by the client's timeout or TLS error.
-    let mut request = get(format!("https://{}/", server.address));
-    request.timeout = Some(Duration::from_millis(300));
-    let error = egress.send(request).await.expect_err("no TLS");
-    assert!(matches!(error.class, "connect" | "timeout"), "{error}");
 }
 
 #[tokio::test]

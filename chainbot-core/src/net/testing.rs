@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,10 +52,12 @@ impl Drop for Server {
     }
 }
 
+type Answer = Box<dyn Fn(usize, &str) -> Act + Send + Sync>;
+
 struct Shared {
     requests: Arc<Mutex<Vec<String>>>,
     counts: watch::Sender<Counts>,
-    answer: Box<dyn Fn(usize, &str) -> Act + Send + Sync>,
+    answer: Answer,
     number: AtomicUsize,
 }
 
@@ -93,9 +96,11 @@ impl Server {
         *self.counts.borrow()
     }
 
-    /// Waits until the server has seen enough.
+    /// Waits until the server has seen enough; a bound turns a hang into a failure.
     pub(crate) async fn until(&self, enough: impl FnMut(&Counts) -> bool) {
-        self.counts.clone().wait_for(enough).await.expect("the server lives as long as this value");
+        let mut counts = self.counts.clone();
+        let seen = tokio::time::timeout(Duration::from_secs(30), counts.wait_for(enough)).await;
+        seen.expect("the server sees it within 30 s").expect("the server lives as long as this value");
     }
 }
 

@@ -13,4 +13,9 @@ codes! {
     CHILD = "CB-0309", Invalid, "A child run did not complete";
     STEP_INVALID = "CB-0330", Invalid, "A step was given data it cannot use";
     TOPIC = "CB-0331", Invalid, "The topic is not allowed for `emit`";
+    STATUS = "CB-0310", Network, "The reply's status is not a success";
+    REPLY_FORMAT = "CB-0311", Invalid, "The reply is not in the format asked for";
+    REPLY_SCHEMA = "CB-0312", Invalid, "The reply does not match the step's schema";
+    REPLY_DEPTH = "CB-0313", TooLarge, "The reply's JSON is too deep";
+    EFFECT_INPUT = "CB-0314", Invalid, "The step's input is wrong";
 }

@@ -19,6 +19,7 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::engine::program::EffectKind;
 pub use failure::Failure;
 
 use crate::env::Env;
@@ -28,15 +29,6 @@ use crate::net::Egress;
 
 /// How ChainBot names itself to servers, unless a step's own header does.
 const USER_AGENT: &str = concat!("ChainBot/", env!("CARGO_PKG_VERSION"));
-
-/// The types of step that this module carries out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum EffectKind {
-    /// `api_call`
-    ApiCall,
-    /// `webhook`
-    Webhook,
-}
 
 /// One attempt of one effect.
 #[derive(Clone, Debug)]

@@ -5,12 +5,12 @@
 
 use crate::error::code::definition;
 use crate::error::{Error, Result};
-use crate::expr::transform::{ItemSource, Transformer};
-use crate::expr::{self, Expression, Template};
+use crate::expr::{self, Expression, ItemSource, Template, Transformer};
 use crate::id::{DefinitionHash, NodeId};
 use crate::limits;
+use crate::model::document::NodeValue;
 use crate::model::{
-    Action, ApiCall, Body, Branch, Condition, Definition, Expr, Join, Loop, LoopOver, Node as Tree, NodeValue,
+    Action, ApiCall, Body, Branch, Condition, Definition, Expr, Join, Loop, LoopOver, Node as Tree,
     Notification, OnError, OnUncertain, Parallel, Pos, ResponseAs, Retry, Step, Text, Wait, WaitFor, Webhook,
     WorkflowKind,
 };
@@ -108,7 +108,13 @@ impl Compiler {
         Ok(())
     }
 
-    fn fill_block(&mut self, block: BlockId, steps: &[Step], depth: usize, retry: Option<&Retry>) -> Result<()> {
+    fn fill_block(
+        &mut self,
+        block: BlockId,
+        steps: &[Step],
+        depth: usize,
+        retry: Option<&Retry>,
+    ) -> Result<()> {
         for (slot, step) in steps.iter().enumerate() {
             let id = self.reserve_node();
             self.blocks[block.0 as usize].nodes.push(id);
@@ -133,35 +139,55 @@ impl Compiler {
         Ok(())
     }
 
-    fn op(&mut self, id: NodeId, step: &Step, depth: usize, retry: Option<&Retry>) -> Result<(&'static str, Op)> {
+    fn op(
+        &mut self,
+        id: NodeId,
+        step: &Step,
+        depth: usize,
+        retry: Option<&Retry>,
+    ) -> Result<(&'static str, Op)> {
         Ok(match &step.action {
             Action::Transform(transform) => (
                 "transform",
-                Op::Transform(Box::new(Transformer::compile(transform).map_err(|all| first_of(step.pos, all))?)),
+                Op::Transform(Box::new(
+                    Transformer::compile(transform).map_err(|all| first_of(step.pos, all))?,
+                )),
             ),
             Action::Set { variables } => ("set", Op::Set(named(variables)?)),
             Action::Condition(condition) => ("condition", self.condition(id, condition, depth, retry)?),
             Action::Loop(a_loop) => ("loop", self.a_loop(id, a_loop, depth, retry)?),
             Action::Parallel(parallel) => ("parallel", self.fork(id, parallel, depth, retry)?),
             Action::Wait(wait) => ("wait", Op::Wait(wait_op(wait)?)),
-            Action::ApiCall(call) => {
-                ("api_call", Op::Effect(EffectOp { kind: EffectKind::ApiCall, input: template(&api_call(call))? }))
-            }
-            Action::Webhook(webhook) => {
-                ("webhook", Op::Effect(EffectOp { kind: EffectKind::Webhook, input: template(&webhook_input(webhook))? }))
-            }
+            Action::ApiCall(call) => (
+                "api_call",
+                Op::Effect(EffectOp { kind: EffectKind::ApiCall, input: template(&api_call(call))? }),
+            ),
+            Action::Webhook(webhook) => (
+                "webhook",
+                Op::Effect(EffectOp { kind: EffectKind::Webhook, input: template(&webhook_input(webhook))? }),
+            ),
             Action::Emit { topic, data } => {
                 ("emit", Op::Emit { topic: text(topic)?, data: data.as_ref().map(template).transpose()? })
             }
             Action::Notification(notification) => ("notification", notify(notification)?),
             Action::Workflow { workflow, inputs, wait } => (
                 "workflow",
-                Op::Child { workflow: text(workflow)?, inputs: inputs.as_ref().map(template).transpose()?, wait: *wait },
+                Op::Child {
+                    workflow: text(workflow)?,
+                    inputs: inputs.as_ref().map(template).transpose()?,
+                    wait: *wait,
+                },
             ),
         })
     }
 
-    fn condition(&mut self, id: NodeId, condition: &Condition, depth: usize, retry: Option<&Retry>) -> Result<Op> {
+    fn condition(
+        &mut self,
+        id: NodeId,
+        condition: &Condition,
+        depth: usize,
+        retry: Option<&Retry>,
+    ) -> Result<Op> {
         let (test, ways): (Test, Vec<(&str, &[Step])>) = match condition {
             Condition::If { condition, then, otherwise } => {
                 (Test::If(expression(condition)?), vec![("then", then), ("else", otherwise)])
@@ -229,7 +255,9 @@ impl Compiler {
 /// The class of the type, as the language's table has it.
 fn default_uncertain(action: &Action) -> OnUncertain {
     match action {
-        Action::ApiCall(call) if matches!(call.method.as_str(), "POST" | "PATCH") && !call.idempotent => OnUncertain::Ask,
+        Action::ApiCall(call) if matches!(call.method.as_str(), "POST" | "PATCH") && !call.idempotent => {
+            OnUncertain::Ask
+        }
         _ => OnUncertain::Retry,
     }
 }

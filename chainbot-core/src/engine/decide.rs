@@ -96,7 +96,7 @@ pub enum Input {
 }
 
 /// Why a try failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What is journaled.
     pub error: StepError,
@@ -224,7 +224,12 @@ pub(super) enum Todo {
 }
 
 /// Decides. An error means a damaged journal or a bug: the run cannot go on in this process.
-pub fn decide(state: &mut RunState, agenda: &mut Agenda, input: Input, context: &Context<'_>) -> Result<Decision> {
+pub fn decide(
+    state: &mut RunState,
+    agenda: &mut Agenda,
+    input: Input,
+    context: &Context<'_>,
+) -> Result<Decision> {
     let mut stepper = Stepper { state, agenda, context, out: Decision::default() };
     stepper.take(input)?;
     stepper.work()?;
@@ -266,7 +271,9 @@ impl Stepper<'_> {
                 Todo::Enter { block, path, slot } => self.enter(block, path, slot)?,
                 Todo::Ended { place } => self.ended(place)?,
                 Todo::BlockDone { block, path } => self.block_done(block, path)?,
-                Todo::BlockFailed { block, path, error, place } => self.block_failed(block, path, error, place)?,
+                Todo::BlockFailed { block, path, error, place } => {
+                    self.block_failed(block, path, error, place)?
+                }
                 Todo::Fork { place } => self.fork_more(place)?,
                 Todo::Loop { place } => self.loop_more(place)?,
             }
@@ -310,7 +317,8 @@ impl Stepper<'_> {
             return Ok(());
         }
         if self.state.signals.len() >= limits::SIGNALS_BUFFERED_MAX {
-            let message = format!("the run holds {} signals that no step has taken", self.state.signals.len());
+            let message =
+                format!("the run holds {} signals that no step has taken", self.state.signals.len());
             self.out.refused = Some(StepError::new(class::LIMIT, &run::SIGNAL, message));
             return Ok(());
         }

@@ -159,7 +159,9 @@ impl Stepper<'_> {
     fn start_condition(&mut self, place: Place, condition: &ConditionOp) -> Result<()> {
         let has = |name: &str| condition.branches.iter().any(|(branch, _)| branch == name);
         let taken = match &condition.test {
-            Test::If(test) => self.test(test, &place, b'i').map(|holds| if holds { "then" } else { "else" }.to_owned()),
+            Test::If(test) => {
+                self.test(test, &place, b'i').map(|holds| if holds { "then" } else { "else" }.to_owned())
+            }
             Test::Switch(value) => self.evaluate(value, &place, b's').map(|value| {
                 let name = case_name(value.json());
                 if has(&name) { name } else { "default".to_owned() }
@@ -170,7 +172,10 @@ impl Stepper<'_> {
             Err(error) => return self.fail_step(place, error),
         };
         let block = condition.branches.iter().find(|(name, _)| *name == taken).map(|(_, block)| *block);
-        self.record(RecordBody::ControlStarted { place: place.clone(), plan: Plan::Branch { taken: Some(taken) } })?;
+        self.record(RecordBody::ControlStarted {
+            place: place.clone(),
+            plan: Plan::Branch { taken: Some(taken) },
+        })?;
         match block {
             Some(block) => self.push(Todo::Enter { block, path: place.path, slot: 0 }),
             None => self.complete_condition(place)?,
@@ -180,7 +185,9 @@ impl Stepper<'_> {
 
     fn complete_condition(&mut self, place: Place) -> Result<()> {
         let program = self.state.program.clone();
-        let Op::Condition(condition) = &program.node(place.node).op else { return Err(bug("not a condition")) };
+        let Op::Condition(condition) = &program.node(place.node).op else {
+            return Err(bug("not a condition"));
+        };
         let taken = match self.state.at(&place).and_then(|instance| instance.control.as_ref()) {
             Some(Control::Branch(index)) => index.and_then(|index| condition.branches.get(index)),
             _ => None,
@@ -261,7 +268,8 @@ impl Stepper<'_> {
     }
 
     fn complete_loop(&mut self, place: Place) -> Result<()> {
-        let Some(Control::Loop(state)) = self.state.at(&place).and_then(|instance| instance.control.as_ref()) else {
+        let Some(Control::Loop(state)) = self.state.at(&place).and_then(|instance| instance.control.as_ref())
+        else {
             return Err(bug("a loop that has not begun"));
         };
         let count = state.next;
@@ -342,7 +350,9 @@ impl Stepper<'_> {
                 let error = self.branch_error(&program, fork, &place);
                 return self.fail_step(place, error);
             }
-            let ready = branches.iter().position(|branch| *branch == BranchState::Pending && !out_of_reach)
+            let ready = branches
+                .iter()
+                .position(|branch| *branch == BranchState::Pending && !out_of_reach)
                 .and_then(|_| next_ready(fork, &branches));
             let Some(ready) = ready.filter(|_| running < fork.max_concurrency as usize) else {
                 if running == 0 && ready.is_none() {
@@ -389,10 +399,9 @@ impl Stepper<'_> {
         for branch in &fork.branches {
             for node in &program.block(branch.block).nodes {
                 let step = program.node(*node);
-                let failed = self
-                    .state
-                    .instance(*node, &place.path)
-                    .filter(|instance| instance.status == StepStatus::Failed && step.on_error == OnError::Fail);
+                let failed = self.state.instance(*node, &place.path).filter(|instance| {
+                    instance.status == StepStatus::Failed && step.on_error == OnError::Fail
+                });
                 if let Some(error) = failed.and_then(|instance| instance.error.clone()) {
                     return if step.id == branch.name {
                         prefixed(&format!("step `{}`", step.id), error)
@@ -410,7 +419,8 @@ impl Stepper<'_> {
         let program = self.state.program.clone();
         for node in &program.block(block).nodes {
             let place = Place { node: *node, path: path.clone() };
-            let Some(instance) = self.state.at(&place).filter(|instance| !instance.status.is_terminal()) else {
+            let Some(instance) = self.state.at(&place).filter(|instance| !instance.status.is_terminal())
+            else {
                 continue;
             };
             let is_busy = instance.is_busy();
@@ -474,9 +484,12 @@ fn case_name(value: &Value) -> String {
 
 fn times(count: &Data) -> Result<Plan, StepError> {
     let count = count.json();
-    let whole = count.as_u64().or_else(|| count.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64));
+    let whole =
+        count.as_u64().or_else(|| count.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64));
     match whole {
-        Some(whole) if whole <= u64::from(limits::LOOP_ITERATIONS_MAX) => Ok(Plan::Times { count: whole as u32 }),
+        Some(whole) if whole <= u64::from(limits::LOOP_ITERATIONS_MAX) => {
+            Ok(Plan::Times { count: whole as u32 })
+        }
         Some(whole) => Err(too_many_iterations(whole, limits::LOOP_ITERATIONS_MAX)),
         None => Err(StepError::new(
             class::INVALID,
@@ -499,10 +512,16 @@ fn too_many_iterations(count: u64, max: u32) -> StepError {
     StepError::new(
         class::LIMIT,
         &run::STEP_LIMIT,
-        format!("the loop would run {count} times and its bound is {max}; raise `max_iterations` or split the work"),
+        format!(
+            "the loop would run {count} times and its bound is {max}; raise `max_iterations` or split the work"
+        ),
     )
 }
 
 fn unknown_error() -> StepError {
-    StepError::new(class::INTERNAL, &crate::error::code::general::INTERNAL, "a step failed and left no reason")
+    StepError::new(
+        class::INTERNAL,
+        &crate::error::code::general::INTERNAL,
+        "a step failed and left no reason",
+    )
 }

@@ -17,7 +17,11 @@ use super::state::{BranchState, Control, Due, Instance, LoopState, RunState};
 
 impl RunState {
     /// Folds a whole journal. The first record must be `RunCreated`.
-    pub fn fold<'a>(id: RunId, program: Arc<Program>, records: impl IntoIterator<Item = &'a Record>) -> Result<Self> {
+    pub fn fold<'a>(
+        id: RunId,
+        program: Arc<Program>,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<Self> {
         let mut records = records.into_iter();
         let first = records.next().ok_or_else(|| damaged(id, 0, "the journal is empty"))?;
         let mut state = Self::begin(id, program, first)?;
@@ -73,7 +77,9 @@ impl RunState {
         self.next_seq += 1;
         self.last_at = self.last_at.max(record.at);
         match &record.body {
-            RecordBody::RunCreated(_) => return Err(damaged(self.id, record.seq, "the run is created twice")),
+            RecordBody::RunCreated(_) => {
+                return Err(damaged(self.id, record.seq, "the run is created twice"));
+            }
             RecordBody::RunStarted => {
                 self.status = RunStatus::Running;
                 self.started_at = Some(record.at);
@@ -119,7 +125,9 @@ impl RunState {
                 instance.is_backing_off = false;
                 instance.is_uncertain = false;
             }),
-            RecordBody::StepCompleted { place, attempt, output } => self.completed(at, place, *attempt, output),
+            RecordBody::StepCompleted { place, attempt, output } => {
+                self.completed(at, place, *attempt, output)
+            }
             RecordBody::AttemptFailed { place, attempt, error, due } => self.change(at, place, |instance| {
                 instance.status = StepStatus::Running;
                 instance.attempts = *attempt;
@@ -211,7 +219,8 @@ impl RunState {
         let data = Data::from_json(output.clone());
         let program = self.program.clone();
         let node = program.node(place.node);
-        if let Some(Waiting::Signal { name, .. }) = self.at(place).and_then(|instance| instance.waiting.as_ref())
+        if let Some(Waiting::Signal { name, .. }) =
+            self.at(place).and_then(|instance| instance.waiting.as_ref())
             && let Some(index) = self.signals.iter().position(|(signal, _)| signal == name)
         {
             self.signals.remove(index);
@@ -240,7 +249,9 @@ impl RunState {
         let node = program.node(place.node);
         let control = match (&node.op, plan) {
             (Op::Condition(condition), Plan::Branch { taken }) => Control::Branch(
-                taken.as_ref().and_then(|taken| condition.branches.iter().position(|(name, _)| name == taken)),
+                taken
+                    .as_ref()
+                    .and_then(|taken| condition.branches.iter().position(|(name, _)| name == taken)),
             ),
             (Op::Fork(fork), Plan::All) => Control::Fork(
                 fork.branches
@@ -301,7 +312,8 @@ impl RunState {
             _ => BranchState::Running,
         };
         let fork = Place { node: fork, path: place.path.clone() };
-        if let Some(Control::Fork(branches)) = self.at_mut(&fork).and_then(|instance| instance.control.as_mut())
+        if let Some(Control::Fork(branches)) =
+            self.at_mut(&fork).and_then(|instance| instance.control.as_mut())
             && let Some(state) = branches.get_mut(branch as usize)
         {
             *state = now;

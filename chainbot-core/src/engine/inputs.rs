@@ -17,10 +17,12 @@ const DEPTH_MAX: usize = 16;
 pub fn prepare(program: &Program, inputs: Value) -> Result<Value> {
     let mut inputs = if inputs.is_null() { Value::Object(Map::new()) } else { inputs };
     if !inputs.is_object() {
-        return Err(Error::new(&run::INPUTS, "the inputs must be an object").help("send {\"inputs\": {\"name\": value}}"));
+        return Err(Error::new(&run::INPUTS, "the inputs must be an object")
+            .help("send {\"inputs\": {\"name\": value}}"));
     }
-    expr::check_json(&inputs, limits::RUN_INPUTS_BYTES_MAX)
-        .map_err(|error| Error::new(&run::INPUTS, format!("the inputs are over a bound: {}", error.message)))?;
+    expr::check_json(&inputs, limits::RUN_INPUTS_BYTES_MAX).map_err(|error| {
+        Error::new(&run::INPUTS, format!("the inputs are over a bound: {}", error.message))
+    })?;
     let Some(schema) = &program.inputs else { return Ok(inputs) };
     fill(&schema.schema, &mut inputs, 0);
     let problems: Vec<Diagnostic> = schema
@@ -44,7 +46,9 @@ pub fn prepare(program: &Program, inputs: Value) -> Result<Value> {
 }
 
 fn fill(schema: &Value, value: &mut Value, depth: usize) {
-    let (Some(properties), Value::Object(object)) = (schema.get("properties").and_then(Value::as_object), value) else {
+    let (Some(properties), Value::Object(object)) =
+        (schema.get("properties").and_then(Value::as_object), value)
+    else {
         return;
     };
     if depth >= DEPTH_MAX {

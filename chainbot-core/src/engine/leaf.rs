@@ -9,19 +9,16 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::error::code::run;
-use crate::expr::transform::ItemSource;
-use crate::expr::{self, Data, Expression, Template};
+use crate::expr::{self, Data, Expression, ItemSource, Template, Transformer};
 use crate::limits;
 use crate::model::{
-    EffectKey, Json, Place, Record, RecordBody, RunCreated, RunRow, RunStatus, StepError, StepStatus, Trigger,
-    Waiting, class,
+    EffectKey, Json, Place, Record, RecordBody, RunCreated, RunRow, RunStatus, StepError, StepStatus,
+    Trigger, Waiting, class,
 };
 use crate::port::Op as StoreOp;
 use crate::time::{Timestamp, parse_duration};
 
-use super::decide::{
-    Command, Execute, NewChild, Outcome, Stepper, Todo, bug, child_timer_seq, prefixed,
-};
+use super::decide::{Command, Execute, NewChild, Outcome, Stepper, Todo, bug, child_timer_seq, prefixed};
 use super::program::{EffectOp, NotifyOp, Op, WaitOp, WaitTarget};
 use super::scope::{PlaceScope, volatile};
 
@@ -36,7 +33,9 @@ impl Stepper<'_> {
             Op::Notify(notify) => return self.notify(place, notify),
             Op::Wait(wait) => self.wait(wait, &place),
             Op::Effect(effect) => self.render(&effect.input, &place, b'e').map(|input| Begun::Effect(input)),
-            Op::Child { workflow, inputs, wait } => self.child_input(&place, workflow, inputs.as_ref(), *wait),
+            Op::Child { workflow, inputs, wait } => {
+                self.child_input(&place, workflow, inputs.as_ref(), *wait)
+            }
             _ => return Err(bug("a control step taken for a leaf")),
         };
         match begun {
@@ -60,11 +59,16 @@ impl Stepper<'_> {
         if node.output_variable.is_some() || matches!(node.op, Op::Set(_)) {
             let held: usize = self.state.vars.values().map(Data::size_bytes).sum();
             if held + output.size_bytes() > limits::RUN_VARS_BYTES_MAX {
-                let error = over_bound("the run's variables", held + output.size_bytes(), limits::RUN_VARS_BYTES_MAX);
+                let error =
+                    over_bound("the run's variables", held + output.size_bytes(), limits::RUN_VARS_BYTES_MAX);
                 return self.fail_step(place, error);
             }
         }
-        self.record(RecordBody::StepCompleted { place: place.clone(), attempt, output: output.json().clone() })?;
+        self.record(RecordBody::StepCompleted {
+            place: place.clone(),
+            attempt,
+            output: output.json().clone(),
+        })?;
         if node.checkpoint {
             self.out.is_durable = true;
             self.agenda.after_commit.push(Todo::Ended { place });
@@ -97,7 +101,7 @@ impl Stepper<'_> {
         Ok(Data::new(Value::Object(values)))
     }
 
-    fn transform(&mut self, transformer: &crate::expr::transform::Transformer, place: &Place) -> Result<Data, StepError> {
+    fn transform(&mut self, transformer: &Transformer, place: &Place) -> Result<Data, StepError> {
         let scope = PlaceScope::new(self.state, place);
         let volatile = volatile(self.state, place, self.context.now, b'x');
         let output = transformer.run(&scope, &volatile).map_err(|error| expression_error(&error))?;
@@ -138,13 +142,16 @@ impl Stepper<'_> {
 
     /// Gives buffered signals of a name to the steps that wait for them, in order of the steps.
     pub(super) fn deliver_signal(&mut self, name: &str) -> Result<()> {
-        while let Some(data) = self.state.signals.iter().find(|(signal, _)| signal == name).map(|(_, data)| data.clone()) {
+        while let Some(data) =
+            self.state.signals.iter().find(|(signal, _)| signal == name).map(|(_, data)| data.clone())
+        {
             let Some(place) = self.first_waiting(name) else { return Ok(()) };
             if let Err(error) = self.check_signal(&place, data.json()) {
                 self.fail_step(place, error)?;
                 continue;
             }
-            let output = json!({ "waited": self.waited(&place), "signal": **data.json(), "timed_out": false });
+            let output =
+                json!({ "waited": self.waited(&place), "signal": **data.json(), "timed_out": false });
             self.complete_step(place, Data::new(output))?;
         }
         Ok(())
@@ -203,7 +210,8 @@ impl Stepper<'_> {
 
     fn notify(&mut self, place: Place, notify: &NotifyOp) -> Result<()> {
         let rendered = self.render_text(&notify.message, &place, b'm').and_then(|message| {
-            let title = notify.title.as_ref().map(|title| self.render_text(title, &place, b'n')).transpose()?;
+            let title =
+                notify.title.as_ref().map(|title| self.render_text(title, &place, b'n')).transpose()?;
             Ok(json!({
                 "message": message, "title": title, "type": notify.level, "channels": notify.channels,
                 "run": self.state.id, "workflow": self.state.created.name,
@@ -255,7 +263,14 @@ impl Stepper<'_> {
         self.record(RecordBody::StepStarted { place: place.clone(), attempt, key, input: journaled })?;
         self.out.is_durable = true;
         let timeout = node.timeout.unwrap_or(self.context.defaults.effect_timeout);
-        self.out.commands.push(Command::Execute(Execute { kind: *kind, place, attempt, key, input, timeout }));
+        self.out.commands.push(Command::Execute(Execute {
+            kind: *kind,
+            place,
+            attempt,
+            key,
+            input,
+            timeout,
+        }));
         Ok(())
     }
 
@@ -285,7 +300,11 @@ impl Stepper<'_> {
     /// Asks which version a child will be of.
     pub(super) fn resolve_child(&mut self, place: Place, input: &Json) {
         let workflow = input["workflow"].as_str().unwrap_or_default().to_owned();
-        self.out.commands.push(Command::ResolveChild { place, workflow, inputs: Json::new(input["inputs"].clone()) });
+        self.out.commands.push(Command::ResolveChild {
+            place,
+            workflow,
+            inputs: Json::new(input["inputs"].clone()),
+        });
     }
 
     /// Makes the child, in the transaction in which this run begins to wait for it.
@@ -304,7 +323,10 @@ impl Stepper<'_> {
             Ok(_) if depth > limits::RUN_DEPTH_MAX => Err(StepError::new(
                 class::LIMIT,
                 &run::STEP_LIMIT,
-                format!("workflows start one another more than {} deep; is there a circle?", limits::RUN_DEPTH_MAX),
+                format!(
+                    "workflows start one another more than {} deep; is there a circle?",
+                    limits::RUN_DEPTH_MAX
+                ),
             )),
             other => other,
         };
@@ -364,9 +386,8 @@ impl Stepper<'_> {
         let failed = |message: String| StepError::new(class::CHILD, &run::CHILD, message);
         match outcome {
             Outcome::Completed(output) => self.complete_step(place, Data::from_json(output)),
-            Outcome::Failed(error) => {
-                self.fail_step(place, failed(format!("run {child} failed: {} ({})", error.message, error.code)))
-            }
+            Outcome::Failed(error) => self
+                .fail_step(place, failed(format!("run {child} failed: {} ({})", error.message, error.code))),
             Outcome::Cancelled => self.fail_step(place, failed(format!("run {child} was cancelled"))),
         }
     }
@@ -379,7 +400,8 @@ impl Stepper<'_> {
             }
             match what {
                 super::state::Due::Run => {
-                    let error = StepError::new(class::TIMEOUT, &run::STEP_TIMEOUT, "the run's `timeout` is over");
+                    let error =
+                        StepError::new(class::TIMEOUT, &run::STEP_TIMEOUT, "the run's `timeout` is over");
                     self.fail_run(error, None)?;
                 }
                 super::state::Due::Step(place) => self.step_due(place)?,
@@ -390,7 +412,9 @@ impl Stepper<'_> {
 
     fn step_due(&mut self, place: Place) -> Result<()> {
         let program = self.state.program.clone();
-        let Some(instance) = self.state.at(&place) else { return Err(bug("a moment of a step that is not there")) };
+        let Some(instance) = self.state.at(&place) else {
+            return Err(bug("a moment of a step that is not there"));
+        };
         if instance.is_backing_off {
             return self.repeat_effect(place);
         }
@@ -490,7 +514,8 @@ impl expr::Scope for Ahead<'_> {
     fn members(&self, container: &str) -> Vec<String> {
         let mut members = self.inner.members(container);
         if container == "vars" {
-            members.extend(self.set.keys().filter(|name| !self.inner.members("vars").contains(name)).cloned());
+            members
+                .extend(self.set.keys().filter(|name| !self.inner.members("vars").contains(name)).cloned());
         }
         members
     }

@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::expr::transform::{ItemSource, Transformer};
-use crate::expr::{Expression, Template};
+use crate::expr::{Expression, ItemSource, Template, Transformer};
 use crate::id::{DefinitionHash, NodeId};
 use crate::model::{Backoff, Join, OnError, OnUncertain, Pos};
 
@@ -16,7 +15,6 @@ use crate::model::{Backoff, Join, OnError, OnUncertain, Pos};
 pub struct BlockId(pub u32);
 
 /// A compiled definition.
-#[derive(Debug)]
 pub struct Program {
     /// Of the source.
     pub hash: DefinitionHash,
@@ -36,6 +34,12 @@ pub struct Program {
     pub output: Option<Template>,
     /// Nodes by step id.
     pub by_id: HashMap<String, NodeId>,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program({} {})", self.name, self.hash)
+    }
 }
 
 impl Program {
@@ -64,7 +68,6 @@ impl Program {
 }
 
 /// The schema of a workflow's inputs.
-#[derive(Debug)]
 pub struct InputSchema {
     /// As written.
     pub schema: serde_json::Value,
@@ -73,7 +76,6 @@ pub struct InputSchema {
 }
 
 /// A sequence of nodes.
-#[derive(Debug)]
 pub struct Block {
     /// Whose it is.
     pub owner: Owner,
@@ -97,7 +99,6 @@ pub enum Owner {
 }
 
 /// A step.
-#[derive(Debug)]
 pub struct Node {
     /// The step's id; empty for the fork that a `type: parallel` workflow becomes.
     pub id: String,
@@ -147,7 +148,6 @@ pub struct RetryRule {
 }
 
 /// What a node does.
-#[derive(Debug)]
 pub enum Op {
     /// Sets variables, in order.
     Set(Vec<(String, Expression)>),
@@ -172,7 +172,6 @@ pub enum Op {
 }
 
 /// `condition`.
-#[derive(Debug)]
 pub struct ConditionOp {
     /// What decides.
     pub test: Test,
@@ -181,7 +180,6 @@ pub struct ConditionOp {
 }
 
 /// What decides a condition.
-#[derive(Debug)]
 pub enum Test {
     /// `then` when true, else `else`.
     If(Expression),
@@ -190,7 +188,6 @@ pub enum Test {
 }
 
 /// `loop`.
-#[derive(Debug)]
 pub struct LoopOp {
     /// What it goes over.
     pub over: OverOp,
@@ -209,7 +206,6 @@ pub struct LoopOp {
 }
 
 /// What a loop goes over.
-#[derive(Debug)]
 pub enum OverOp {
     /// Items.
     Items(ItemSource),
@@ -222,7 +218,6 @@ pub enum OverOp {
 }
 
 /// `parallel`.
-#[derive(Debug)]
 pub struct ForkOp {
     /// One a branch.
     pub branches: Vec<BranchOp>,
@@ -235,7 +230,6 @@ pub struct ForkOp {
 }
 
 /// A branch of a fork.
-#[derive(Debug)]
 pub struct BranchOp {
     /// Key of its result.
     pub name: String,
@@ -246,7 +240,6 @@ pub struct BranchOp {
 }
 
 /// `wait`.
-#[derive(Debug)]
 pub struct WaitOp {
     /// What for.
     pub target: WaitTarget,
@@ -255,7 +248,6 @@ pub struct WaitOp {
 }
 
 /// What a wait waits for.
-#[derive(Debug)]
 pub enum WaitTarget {
     /// Some time.
     Duration(Template),
@@ -266,7 +258,6 @@ pub enum WaitTarget {
 }
 
 /// An effect outside of the process.
-#[derive(Debug)]
 pub struct EffectOp {
     /// Which executor.
     pub kind: EffectKind,
@@ -284,7 +275,6 @@ pub enum EffectKind {
 }
 
 /// `notification`.
-#[derive(Debug)]
 pub struct NotifyOp {
     /// What it says.
     pub message: Template,

@@ -8,7 +8,9 @@ use serde_json::json;
 use crate::error::Result;
 use crate::error::code::run;
 use crate::id::InboxId;
-use crate::model::{OnError, OnUncertain, Place, RecordBody, RunStatus, StepError, StepStatus, Waiting, class};
+use crate::model::{
+    OnError, OnUncertain, Place, RecordBody, RunStatus, StepError, StepStatus, Waiting, class,
+};
 use crate::port::{InboxKind, Op as StoreOp};
 
 use super::decide::{Agenda, Command, Stepper, Todo};
@@ -117,14 +119,15 @@ impl Stepper<'_> {
         match node.on_uncertain {
             OnUncertain::Retry => self.repeat_effect(place),
             OnUncertain::Fail => {
-                let message = "the process ended while this effect was under way; whether it happened is unknown";
+                let message =
+                    "the process ended while this effect was under way; whether it happened is unknown";
                 self.fail_step(place, StepError::new(class::UNCERTAIN, &run::UNCERTAIN, message))
             }
             OnUncertain::Ask => {
                 let Some(key) = instance.key else { return Ok(()) };
                 let question = json!({
                     "step": node.id, "type": node.kind, "path": place.path, "attempt": instance.attempts,
-                    "key": key.to_string(), "sent": instance.input, "sent_at": instance.since,
+                    "key": key.to_string(), "sent": instance.input.as_deref(), "sent_at": instance.since,
                     "message": format!(
                         "step `{}` was under way when the process ended; did its effect happen?", node.id
                     ),

@@ -103,7 +103,9 @@ impl Scope for PlaceScope<'_> {
             "inputs" => Some(self.state.inputs.clone()),
             "run" => Some(run_data(self.state)),
             "index" => self.loops.first().map(|names| Data::new(names.index.into())),
-            name => self.loops.iter().find(|names| names.item_name == name).and_then(|names| names.item.clone()),
+            name => {
+                self.loops.iter().find(|names| names.item_name == name).and_then(|names| names.item.clone())
+            }
         }
     }
 

@@ -274,13 +274,20 @@ impl Runtime {
                 .help("see the log, mend the cause and start again"));
         }
         if self.is_stopping.load(Ordering::SeqCst) {
-            return Err(Error::new(&general::STOPPING, "ChainBot is stopping").help("try again after the restart"));
+            return Err(
+                Error::new(&general::STOPPING, "ChainBot is stopping").help("try again after the restart")
+            );
         }
         Ok(())
     }
 
     /// Carries out what a decision asked for; its records are on disk.
-    pub(super) fn command(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut super::cell::Body, command: Command) {
+    pub(super) fn command(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        body: &mut super::cell::Body,
+        command: Command,
+    ) {
         match command {
             Command::Execute(execute) => self.execute(cell, body, execute),
             Command::Abort { place } => {

@@ -132,7 +132,8 @@ impl Handle {
         let (_guard, key) = match &new.idempotency_key {
             None => (None, None),
             Some(key) => {
-                let key = Idempotency { key: format!("run {} {key}", stored.id), digest: digest(&new.inputs) };
+                let key =
+                    Idempotency { key: format!("run {} {key}", stored.id), digest: digest(&new.inputs) };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
                     return Ok(StartedRun { run: self.run(RunId::from(made)).await?, replayed: true });
@@ -215,7 +216,12 @@ impl Handle {
     }
 
     /// Records from `after_seq` (exclusive; `None` = from the start), at most `limit`.
-    pub async fn journal(&self, id: RunId, after_seq: Option<u32>, limit: u32) -> Result<Page<(Lsn, Record)>> {
+    pub async fn journal(
+        &self,
+        id: RunId,
+        after_seq: Option<u32>,
+        limit: u32,
+    ) -> Result<Page<(Lsn, Record)>> {
         self.0
             .read(move |runtime| {
                 let (_, lsns) = runtime.places(id)?;
@@ -245,14 +251,16 @@ impl Handle {
 
     /// Hands a signal to a run. `key` makes a repeat harmless.
     pub async fn signal(&self, id: RunId, name: &str, data: Value, key: Option<&str>) -> Result<RunView> {
-        expr::check_json(&data, limits::SIGNAL_BYTES_MAX)
-            .map_err(|error| Error::new(&run_code::SIGNAL, format!("the signal's data: {}", error.message)))?;
+        expr::check_json(&data, limits::SIGNAL_BYTES_MAX).map_err(|error| {
+            Error::new(&run_code::SIGNAL, format!("the signal's data: {}", error.message))
+        })?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if name.is_empty() || name.len() > 128 || !name.chars().all(is_name) {
             return Err(Error::new(&run_code::SIGNAL, format!("`{name}` cannot be a signal's name"))
                 .help("use at most 128 letters, digits, `_`, `-` and `.`"));
         }
-        let input = Input::Signal { name: name.to_owned(), data: Json::new(data), key: key.map(str::to_owned) };
+        let input =
+            Input::Signal { name: name.to_owned(), data: Json::new(data), key: key.map(str::to_owned) };
         self.ask(id, input).await
     }
 
@@ -266,8 +274,11 @@ impl Handle {
             Ok(Ok(())) => self.run(id).await,
             Ok(Err(Refusal::Over)) => {
                 let view = self.run(id).await?;
-                Err(Error::new(&run_code::FINISHED, format!("run {id} is over: it is {}", view.status.as_str()))
-                    .help("start a new run"))
+                Err(Error::new(
+                    &run_code::FINISHED,
+                    format!("run {id} is over: it is {}", view.status.as_str()),
+                )
+                .help("start a new run"))
             }
             Ok(Err(Refusal::Refused(error))) => Err(Error::new(&run_code::SIGNAL, error.message)),
             Ok(Err(Refusal::Failed(error))) => Err(error),
@@ -339,5 +350,6 @@ fn digest(inputs: &Value) -> [u8; 32] {
 }
 
 pub(super) fn no_run(id: RunId) -> Error {
-    Error::new(&run_code::NOT_FOUND, format!("there is no run {id}")).help("GET /api/chainbot/runs lists them")
+    Error::new(&run_code::NOT_FOUND, format!("there is no run {id}"))
+        .help("GET /api/chainbot/runs lists them")
 }

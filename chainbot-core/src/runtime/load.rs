@@ -16,7 +16,7 @@ use super::core::{Runtime, Slot};
 impl Runtime {
     /// A worker's job: the run is in the map as loading.
     pub(super) fn load(self: &Arc<Self>, run: RunId) {
-        let read = self.read(run);
+        let read = self.read_run(run);
         let mut cells = self.cells.lock();
         let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return };
         match read {
@@ -42,7 +42,9 @@ impl Runtime {
             Err(error) => {
                 drop(cells);
                 log::error!("run {run} cannot be taken up: {error}");
-                self.turn_away(mail, has_permit, || Refusal::Failed(Error::new(error.code(), error.message())));
+                self.turn_away(mail, has_permit, || {
+                    Refusal::Failed(Error::new(error.code(), error.message()))
+                });
             }
         }
     }
@@ -59,7 +61,7 @@ impl Runtime {
     }
 
     /// Reads and folds; `None` when the run is over or was never there.
-    fn read(&self, run: RunId) -> Result<Option<Loaded>> {
+    fn read_run(&self, run: RunId) -> Result<Option<Loaded>> {
         let Some(stored) = self.store.run(run)? else { return Ok(None) };
         if stored.row.status.is_terminal() {
             return Ok(None);
@@ -98,8 +100,11 @@ impl Runtime {
         parked: Option<Parked>,
     ) -> Result<Loaded> {
         let Some((_, Record { body: RecordBody::RunCreated(created), .. })) = records.first() else {
-            return Err(Error::new(&store::CORRUPT, format!("the journal of run {run} does not begin with its creation"))
-                .help("restore the newest backup"));
+            return Err(Error::new(
+                &store::CORRUPT,
+                format!("the journal of run {run} does not begin with its creation"),
+            )
+            .help("restore the newest backup"));
         };
         let program = self.programs.get(created.definition)?;
         let state = RunState::fold(run, program, records.iter().map(|(_, record)| record))?;
@@ -111,7 +116,11 @@ impl Runtime {
     }
 
     /// Which version a child will be of, and whether its inputs fit. Blocks on the disk.
-    pub(super) fn resolve_child(&self, workflow: &str, given: &Json) -> std::result::Result<NewChild, StepError> {
+    pub(super) fn resolve_child(
+        &self,
+        workflow: &str,
+        given: &Json,
+    ) -> std::result::Result<NewChild, StepError> {
         let resolve = || -> Result<NewChild> {
             let stored = self.store.workflow_named(workflow)?.ok_or_else(|| {
                 Error::new(&definition::NOT_FOUND, format!("there is no workflow `{workflow}`"))

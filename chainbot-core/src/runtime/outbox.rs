@@ -91,7 +91,10 @@ impl Outbox {
             let mut data = subject.data("waiting", last.at);
             data["waiting_for"] = json!(state.waiting_for());
             let id = format!("{}-{}-waiting", state.id, last.seq);
-            staged.push((records.len() as u32 - 1, cloud_event("chainbot.workflow.waiting", &id, last.at, &data)));
+            staged.push((
+                records.len() as u32 - 1,
+                cloud_event("chainbot.workflow.waiting", &id, last.at, &data),
+            ));
         }
         if !staged.is_empty() {
             self.queue.lock().staged.insert(state.id, staged);
@@ -106,7 +109,9 @@ impl Outbox {
         if queue.is_behind || queue.ready.len() + staged.len() > limits::EVENTS_KEPT_MAX {
             queue.is_behind = true;
         } else {
-            queue.ready.extend(staged.into_iter().map(|(index, what)| (Lsn(first.0 + i64::from(index)), what)));
+            queue
+                .ready
+                .extend(staged.into_iter().map(|(index, what)| (Lsn(first.0 + i64::from(index)), what)));
         }
         self.changed.notify_one();
     }
@@ -269,7 +274,9 @@ fn announcement(subject: &Subject, record: &Record) -> Option<Announcement> {
     let id = format!("{}-{}", subject.run, record.seq);
     let (topic, data) = match &record.body {
         RecordBody::RunStarted => ("chainbot.workflow.started", subject.data("running", record.at)),
-        RecordBody::RunCompleted { .. } => ("chainbot.workflow.completed", subject.data("completed", record.at)),
+        RecordBody::RunCompleted { .. } => {
+            ("chainbot.workflow.completed", subject.data("completed", record.at))
+        }
         RecordBody::RunFailed { error, .. } => {
             let mut data = subject.data("failed", record.at);
             data["error"] = json!(error);

@@ -38,8 +38,11 @@ impl Programs {
             return Ok(program);
         }
         let source = self.store.definition(hash)?.ok_or_else(|| {
-            Error::new(&store::CORRUPT, format!("the definition {hash} that a run is pinned to is not in the database"))
-                .help("restore the newest backup")
+            Error::new(
+                &store::CORRUPT,
+                format!("the definition {hash} that a run is pinned to is not in the database"),
+            )
+            .help("restore the newest backup")
         })?;
         self.compile(&source)
     }
@@ -87,7 +90,9 @@ fn problems(diagnostics: Vec<crate::model::Diagnostic>) -> Error {
     let errors = diagnostics.iter().filter(|d| d.severity == crate::error::Severity::Error).count();
     let first = diagnostics.iter().find(|d| d.severity == crate::error::Severity::Error);
     let message = match first {
-        Some(first) if errors == 1 => format!("line {}, column {}: {}", first.pos.line, first.pos.column, first.message),
+        Some(first) if errors == 1 => {
+            format!("line {}, column {}: {}", first.pos.line, first.pos.column, first.message)
+        }
         Some(first) => format!(
             "{errors} problems; the first at line {}, column {}: {}",
             first.pos.line, first.pos.column, first.message

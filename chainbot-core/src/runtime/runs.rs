@@ -9,9 +9,7 @@ use tokio::sync::{MutexGuard, oneshot};
 use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
-use crate::model::{
-    Json, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger,
-};
+use crate::model::{Json, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
 use crate::port::{Batch, Idempotency, Op, StoredRun, StoredWorkflow};
 
 use super::core::Runtime;
@@ -99,7 +97,8 @@ impl Runtime {
                 return Ok((stored, vec![first]));
             }
         }
-        Err(Error::new(&store::READ, format!("run {id} changes faster than it can be read")).help("try again"))
+        Err(Error::new(&store::READ, format!("run {id} changes faster than it can be read"))
+            .help("try again"))
     }
 
     /// One run as the API shows it.
@@ -110,7 +109,10 @@ impl Runtime {
         wanted.extend(lsns.iter().skip(2).next_back());
         let records = self.store.records(id, &wanted)?;
         let Some((_, Record { body: RecordBody::RunCreated(created), .. })) = records.first() else {
-            return Err(Error::new(&store::CORRUPT, format!("the journal of run {id} does not begin with its creation")));
+            return Err(Error::new(
+                &store::CORRUPT,
+                format!("the journal of run {id} does not begin with its creation"),
+            ));
         };
         let started_at = records.iter().find_map(|(_, record)| match record.body {
             RecordBody::RunStarted => Some(record.at),
@@ -123,7 +125,9 @@ impl Runtime {
         };
         let (status, waiting_for) = match live {
             Some(cell) => (cell.status(), cell.waiting_for.lock().clone()),
-            None if stored.row.status == RunStatus::Waiting => (RunStatus::Waiting, stored.row.detail.clone()),
+            None if stored.row.status == RunStatus::Waiting => {
+                (RunStatus::Waiting, stored.row.detail.clone())
+            }
             None => (stored.row.status, None),
         };
         // A run whose last record is on disk is over, also before its row is read again.
@@ -163,8 +167,11 @@ impl Runtime {
         match self.read(move |runtime| runtime.store.idempotent(&name)).await? {
             None => Ok(None),
             Some(hit) if hit.digest == key.digest => Ok(Some(hit.made)),
-            Some(_) => Err(Error::new(&general::IDEMPOTENCY, "this Idempotency-Key came before with another request")
-                .help("use a new key for a new request")),
+            Some(_) => Err(Error::new(
+                &general::IDEMPOTENCY,
+                "this Idempotency-Key came before with another request",
+            )
+            .help("use a new key for a new request")),
         }
     }
 

@@ -82,7 +82,12 @@ impl Runtime {
         for (run, records) in recovery.live {
             if let Err(error) = self.take_up(run, records) {
                 log::error!("run {run} is held: {error}");
-                self.hold(run, &Place { node: crate::id::NodeId(0), path: Vec::new() }, &error.to_string(), Vec::new());
+                self.hold(
+                    run,
+                    &Place { node: crate::id::NodeId(0), path: Vec::new() },
+                    &error.to_string(),
+                    Vec::new(),
+                );
             }
         }
     }
@@ -127,7 +132,12 @@ impl Runtime {
                     question,
                     at,
                 },
-                Op::RunPark { run, status: RunStatus::Waiting, detail: Some(format!("held: {reason}")), lsns },
+                Op::RunPark {
+                    run,
+                    status: RunStatus::Waiting,
+                    detail: Some(format!("held: {reason}")),
+                    lsns,
+                },
             ],
             ack: Box::new(move |result| {
                 if let Err(error) = result {
@@ -166,11 +176,16 @@ impl Runtime {
         self.abort_effects();
         self.cells.lock().clear();
         if let Err(threads) = joined {
-            return Err(Error::new(&general::TIMEOUT, format!("{threads} threads of the engine did not end"))
-                .help("stop again, or end the process: no acknowledged work is lost"));
+            return Err(Error::new(
+                &general::TIMEOUT,
+                format!("{threads} threads of the engine did not end"),
+            )
+            .help("stop again, or end the process: no acknowledged work is lost"));
         }
         if left > 0 {
-            log::warn!("{left} effects were under way at the end of the stop; the next start decides about them");
+            log::warn!(
+                "{left} effects were under way at the end of the stop; the next start decides about them"
+            );
         }
         Ok(())
     }

@@ -156,7 +156,8 @@ impl Runtime {
                 self.timers.arm(due, cell.id);
             }
         }
-        let is_parked_still = body.parked.is_some() && body.committing.is_none() && body.pending.records.is_empty();
+        let is_parked_still =
+            body.parked.is_some() && body.committing.is_none() && body.pending.records.is_empty();
         if is_parked_still && idle && cell.mailbox.lock().mail.is_empty() {
             // Woken for nothing: its row is still right.
             if std::mem::take(&mut body.has_permit) {
@@ -186,8 +187,13 @@ impl Runtime {
     fn flush(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, parks: bool) {
         let mut pending = std::mem::take(&mut body.pending);
         if pending.records.is_empty() && pending.ops.is_empty() && !parks {
-            body.committing =
-                Some(Committing { records: 0, commands: pending.commands, answers: pending.answers, parks: None, unparks: false });
+            body.committing = Some(Committing {
+                records: 0,
+                commands: pending.commands,
+                answers: pending.answers,
+                parks: None,
+                unparks: false,
+            });
             return self.on_committed(cell, body, Lsn(0));
         }
         let unparks = body.parked.is_some();

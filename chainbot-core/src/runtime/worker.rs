@@ -145,7 +145,9 @@ impl Runtime {
         self.abandon(&cell);
         if lost >= WRITTEN_OFF_MAX {
             let message = format!("{lost} threads were lost to expressions that did not end");
-            self.fail(Arc::new(Error::new(&expression::LOST, message).help("see the log for the runs and steps")));
+            self.fail(Arc::new(
+                Error::new(&expression::LOST, message).help("see the log for the runs and steps"),
+            ));
             return;
         }
         if let Err(error) = self.spawn_worker() {
@@ -163,7 +165,8 @@ impl Runtime {
         let give_up = self.env.monotonic() + deadline;
         let mut threads = std::mem::take(&mut *self.threads.lock());
         while !threads.is_empty() {
-            let (ended, running): (Vec<_>, Vec<_>) = threads.drain(..).partition(|thread| thread.is_finished());
+            let (ended, running): (Vec<_>, Vec<_>) =
+                threads.drain(..).partition(|thread| thread.is_finished());
             for thread in ended {
                 // A worker contains its panics, so there is nothing to learn from the result.
                 let _ = thread.join();

@@ -18,7 +18,11 @@ use super::handle::{Handle, WorkflowView};
 impl Handle {
     /// Makes a workflow from a definition's source. All its problems at once: CB-0100 with
     /// [`Error::diagnostics`]. A name that exists is CB-0191. The flag: replayed by key.
-    pub async fn create_workflow(&self, source: &str, idempotency_key: Option<&str>) -> Result<(WorkflowView, bool)> {
+    pub async fn create_workflow(
+        &self,
+        source: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<(WorkflowView, bool)> {
         self.0.check_open()?;
         let (_guard, key) = match idempotency_key {
             None => (None, None),
@@ -37,18 +41,25 @@ impl Handle {
         let program = self.0.compile(source).await?;
         let _changes = self.0.workflows.lock().await;
         let name = program.name.clone();
-        if let Some(existing) = self.0.read({
-            let name = name.clone();
-            move |runtime| runtime.store.workflow_named(&name)
-        })
-        .await?
+        if let Some(existing) = self
+            .0
+            .read({
+                let name = name.clone();
+                move |runtime| runtime.store.workflow_named(&name)
+            })
+            .await?
         {
-            return Err(Error::new(&definition::EXISTS, format!("a workflow `{name}` exists ({})", existing.id))
-                .help(format!("PUT /api/chainbot/workflows/{name} makes a new version of it")));
+            return Err(Error::new(
+                &definition::EXISTS,
+                format!("a workflow `{name}` exists ({})", existing.id),
+            )
+            .help(format!("PUT /api/chainbot/workflows/{name} makes a new version of it")));
         }
         let id = self.0.env.workflow_id();
         let at = self.0.env.now();
-        self.0.write(vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }]).await?;
+        self.0
+            .write(vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }])
+            .await?;
         Ok((self.workflow(&id.to_string()).await?, false))
     }
 
@@ -60,14 +71,21 @@ impl Handle {
     /// By name, after a name; `limit` ≤ 200.
     pub async fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<WorkflowView>> {
         let after = after.map(str::to_owned);
-        let page =
-            self.0.read(move |runtime| runtime.store.workflows(after.as_deref(), limit.min(limits::PAGE_MAX))).await?;
+        let page = self
+            .0
+            .read(move |runtime| runtime.store.workflows(after.as_deref(), limit.min(limits::PAGE_MAX)))
+            .await?;
         let items = page.items.iter().map(view).collect::<Result<Vec<_>>>()?;
         Ok(Page { items, total: page.total, more: page.more })
     }
 
     /// A new version; the name in the source must be the workflow's. `if_match`: the hash that must be current.
-    pub async fn update_workflow(&self, reference: &str, source: &str, if_match: Option<&str>) -> Result<WorkflowView> {
+    pub async fn update_workflow(
+        &self,
+        reference: &str,
+        source: &str,
+        if_match: Option<&str>,
+    ) -> Result<WorkflowView> {
         self.0.check_open()?;
         let program = self.0.compile(source).await?;
         let _changes = self.0.workflows.lock().await;
@@ -165,7 +183,10 @@ fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
     match if_match {
         Some(wanted) if wanted != "*" && wanted != current => Err(Error::new(
             &general::PRECONDITION,
-            format!("the workflow `{}` has changed: its version is {} ({current})", stored.name, stored.version),
+            format!(
+                "the workflow `{}` has changed: its version is {} ({current})",
+                stored.name, stored.version
+            ),
         )
         .help("read it again, merge, and send the new ETag in If-Match")),
         _ => Ok(()),

@@ -9,14 +9,7 @@ use crate::model::{StepError, class};
 use crate::net::{EgressError, Reply};
 use crate::time::Timestamp;
 
-/// A failed attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// For the journal.
-    pub error: StepError,
-    /// What the server asked for in `Retry-After`, at most a day: wait at least so long before the next attempt.
-    pub retry_after: Option<Duration>,
-}
+pub use crate::engine::decide::Failure;
 
 impl Failure {
     /// The step's rendered configuration cannot be carried out.

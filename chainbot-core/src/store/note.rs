@@ -135,7 +135,8 @@ mod tests {
     fn damaged_notes_are_no_notes() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("poison");
-        std::fs::write(&path, b"cb-note1 and then something else entirely, longer than one slot").expect("written");
+        std::fs::write(&path, b"cb-note1 and then something else entirely, longer than one slot")
+            .expect("written");
         assert_eq!(NoteFile::open(&path).expect("opens").found(), []);
     }
 }

@@ -252,14 +252,18 @@ impl Api {
 
     async fn answer(&self, request: Request) -> Response {
         let shared = &self.shared;
+        let via_host = request.extensions().get::<ViaHost>().is_some();
         let peer = request.extensions().get::<Peer>().map_or("an unknown address", |peer| &peer.0);
         let caller = match shared.guard.admit(request.method(), request.uri().path(), request.headers(), peer)
         {
             Ok(caller) => caller,
             Err(error) => {
                 let mut response = Failure::from(error).into_response();
-                // A stranger does not keep a connection. hyper reads this; over the host's door it has no effect.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                // A stranger does not keep a connection; hyper reads this header. A host has its own.
+                if !via_host {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
                 return response;
             }
         };

@@ -43,12 +43,6 @@ pub fn finish(document: &OpenApi) -> serde_json::Result<String> {
     serde_json::to_string(&document)
 }
 
-/// Every route of a document as method and path.
-pub fn routes(document: &Value) -> Vec<(String, String)> {
-    let mut copy = document.clone();
-    operations_mut(&mut copy).into_iter().map(|(path, method, _)| (method.to_uppercase(), path)).collect()
-}
-
 fn operations_mut(document: &mut Value) -> Vec<(String, &'static str, &mut Value)> {
     let Some(paths) = document["paths"].as_object_mut() else { return Vec::new() };
     paths

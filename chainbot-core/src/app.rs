@@ -36,14 +36,7 @@ pub struct HostEvent {
     pub at_ms: i64,
 }
 
-/// How well it goes.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct HealthReport {
-    /// 0.0 to 1.0.
-    pub score: f64,
-    /// The component that lowers the score most, and why; `ok` when none does.
-    pub detail: String,
-}
+pub use crate::http::{HealthReport, Peer, ViaHost};
 
 /// A running ChainBot.
 pub struct App {

@@ -82,6 +82,40 @@ pub const EVENTS_KEPT_MAX: usize = 4_096;
 pub const STREAMS_MAX: usize = 64;
 /// Body of an API request that is not a definition.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Body that carries a definition: the definition and the JSON around it.
+pub const DEFINITION_BODY_BYTES_MAX: usize = DEFINITION_BYTES_MAX + 64 * 1024;
+/// Requests of the API under way at once. Each holds at most one body in memory.
+pub const REQUESTS_MAX: usize = 64;
+/// Connections of the port at once: file descriptors, and some kilobytes each.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Head of a request on the port. Browsers stay far below.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Time for the head of a request, also how long an idle connection is kept.
+pub const REQUEST_HEAD_S_MAX: u64 = 15;
+/// One request from its head to its reply. Everything slower is a run, not a request.
+pub const REQUEST_S_MAX: u64 = 30;
+/// How long open connections may finish when the port closes.
+pub const PORT_CLOSE_S_MAX: u64 = 5;
+/// Requests of one token in a second, over a longer time.
+pub const REQUESTS_PER_S_DEFAULT: u32 = 60;
+/// Requests of one token at once, before the rate counts.
+pub const REQUESTS_BURST_DEFAULT: u32 = 200;
+/// Silence on an event stream before a comment shows that it lives. Proxies cut at 30 s or later.
+pub const HEARTBEAT_S: u64 = 15;
+/// Events in one reply of the long poll, so that a long backlog comes in pieces.
+pub const POLL_EVENTS_MAX: usize = 256;
+/// Bytes in one reply of the long poll; the host holds it as a whole.
+pub const POLL_BYTES_MAX: usize = 512 * 1024;
+/// A value inside an event. Larger ones are named in `omitted` and read from the journal.
+pub const EVENT_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// A page of a list in bytes; the page ends early and the next one goes on. A single larger item is sent alone.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A page of a list unless `limit` says otherwise.
+pub const PAGE_DEFAULT: u32 = 50;
+/// A reason, as people write it.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// A prefix at which a host mounts the module.
+pub const PREFIX_BYTES_MAX: usize = 256;
 /// A page of a list.
 pub const PAGE_MAX: u32 = 200;
 /// An `Idempotency-Key`.

@@ -36,6 +36,15 @@ pub struct HostEvent {
     pub at_ms: i64,
 }
 
+/// In a request's extensions: the client's address as text, from whoever took the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer(pub String);
+
+/// In a request's extensions: it came through a host, never over the module's own port. Gives no rights; such a
+/// request never counts as loopback, and cannot be upgraded to a WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub struct ViaHost;
+
 /// How well it goes.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct HealthReport {

@@ -21,6 +21,6 @@ fn main() {
     {
         println!("cargo:rerun-if-changed={log}");
     }
-    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    let commit = git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=CHAINBOT_COMMIT={commit}");
 }

@@ -54,3 +54,5 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 pub const EVALUATION_MS_MAX: u64 = 1_000;
 /// Tries of a step, as `retry.attempts` counts them.
 pub const ATTEMPTS_MAX: u32 = 100;
+/// A configuration file, or what a host hands over instead: a hundred times what a full one has.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;

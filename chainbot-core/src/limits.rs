@@ -36,6 +36,42 @@ pub const COMMIT_RECORDS_MAX: usize = 8_192;
 pub const DECISION_RECORDS_MAX: usize = 256;
 /// Effects under way at once in the whole process: sockets and memory of a Pi.
 pub const EFFECTS_MAX: usize = 128;
+/// Outbound connect, name look-up and TLS included; a host that needs longer is down.
+pub const EGRESS_CONNECT_S_MAX: u64 = 5;
+/// One outbound exchange with its redirects, unless the step says otherwise.
+pub const EGRESS_TOTAL_S_DEFAULT: u64 = 30;
+/// Waiting for one of a host's places, when the step sets no timeout: ten slow exchanges ahead of it.
+pub const EGRESS_WAIT_S_MAX: u64 = 300;
+/// Requests at once to one host, so that a fan-out is no flood.
+pub const EGRESS_PER_HOST_MAX: usize = 4;
+/// A reply's body after decompression, unless the request says otherwise: what a step's output may hold.
+pub const EGRESS_REPLY_BYTES_DEFAULT: usize = STEP_OUTPUT_BYTES_MAX;
+/// An outbound body: what a run's variables may hold.
+pub const EGRESS_BODY_BYTES_MAX: usize = RUN_VARS_BYTES_MAX;
+/// Headers of a request or a reply, each way; real ones have below 40.
+pub const EGRESS_HEADERS_MAX: usize = 64;
+/// Names and values of all headers of a request or a reply; servers take 8 to 32 KiB.
+pub const EGRESS_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Redirects followed: http to https, then to the canonical host, and one to spare.
+pub const EGRESS_REDIRECTS_MAX: usize = 3;
+/// An outbound URL; servers refuse longer ones.
+pub const EGRESS_URL_BYTES_MAX: usize = 8 * 1024;
+/// Grants in a configuration: each is a decision of a person.
+pub const EGRESS_GRANTS_MAX: usize = 256;
+/// Addresses used of one DNS answer; more never help a connect of 5 s.
+pub const EGRESS_ADDRESSES_MAX: usize = 32;
+/// HTTP clients kept, one for each scheme, port and way of pooling; the oldest gives way.
+pub const EGRESS_CLIENTS_MAX: usize = 16;
+/// Gates of hosts kept; beyond it those without a request are dropped.
+pub const EGRESS_GATES_MAX: usize = 256;
+/// Characters of a reply's body in an error: enough for a server's message.
+pub const EXCERPT_CHARS_MAX: usize = 512;
+/// Longest `Retry-After` that is believed. A day is the longest delay that makes sense within a step.
+pub const RETRY_AFTER_S_MAX: u64 = 86_400;
+/// One line of our own server's event stream: one record with its output.
+pub const STREAM_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A reply of our own server to the command line: a page of full runs.
+pub const LOCAL_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Parallel steps of a `parallel` workflow or step unless it says otherwise.
 pub const PARALLEL_STEPS_DEFAULT: u32 = 5;
 /// Largest `max_concurrency` of a step.

@@ -153,8 +153,9 @@ impl Config {
     /// line is about the file that the message names.
     pub fn load(document: &str) -> Result<Config> {
         // `vars` would panic on a variable of anyone's that is not Unicode.
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
         read::load(document, variables, Path::new(DEFAULT_FILE))
     }
 

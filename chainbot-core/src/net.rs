@@ -32,7 +32,7 @@ mod url;
 
 pub use egress::{Egress, Reply, Request};
 pub use error::EgressError;
-pub use local::{EventLines, LocalClient, LocalReply};
 pub use form::form;
+pub use local::{EventLines, LocalClient, LocalReply};
 pub use policy::{Grant, Policy};
 pub use resolve::{Lookup, Resolver, SystemResolver};

@@ -77,7 +77,11 @@ impl Executors {
         match &outcome {
             Ok(_) => log::debug!("run {run}: {kind:?} {key} attempt {attempt} succeeded"),
             Err(Failure { error, .. }) => {
-                log::debug!("run {run}: {kind:?} {key} attempt {attempt} failed: {}: {}", error.code, error.message);
+                log::debug!(
+                    "run {run}: {kind:?} {key} attempt {attempt} failed: {}: {}",
+                    error.code,
+                    error.message
+                );
             }
         }
         outcome

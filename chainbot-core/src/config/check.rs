@@ -97,10 +97,7 @@ fn shown(node: &Node) -> String {
 fn text<'a>(key: &Key, node: &'a Node) -> Result<&'a str, Problem> {
     let text = node.as_str().ok_or_else(|| wrong(key, node))?;
     if text.chars().count() > TEXT_MAX {
-        return Err(Problem::new(
-            node.pos,
-            format!("`{}` is longer than {TEXT_MAX} characters", key.path),
-        ));
+        return Err(Problem::new(node.pos, format!("`{}` is longer than {TEXT_MAX} characters", key.path)));
     }
     match text.chars().find(|c| c.is_control()) {
         Some(_) => Err(Problem::new(node.pos, format!("`{}` has a control character in it", key.path))),
@@ -123,8 +120,11 @@ fn folder(key: &Key, node: &Node) -> Result<Value, Problem> {
         return Err(wrong(key, node));
     }
     if text.starts_with('~') {
-        return Err(Problem::new(node.pos, format!("`{}` begins with `~`, which only a shell knows", key.path))
-            .hint("write the whole path"));
+        return Err(Problem::new(
+            node.pos,
+            format!("`{}` begins with `~`, which only a shell knows", key.path),
+        )
+        .hint("write the whole path"));
     }
     Ok(Value::from(text))
 }
@@ -189,8 +189,11 @@ fn database_url(key: &Key, node: &Node) -> Result<Value, Problem> {
     let text = text(key, node)?;
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         // The address may hold a password, so the message does not repeat it.
-        return Err(Problem::new(node.pos, format!("`{}` names PostgreSQL, which is not in this version", key.path))
-            .hint("write sqlite:chainbot.db"));
+        return Err(Problem::new(
+            node.pos,
+            format!("`{}` names PostgreSQL, which is not in this version", key.path),
+        )
+        .hint("write sqlite:chainbot.db"));
     }
     let Some(path) = text.strip_prefix("sqlite:") else {
         return Err(Problem::new(node.pos, format!("`{}` takes {}", key.path, key.kind.takes()))
@@ -256,7 +259,8 @@ fn grants(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
 fn grant(item: &Node, problems: &mut Vec<Problem>) -> Option<Value> {
     const FIELDS: [&str; 3] = ["host", "ports", "why"];
     let NodeValue::Map(entries) = &item.value else {
-        problems.push(Problem::new(item.pos, format!("a grant is {{host, ports, why}}, not {}", shown(item))));
+        problems
+            .push(Problem::new(item.pos, format!("a grant is {{host, ports, why}}, not {}", shown(item))));
         return None;
     };
     for (name, pos, _) in entries.iter().filter(|(name, _, _)| !FIELDS.contains(&name.as_str())) {
@@ -264,14 +268,18 @@ fn grant(item: &Node, problems: &mut Vec<Problem>) -> Option<Value> {
             Some(field) => format!("did you mean `{field}`?"),
             None => "a grant has host, ports and why".to_owned(),
         };
-        problems.push(Problem::new(*pos, format!("a grant has no `{name}`")).below(format!(".{name}")).hint(hint));
+        problems.push(
+            Problem::new(*pos, format!("a grant has no `{name}`")).below(format!(".{name}")).hint(hint),
+        );
     }
     let host = field(item, "host", problems).and_then(|node| grant_host(node, problems));
     let ports = field(item, "ports", problems).and_then(|node| grant_ports(node, problems));
     let why = field(item, "why", problems).and_then(|node| match node.as_str().map(str::trim) {
         Some(text) if !text.is_empty() && text.chars().count() <= TEXT_MAX => Some(text),
         _ => {
-            problems.push(Problem::new(node.pos, "`why` takes a few words for whoever reads this later").below(".why"));
+            problems.push(
+                Problem::new(node.pos, "`why` takes a few words for whoever reads this later").below(".why"),
+            );
             None
         }
     });
@@ -299,10 +307,12 @@ fn grant_host(node: &Node, problems: &mut Vec<Problem>) -> Option<String> {
     if bare.parse::<IpAddr>().is_ok() || named {
         return Some(bare.to_ascii_lowercase());
     }
-    let mut problem = Problem::new(node.pos, format!("`host` takes one host name or address, not {}", shown(node)))
-        .below(".host");
+    let mut problem =
+        Problem::new(node.pos, format!("`host` takes one host name or address, not {}", shown(node)))
+            .below(".host");
     if text.contains('*') || text.contains('/') {
-        problem = problem.hint("a grant names one host, without pattern, scheme, port or path; write one grant a host");
+        problem = problem
+            .hint("a grant names one host, without pattern, scheme, port or path; write one grant a host");
     }
     problem.unsafe_setting = text.contains('*');
     problems.push(problem);
@@ -326,7 +336,9 @@ fn grant_ports(node: &Node, problems: &mut Vec<Problem>) -> Option<Vec<u16>> {
     let mut ports = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let port = match &item.value {
-            NodeValue::Number(number) => number.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0),
+            NodeValue::Number(number) => {
+                number.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0)
+            }
             _ => None,
         };
         match port {

@@ -46,7 +46,11 @@ pub(super) fn load(
     check_across(&mut reading, &settings, host_pos);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         reading.diagnostics.into_iter().partition(|d| d.severity == Severity::Error);
-    if errors.is_empty() { Ok(typed(settings, warnings, path)) } else { Err(invalid(errors, path.as_deref())) }
+    if errors.is_empty() {
+        Ok(typed(settings, warnings, path))
+    } else {
+        Err(invalid(errors, path.as_deref()))
+    }
 }
 
 fn invalid(errors: Vec<Diagnostic>, file: Option<&Path>) -> Error {
@@ -115,7 +119,9 @@ fn file(handed: &Handed, default_file: &Path) -> Result<Option<(PathBuf, String)
     };
     let path = std::path::absolute(path).map_err(failed)?;
     let opened = match std::fs::File::open(&path) {
-        Err(error) if handed.file.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if handed.file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
         other => other.map_err(failed)?,
     };
     let mut bytes = Vec::new();
@@ -181,7 +187,8 @@ fn merge(reading: &mut Reading) -> Vec<Setting> {
         .map(|key| match reading.values.remove(key.path) {
             Some(given) => Setting { key, value: given.value, origin: given.origin },
             None => {
-                let value = serde_json::from_str(key.default).expect("defaults are JSON: a test reads them all");
+                let value =
+                    serde_json::from_str(key.default).expect("defaults are JSON: a test reads them all");
                 Setting { key, value, origin: Origin::Default }
             }
         })
@@ -192,7 +199,8 @@ fn merge(reading: &mut Reading) -> Vec<Setting> {
 fn check_across(reading: &mut Reading, settings: &[Setting], host_pos: Pos) {
     let values = Values::new(settings);
     if !values.address("api.host").is_loopback() && !values.flag("api.insecure_lan") {
-        let origin = settings.iter().find(|s| s.key.path == "api.host").map_or(Origin::Default, |s| s.origin.clone());
+        let origin =
+            settings.iter().find(|s| s.key.path == "api.host").map_or(Origin::Default, |s| s.origin.clone());
         let message = format!(
             "api.host {} is not loopback: anyone on the network could read the token",
             values.text("api.host")

@@ -59,7 +59,9 @@ fn property(key: &Key) -> Value {
         // The words are taken in any case, which an `enum` cannot say.
         Kind::Choice(words) => json!({ "type": "string", "pattern": any_case(words) }),
         Kind::DatabaseUrl => json!({ "type": "string", "pattern": "^sqlite:[^/].*" }),
-        Kind::Prefixes => json!({ "type": "array", "items": { "type": "string", "pattern": r"^([A-Za-z0-9_-]+\.)+$" } }),
+        Kind::Prefixes => {
+            json!({ "type": "array", "items": { "type": "string", "pattern": r"^([A-Za-z0-9_-]+\.)+$" } })
+        }
         Kind::Grants => json!({ "type": "array", "items": {
             "type": "object",
             "properties": {

@@ -223,7 +223,10 @@ impl Reading {
 
 /// Every path that exists, for suggestions.
 fn all_paths() -> impl Iterator<Item = &'static str> {
-    table::KEYS.iter().map(|key| key.path).chain(table::KNOWN.iter().copied().filter(|path| !path.ends_with('*')))
+    table::KEYS
+        .iter()
+        .map(|key| key.path)
+        .chain(table::KNOWN.iter().copied().filter(|path| !path.ends_with('*')))
 }
 
 /// The text of a variable as a value of the kind its key takes; what does not fit stays text and is refused by the check.

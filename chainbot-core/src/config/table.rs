@@ -235,7 +235,9 @@ pub fn key(path: &str) -> Option<&'static Key> {
 /// Whether the path is known and without effect.
 pub fn is_known(path: &str) -> bool {
     KNOWN.iter().any(|known| match known.strip_suffix(".*") {
-        Some(section) => path == section || path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')),
+        Some(section) => {
+            path == section || path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
+        }
         None => path == *known,
     })
 }

@@ -14,7 +14,8 @@ fn load(file: &str, variables: &[(&str, &str)], values: serde_json::Value) -> Re
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     std::fs::write(&path, file).unwrap();
-    let variables = variables.iter().map(|(name, text)| (format!("ALEX_OS_CHAINBOT_{name}"), (*text).to_owned()));
+    let variables =
+        variables.iter().map(|(name, text)| (format!("ALEX_OS_CHAINBOT_{name}"), (*text).to_owned()));
     read::load(&json!({ "values": values }).to_string(), variables, &path)
 }
 
@@ -54,7 +55,8 @@ fn every_default_is_of_its_kind_and_every_path_stands_once() {
         assert!(!table::is_known(key.path), "{} has effect and is listed as having none", key.path);
         let value: serde_json::Value = serde_json::from_str(key.default).unwrap();
         let node = super::source::from_json(&value);
-        let normal = super::check::value(key, &node).unwrap_or_else(|p| panic!("{}: {}", key.path, p[0].message));
+        let normal =
+            super::check::value(key, &node).unwrap_or_else(|p| panic!("{}: {}", key.path, p[0].message));
         assert_eq!(normal, value, "the default of {} is not in normal form", key.path);
         assert!(key.doc.ends_with('.') || key.doc.ends_with(']'), "{}", key.path);
     }
@@ -64,7 +66,8 @@ fn every_default_is_of_its_kind_and_every_path_stands_once() {
 fn a_file_beats_defaults_the_environment_beats_a_file_and_the_host_beats_all() {
     let file = "api:\n  port: 1001\n  timeout: 45s\nworkflow_engine:\n  max_queued: 5\n";
     let config =
-        load(file, &[("PORT", "1002"), ("API__TIMEOUT", "50")], json!({ "api": { "timeout": "1m" } })).unwrap();
+        load(file, &[("PORT", "1002"), ("API__TIMEOUT", "50")], json!({ "api": { "timeout": "1m" } }))
+            .unwrap();
     assert_eq!(config.api.port, Some(1002));
     assert_eq!(config.api.timeout, Duration::from_secs(60));
     assert_eq!(config.workflow_engine.max_queued, 5);
@@ -126,7 +129,8 @@ workflow_engine:
   max_concurrent_workflows: \"20\"
   retry_attempts: -1
 ";
-    let found = problems(load(file, &[("PROT", "1"), ("API__TIMEOUT", "9h")], json!({ "egress": { "public": 1 } })));
+    let found =
+        problems(load(file, &[("PROT", "1"), ("API__TIMEOUT", "9h")], json!({ "egress": { "public": 1 } })));
     let expected = [
         "CB-0503 2:9 module.name | `module.name` takes a name of letters, digits, `_` and `-`, at most 64 characters, not \"my bot\"",
         "CB-0502 3:1 apu | there is no section `apu` | did you mean `api`?",
@@ -155,7 +159,11 @@ fn keys_without_effect_are_warnings_and_never_show_their_value() {
     let config = load(file, &[("SECRET_KEY", "hunter2")], json!({ "audit": { "enabled": true } })).unwrap();
     let lines: Vec<String> = config.warnings().iter().map(line).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert!(lines[0].starts_with("CB-0504 2:15 security.secret_key | `security.secret_key` is known and has no effect"));
+    assert!(
+        lines[0].starts_with(
+            "CB-0504 2:15 security.secret_key | `security.secret_key` is known and has no effect"
+        )
+    );
     assert!(lines[1].contains("gpt_integration.openai"));
     assert!(lines[2].contains("environment variable ALEX_OS_CHAINBOT_SECRET_KEY"));
     assert!(lines[3].contains("audit.enabled"));
@@ -179,7 +187,15 @@ fn an_address_beyond_loopback_needs_to_be_asked_for() {
 
 #[test]
 fn a_database_lies_within_the_data_folder_or_is_refused() {
-    for url in ["sqlite:/etc/passwd", "sqlite:../x.db", "sqlite:", "sqlite:a/", "chainbot.db", "mysql:x", "sqlite:a/../b"] {
+    for url in [
+        "sqlite:/etc/passwd",
+        "sqlite:../x.db",
+        "sqlite:",
+        "sqlite:a/",
+        "chainbot.db",
+        "mysql:x",
+        "sqlite:a/../b",
+    ] {
         let found = problems(load("", &[("DATABASE_URL", url)], json!({})));
         assert!(found[0].starts_with("CB-0503"), "{url}: {found:?}");
     }
@@ -198,8 +214,7 @@ fn a_grant_names_one_host_its_ports_and_the_reason() {
         { "host": "[fd00::1]", "ports": [443], "why": "fine" },
     ]);
     let found = problems(load("", &[], json!({ "egress": { "grants": grants } })));
-    let places: Vec<&str> =
-        found.iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    let places: Vec<&str> = found.iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
     assert_eq!(
         places,
         [
@@ -248,7 +263,8 @@ fn a_file_that_is_not_yaml_is_told_where() {
 fn a_missing_file_matters_only_when_it_was_asked_for() {
     let missing = Path::new("/nonexistent/config.yaml");
     read::load("{}", std::iter::empty(), missing).unwrap();
-    let error = read::load(r#"{"file": "/nonexistent/config.yaml"}"#, std::iter::empty(), missing).unwrap_err();
+    let error =
+        read::load(r#"{"file": "/nonexistent/config.yaml"}"#, std::iter::empty(), missing).unwrap_err();
     assert_eq!(error.code().id, "CB-0501");
     assert!(error.message().contains("/nonexistent/config.yaml"));
     let folder = tempfile::tempdir().unwrap();
@@ -325,7 +341,8 @@ fn the_schema_takes_what_the_reader_takes_and_refuses_what_it_refuses() {
     ];
     for values in good {
         assert!(schema.is_valid(&values), "schema refuses {values}");
-        load("", &[], if values.is_null() { json!({}) } else { values.clone() }).unwrap_or_else(|e| panic!("{e:?}"));
+        load("", &[], if values.is_null() { json!({}) } else { values.clone() })
+            .unwrap_or_else(|e| panic!("{e:?}"));
     }
     let bad = [
         json!({ "apu": {} }),

@@ -27,10 +27,13 @@ pub(crate) fn of(error: &reqwest::Error, target: &Target) -> EgressError {
         } else {
             innermost(error)
         };
-        let message = format!("no connection to {target}: {why}; check that the server runs and can be reached");
+        let message =
+            format!("no connection to {target}: {why}; check that the server runs and can be reached");
         return EgressError::new(class::CONNECT, &code::CONNECT, message);
     }
-    if error.is_builder() || error.is_request() && find::<hyper::Error>(error).is_some_and(hyper::Error::is_user) {
+    if error.is_builder()
+        || error.is_request() && find::<hyper::Error>(error).is_some_and(hyper::Error::is_user)
+    {
         let message = format!("the request to {target} cannot be sent: {}", innermost(error));
         return EgressError::new(class::INVALID, &code::REQUEST, message);
     }
@@ -43,16 +46,22 @@ pub(crate) fn of(error: &reqwest::Error, target: &Target) -> EgressError {
         }
     }
     // Decompression speaks of bad data; a body that just ends speaks of its end and is a cut connection.
-    let bad_data = |io: &io::Error| matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+    let bad_data =
+        |io: &io::Error| matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
     if find::<hyper::Error>(error).is_none() && find::<io::Error>(error).is_some_and(bad_data) {
         return broken(target, &innermost(error));
     }
-    let message = format!("the connection to {target} broke before the reply was whole: {}", innermost(error));
+    let message =
+        format!("the connection to {target} broke before the reply was whole: {}", innermost(error));
     EgressError::new(class::CUT, &code::CUT, message)
 }
 
 fn broken(target: &Target, why: &str) -> EgressError {
-    EgressError::new(class::INVALID, &code::REPLY_BROKEN, format!("{target} did not answer in proper HTTP: {why}"))
+    EgressError::new(
+        class::INVALID,
+        &code::REPLY_BROKEN,
+        format!("{target} did not answer in proper HTTP: {why}"),
+    )
 }
 
 /// The first link of a type. An `io::Error` hides what it wraps from `source`, so it is opened.

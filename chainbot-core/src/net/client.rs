@@ -52,7 +52,11 @@ impl Clients {
     }
 
     /// The client for a target.
-    pub(crate) async fn get(&self, target: &Target, pooling: Pooling) -> Result<reqwest::Client, EgressError> {
+    pub(crate) async fn get(
+        &self,
+        target: &Target,
+        pooling: Pooling,
+    ) -> Result<reqwest::Client, EgressError> {
         let slot = Slot { https: target.is_https(), port: target.port(), pooling };
         if let Some((_, client)) = self.kept.lock().iter().find(|(kept, _)| *kept == slot) {
             return Ok(client.clone());
@@ -72,8 +76,7 @@ impl Clients {
     }
 
     fn build(&self, slot: Slot, tls: ClientConfig) -> Result<reqwest::Client, EgressError> {
-        let checked =
-            Checked { resolver: self.resolver.clone(), rules: self.rules.clone(), port: slot.port };
+        let checked = Checked { resolver: self.resolver.clone(), rules: self.rules.clone(), port: slot.port };
         let idle = if slot.pooling == Pooling::Reuse { EGRESS_PER_HOST_MAX } else { 0 };
         plain_builder(tls)
             .dns_resolver(Arc::new(checked))
@@ -121,8 +124,9 @@ fn tls_with_system_roots() -> Result<ClientConfig, EgressError> {
         .map_err(|error| unusable(&error))?
         .with_platform_verifier()
         .map_err(|error| {
-            let message =
-                format!("the system's CA certificates cannot be used: {error}; install the package `ca-certificates`");
+            let message = format!(
+                "the system's CA certificates cannot be used: {error}; install the package `ca-certificates`"
+            );
             EgressError::new(class::CONNECT, &code::TLS, message)
         })?;
     Ok(builder.with_no_client_auth())

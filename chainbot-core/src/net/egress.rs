@@ -161,7 +161,10 @@ impl Egress {
             }
             left = left.saturating_sub(self.env.monotonic().saturating_sub(before));
         }
-        let message = format!("{} redirects once more after {EGRESS_REDIRECTS_MAX} hops; call the last URL directly", hop.target);
+        let message = format!(
+            "{} redirects once more after {EGRESS_REDIRECTS_MAX} hops; call the last URL directly",
+            hop.target
+        );
         Err(EgressError::new(class::LIMIT, &code::REDIRECT, message))
     }
 
@@ -257,7 +260,8 @@ async fn read_body(
     from: &Target,
 ) -> std::result::Result<Vec<u8>, EgressError> {
     let too_large = || {
-        let message = format!("the reply of {from} is over {max_bytes} bytes; ask for less or raise `max_bytes`");
+        let message =
+            format!("the reply of {from} is over {max_bytes} bytes; ask for less or raise `max_bytes`");
         EgressError::new(class::LIMIT, &code::REPLY_TOO_LARGE, message)
     };
     let announced = response.content_length().unwrap_or(0);
@@ -275,7 +279,10 @@ async fn read_body(
 }
 
 fn late(what: &str, limit: Duration) -> EgressError {
-    let message = format!("{what} was not done within {} ms; raise the step's `timeout` or ask for less", limit.as_millis());
+    let message = format!(
+        "{what} was not done within {} ms; raise the step's `timeout` or ask for less",
+        limit.as_millis()
+    );
     EgressError::new(class::TIMEOUT, &code::TIMEOUT, message)
 }
 

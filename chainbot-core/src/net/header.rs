@@ -45,9 +45,14 @@ pub(crate) fn read(headers: &[(String, String)]) -> Result<HeaderMap, EgressErro
     for (name, value) in headers {
         let refuse = |why: &str| {
             let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
-            EgressError::new(class::INVALID, &code::REQUEST, format!("the header `{name}` cannot be sent: {why}"))
+            EgressError::new(
+                class::INVALID,
+                &code::REQUEST,
+                format!("the header `{name}` cannot be sent: {why}"),
+            )
         };
-        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("its name is not a header's"))?;
+        let parsed =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse("its name is not a header's"))?;
         if OURS.contains(&parsed.as_str()) {
             return Err(refuse("it is set by ChainBot from URL and body; leave it out"));
         }

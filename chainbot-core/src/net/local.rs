@@ -101,7 +101,8 @@ impl LocalClient {
         let status = response.status().as_u16();
         let headers = header::of_reply(response.headers(), &self.base.to_string())?;
         let limit = Duration::from_secs(EGRESS_TOTAL_S_DEFAULT);
-        let body = timeout(limit, self.read_body(&mut response)).await.unwrap_or_else(|_| Err(self.late()))?;
+        let body =
+            timeout(limit, self.read_body(&mut response)).await.unwrap_or_else(|_| Err(self.late()))?;
         Ok(Err((status, headers, body)))
     }
 

@@ -56,7 +56,8 @@ impl Rules {
             return Err(Error::new(&code::GRANT, message).help("remove grants that nothing needs"));
         }
         let grants = policy.grants.iter().map(read_grant).collect::<Result<_>>()?;
-        let own = policy.own_addresses.iter().map(|a| SocketAddr::new(a.ip().to_canonical(), a.port())).collect();
+        let own =
+            policy.own_addresses.iter().map(|a| SocketAddr::new(a.ip().to_canonical(), a.port())).collect();
         Ok(Self { grants, public: policy.public, own })
     }
 
@@ -98,7 +99,8 @@ impl Rules {
     ) -> Result<(), EgressError> {
         let (ip, port) = (address.ip(), address.port());
         if self.is_own(address, is_this_machine) {
-            let message = format!("{host} on port {port} is ChainBot's own address; use a `workflow` step instead");
+            let message =
+                format!("{host} on port {port} is ChainBot's own address; use a `workflow` step instead");
             return Err(EgressError::new(class::EGRESS, &code::OWN_ADDRESS, message));
         }
         let granted = self.is_granted(host, port);
@@ -227,7 +229,11 @@ mod tests {
 
     #[test]
     fn a_redirect_enters_no_granted_host_from_outside() {
-        let policy = Policy { grants: vec![grant("nas.lan", 80), grant("tv.lan", 80)], public: true, ..Policy::default() };
+        let policy = Policy {
+            grants: vec![grant("nas.lan", 80), grant("tv.lan", 80)],
+            public: true,
+            ..Policy::default()
+        };
         let rules = Rules::new(&policy).unwrap();
         let follow = |from: &str, to: &str| {
             rules.check_redirect(&Target::parse(from).unwrap(), &Target::parse(to).unwrap()).is_ok()
@@ -241,9 +247,13 @@ mod tests {
 
     #[test]
     fn wrong_grants_are_named() {
-        for (host, ports) in
-            [("*.lan", vec![80]), ("a.lan", vec![]), ("a.lan", vec![0]), ("0.0.0.0", vec![80]), ("a.lan:80", vec![80])]
-        {
+        for (host, ports) in [
+            ("*.lan", vec![80]),
+            ("a.lan", vec![]),
+            ("a.lan", vec![0]),
+            ("0.0.0.0", vec![80]),
+            ("a.lan:80", vec![80]),
+        ] {
             let grants = vec![Grant { host: host.into(), ports, why: String::new() }];
             let error = Rules::new(&Policy { grants, ..Policy::default() }).expect_err(host);
             assert_eq!(error.code().id, "CB-0613");

@@ -87,6 +87,7 @@ fn judge(rules: &Rules, host: &Host, port: u16, answer: Vec<IpAddr>) -> Result<V
 }
 
 fn no_address(host: &str, why: &str) -> EgressError {
-    let message = format!("the name `{host}` has no address: {why}; check its spelling and this machine's DNS");
+    let message =
+        format!("the name `{host}` has no address: {why}; check its spelling and this machine's DNS");
     EgressError::new(class::CONNECT, &code::NAME, message)
 }

@@ -132,9 +132,12 @@ pub(crate) fn parse_host(text: &str) -> Option<Host> {
     };
     let target = Target::parse(&url).ok()?;
     // A port, a path or a query in the text would have moved out of the host.
-    (target.port == 80 && target.url.path() == "/" && target.url.query().is_none() && !bare.contains(['/', '?', '#']))
-        .then_some(target.host)
-        .filter(|_| !bare.ends_with(":80"))
+    (target.port == 80
+        && target.url.path() == "/"
+        && target.url.query().is_none()
+        && !bare.contains(['/', '?', '#']))
+    .then_some(target.host)
+    .filter(|_| !bare.ends_with(":80"))
 }
 
 fn read_host(text: &str) -> Option<Host> {
@@ -150,7 +153,8 @@ fn read_host(text: &str) -> Option<Host> {
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
     };
     // A last label of digits is an IPv4 address to some resolvers and a name to others.
-    let last_is_a_name = name.rsplit('.').next().is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()));
+    let last_is_a_name =
+        name.rsplit('.').next().is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()));
     (name.len() <= 253 && last_is_a_name && name.split('.').all(label_is_fine))
         .then(|| Host::Name(name.to_owned()))
 }
@@ -201,7 +205,8 @@ fn shown(text: &str) -> String {
     let rest = rest[..authority_end].rfind('@').map_or(rest, |at| &rest[at + 1..]);
     let separator = if scheme.is_empty() { "" } else { "://" };
     let whole = format!("{scheme}{separator}{rest}");
-    let mut out: String = whole.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
+    let mut out: String =
+        whole.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
     if whole.chars().nth(200).is_some() {
         out.push('…');
     }

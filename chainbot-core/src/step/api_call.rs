@@ -70,7 +70,9 @@ impl Status {
             (Ok(1..=5), _) if text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit()) => {
                 Ok(text.parse() == Ok(status))
             }
-            _ => Err(Failure::input(format!("expect.status: `{text}` is neither a status such as 200 nor a class such as 2xx"))),
+            _ => Err(Failure::input(format!(
+                "expect.status: `{text}` is neither a status such as 200 nor a class such as 2xx"
+            ))),
         }
     }
 }

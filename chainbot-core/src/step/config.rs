@@ -8,7 +8,8 @@ use super::{Effect, Failure, USER_AGENT};
 
 /// Reads an input. A key that is not known is an error: leaving it out would be another effect than the one asked for.
 pub(crate) fn read<T: serde::de::DeserializeOwned>(effect: &Effect) -> Result<T, Failure> {
-    T::deserialize(&*effect.input).map_err(|error| Failure::input(format!("the input of this step is wrong: {error}")))
+    T::deserialize(&*effect.input)
+        .map_err(|error| Failure::input(format!("the input of this step is wrong: {error}")))
 }
 
 /// Keeps an explicit null apart from an absent key.
@@ -41,12 +42,18 @@ pub(crate) fn headers(
     let mut out = Vec::new();
     for (name, value) in own.iter().filter(|(_, value)| !value.is_null()) {
         if has(&out, name) {
-            return Err(Failure::input(format!("headers.{name}: the name is given twice, in upper and lower case")));
+            return Err(Failure::input(format!(
+                "headers.{name}: the name is given twice, in upper and lower case"
+            )));
         }
         out.push((name.clone(), scalar(value, &format!("headers.{name}"))?));
     }
     let key = effect.key.to_string();
-    let ours = [("Idempotency-Key", Some(key.as_str())), ("User-Agent", Some(USER_AGENT)), ("Content-Type", content_type)];
+    let ours = [
+        ("Idempotency-Key", Some(key.as_str())),
+        ("User-Agent", Some(USER_AGENT)),
+        ("Content-Type", content_type),
+    ];
     for (name, value) in ours {
         if let Some(value) = value
             && !has(&out, name)
@@ -66,6 +73,8 @@ fn scalar(value: &Value, place: &str) -> Result<String, Failure> {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(value) => Ok(value.to_string()),
-        _ => Err(Failure::input(format!("{place} is a list or an object; only text, numbers and booleans fit there"))),
+        _ => Err(Failure::input(format!(
+            "{place} is a list or an object; only text, numbers and booleans fit there"
+        ))),
     }
 }

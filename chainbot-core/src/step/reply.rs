@@ -72,7 +72,9 @@ pub(crate) fn headers(reply: &Reply) -> Value {
 fn parse_json(body: &[u8], what: &str) -> Result<Result<Value, String>, StepError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if depth(body) > JSON_DEPTH_MAX {
-        let message = format!("{what} answered with JSON of more than {JSON_DEPTH_MAX} levels; ask for a flatter reply");
+        let message = format!(
+            "{what} answered with JSON of more than {JSON_DEPTH_MAX} levels; ask for a flatter reply"
+        );
         return Err(StepError::new(class::LIMIT, &code::REPLY_DEPTH, message));
     }
     Ok(serde_json::from_slice(body).map_err(|error| error.to_string()))

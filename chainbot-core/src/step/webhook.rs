@@ -24,7 +24,9 @@ pub(crate) async fn execute(executors: &Executors, effect: &Effect) -> Result<Va
     let input: Input = config::read(effect)?;
     let own = input.headers.unwrap_or_default();
     if let Some(name) = own.keys().find(|name| name.to_ascii_lowercase().starts_with("webhook-")) {
-        let message = format!("headers.{name}: receivers recognise repeats by the webhook- headers, which ChainBot sets");
+        let message = format!(
+            "headers.{name}: receivers recognise repeats by the webhook- headers, which ChainBot sets"
+        );
         return Err(Failure::input(message));
     }
     let mut headers = config::headers(&own, Some("application/json"), effect)?;
@@ -42,7 +44,9 @@ pub(crate) async fn execute(executors: &Executors, effect: &Effect) -> Result<Va
         Ok(reply) => reply,
         // The body did not come through, but the status did, and it says more.
         Err(error) => match &error.head {
-            Some(head) if !is_success(head.status) => return Err(Failure::status(&what, head, &executors.env)),
+            Some(head) if !is_success(head.status) => {
+                return Err(Failure::status(&what, head, &executors.env));
+            }
             _ => return Err(error.into()),
         },
     };

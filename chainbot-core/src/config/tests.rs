@@ -376,3 +376,12 @@ fn every_kind_says_what_it_takes() {
         assert_eq!(matches!(key.kind, Kind::Grants), key.path == "egress.grants");
     }
 }
+
+#[test]
+fn every_code_of_this_area_has_a_page_with_its_title() {
+    for code in crate::error::code::config::ALL {
+        let path = format!("{}/../docs/errors/{}.md", env!("CARGO_MANIFEST_DIR"), code.id);
+        let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(page.starts_with(&format!("# {}: {}\n", code.id, code.title)), "{path} has another heading");
+    }
+}

@@ -41,6 +41,7 @@ pub fn type_of(body: &RecordBody) -> &'static str {
         RecordBody::IterationEnded { .. } => "iteration.ended",
         RecordBody::SignalReceived { .. } => "signal.received",
         RecordBody::StepUncertain { .. } => "step.uncertain",
+        RecordBody::EventEmitted { .. } => "event.emitted",
     }
 }
 
@@ -93,6 +94,11 @@ impl Shape<'_> {
                 if let Some(key) = key {
                     self.put("key", json!(key));
                 }
+            }
+            RecordBody::EventEmitted { place, topic, data } => {
+                self.place(place);
+                self.put("topic", json!(topic));
+                self.value("data", data);
             }
             RecordBody::IterationStarted { place, index } => {
                 self.place(place);

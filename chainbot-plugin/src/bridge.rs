@@ -97,6 +97,8 @@ fn to_http(request: InRequest) -> Result<Request<Body>, OutReply> {
         let text = format!("the body is over {BODY_BYTES_MAX} bytes");
         return Err(reply::problem(&general::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE, &text));
     };
+    let left = request.due.saturating_duration_since(std::time::Instant::now());
+    let timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
     let mut made = Request::new(Body::from(body));
     *made.method_mut() = request.method;
     *made.uri_mut() = request.uri;
@@ -115,7 +117,7 @@ fn to_http(request: InRequest) -> Result<Request<Body>, OutReply> {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-    made.extensions_mut().insert(ViaHost);
+    made.extensions_mut().insert(ViaHost { timeout_ms });
     if !request.peer.is_empty() {
         made.extensions_mut().insert(Peer(request.peer));
     }

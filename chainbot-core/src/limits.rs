@@ -75,3 +75,32 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 pub const EVALUATION_MS_MAX: u64 = 1_000;
 /// Tries of a step, as `retry.attempts` counts them.
 pub const ATTEMPTS_MAX: u32 = 100;
+/// One expression or one string with `{{ }}`. Beyond this it is a program, and the parser's work grows with it.
+pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
+/// `{{ }}` and `{% %}` in one string: every one is compiled and costs memory as long as the definition lives.
+pub const EXPRESSION_TAGS_MAX: usize = 512;
+/// Tokens in one tag. The engine's parser recurses: about 2,000 tokens end a 2 MiB stack in a debug build.
+pub const EXPRESSION_TOKENS_MAX: usize = 256;
+/// Blocks within blocks (`if`, `elif`, `for`), and literals or filters within each other: what recurses later.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+/// Fuel of one evaluation: about one per operation and per 64 bytes made. 100 objects filtered take 353.
+pub const EXPRESSION_FUEL: u64 = 10_000;
+/// Fuel of all evaluations of one value tree or one transform together: some 50 ms on a small machine.
+pub const EXPRESSION_FUEL_TOTAL: u64 = 1_000_000;
+/// A result, as JSON text: what a step may keep.
+pub const EXPRESSION_RESULT_BYTES_MAX: usize = STEP_OUTPUT_BYTES_MAX;
+/// Data that one tag can bring together, as JSON text and with every repetition counted: bounds the memory that
+/// the engine takes before it charges for it. Twice a run's variables.
+pub const EXPRESSION_DATA_BYTES_MAX: usize = 2 * RUN_VARS_BYTES_MAX;
+/// Items of a `range()`. The largest in honest use is a loop over a day's minutes.
+pub const EXPRESSION_RANGE_MAX: usize = 10_000;
+/// Further arguments of `map`, `batch` and `slice`: each of many items may come to hold one.
+pub const EXPRESSION_ARGUMENT_BYTES_MAX: usize = 1_024;
+/// A regular expression's source.
+pub const REGEX_PATTERN_BYTES_MAX: usize = 1_024;
+/// A compiled regular expression: some hundred states, which each byte of text may visit.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 32 * 1024;
+/// Text that one regular expression goes through: at some hundred states per byte half a second at worst.
+pub const REGEX_TEXT_BYTES_MAX: usize = 256 * 1024;
+/// Items of one transform: the iterations of a loop.
+pub const TRANSFORM_ITEMS_MAX: usize = LOOP_ITERATIONS_MAX as usize;

@@ -175,7 +175,7 @@ mod tests {
         check("key: one\n  two\n  bad", "bad", (3, 3));
         check("key: \"one\n  two \\\n  bad\"", "bad", (3, 3));
         check("key: >- # a comment\n  \"one\" 'two' bad\n", "bad", (2, 15));
-        check("key:\n  \"\\u0041 bad\"", "bad", (2, 10));
+        check("key:\n  \"\\u0041 bad\"", "bad", (2, 11));
         check("key: |2\r\n   one\r\n  bad\r\n", "bad", (3, 3));
     }
 }

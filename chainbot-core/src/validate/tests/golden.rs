@@ -64,8 +64,8 @@ fn every_code_of_definitions_appears_in_a_case() {
             seen.push_str(&fs::read_to_string(path).unwrap());
         }
     }
-    // Not of diagnostics, or needing a source too large for a file.
-    let elsewhere = ["CB-0100", "CB-0101", "CB-0149", "CB-0190", "CB-0191"];
+    // Not of diagnostics, or needing a source too large for a file (`any.rs` and `document.rs` make those).
+    let elsewhere = ["CB-0100", "CB-0101", "CB-0140", "CB-0149", "CB-0190", "CB-0191"];
     for code in crate::error::code::definition::ALL {
         assert!(elsewhere.contains(&code.id) || seen.contains(code.id), "{} has no case", code.id);
     }

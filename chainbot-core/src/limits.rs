@@ -2,8 +2,23 @@
 //!
 //! Over a bound is an error with a code, never a truncation and never growth.
 
+use std::time::Duration;
+
 /// A definition's source. Larger ones are generated, and a generator can split.
 pub const DEFINITION_BYTES_MAX: usize = 1024 * 1024;
+/// Lists and maps within each other in a document: 16 nested steps take 5 levels each, and the deepest
+/// value in them 64.
+pub const DOCUMENT_DEPTH_MAX: usize = 160;
+/// Values in a document after aliases are written out: 1,000 steps of 100 values. Stops alias bombs.
+pub const DOCUMENT_NODES_MAX: usize = 100_000;
+/// Text in a document after aliases are written out: twice what a source without aliases can hold.
+pub const DOCUMENT_TEXT_BYTES_MAX: usize = 2 * DEFINITION_BYTES_MAX;
+/// Problems reported at once. More than this is one mistake repeated, and nobody reads on.
+pub const DIAGNOSTICS_MAX: usize = 200;
+/// Words and names that did-you-mean compares; longer ones are not slips of the hand.
+pub const SIMILAR_CHARS_MAX: usize = 64;
+/// Compiled form of one pattern in a JSON Schema: a pattern may not take the memory of a Pi.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// Steps in one definition, nested ones included. Beyond this nobody can read the run view.
 pub const STEPS_MAX: usize = 1_000;
 /// Steps within steps. Keeps every recursion over a definition shallow.
@@ -76,6 +91,12 @@ pub const LOCAL_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const PARALLEL_STEPS_DEFAULT: u32 = 5;
 /// Largest `max_concurrency` of a step.
 pub const CONCURRENCY_MAX: u32 = 1_000;
+/// Tries when `retry` is there and does not say: enough for a blip, few enough to notice a failure soon.
+pub const RETRY_ATTEMPTS_DEFAULT: u32 = 3;
+/// Delay before the second try when `retry` does not say: longer than a restart of a small service.
+pub const RETRY_DELAY_DEFAULT: Duration = Duration::from_secs(5);
+/// Where a growing delay ends when `retry` does not say: people expect a mended service to be used within minutes.
+pub const RETRY_MAX_DELAY_DEFAULT: Duration = Duration::from_secs(300);
 /// Events kept in memory for stream clients that reconnect.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
 /// Stream clients at once.

@@ -80,12 +80,11 @@ fn tip(conn: &Connection, sql: &'static str, params: impl rusqlite::Params) -> R
     rows.next().map_err(problem::read)?.map(|row| view(row)?.tip()).transpose()
 }
 
-/// Records by place, in the order given. Checked against the run's chain: from its beginning when the list begins there,
-/// else from the first record given on.
+/// Records by place, in the order given, checked against the run's chain as far as the list goes.
 pub fn records(conn: &Connection, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
     let mut statement = conn.prepare_cached(BY_LSN).map_err(problem::read)?;
     let mut out = Vec::with_capacity(lsns.len());
-    let mut tip = None;
+    let (mut tip, mut whole) = (None, false);
     for lsn in lsns {
         let mut rows = statement.query([lsn.0]).map_err(problem::read)?;
         let row = rows.next().map_err(problem::read)?;
@@ -94,17 +93,21 @@ pub fn records(conn: &Connection, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, 
         if row.run != run {
             return Err(problem::corrupt(run, *lsn, "it belongs to another run"));
         }
-        follow(&mut tip, &row)?;
+        follow(&mut tip, &mut whole, &row)?;
         out.push((*lsn, row.decode()?));
     }
     Ok(out)
 }
 
-/// Checks a row against the rows of its run seen before it, as far as they are neighbours.
-fn follow(tip: &mut Option<Tip>, row: &Row<'_>) -> Result<()> {
+/// Checks a row against the one before it in a list. A list that begins with the run's first record must go on without a
+/// gap; another one may leave records out, and is checked where its records are neighbours.
+fn follow(tip: &mut Option<Tip>, whole: &mut bool, row: &Row<'_>) -> Result<()> {
     match tip {
-        Some(tip) if tip.next_seq == row.seq => row.verify(tip),
-        None if row.seq == 0 => row.verify(tip.insert(Tip::default())),
+        None if row.seq == 0 => {
+            *whole = true;
+            row.verify(tip.insert(Tip::default()))
+        }
+        Some(tip) if *whole || tip.next_seq == row.seq => row.verify(tip),
         _ => {
             *tip = Some(row.tip()?);
             Ok(())

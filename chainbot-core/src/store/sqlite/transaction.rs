@@ -156,10 +156,10 @@ impl<'a> Transaction<'a> {
         let Some(state) = run::state(self.conn, run)?.filter(|state| !state.terminal) else {
             return Ok(None);
         };
-        if !state.parked {
-            if let Some(tip) = journal::tip_since(self.conn, run, state.tail)? {
-                return Ok(Some(tip));
-            }
+        if !state.parked
+            && let Some(tip) = journal::tip_since(self.conn, run, state.tail)?
+        {
+            return Ok(Some(tip));
         }
         let Some(last) = state.last else { return Err(problem::corrupt(run, state.tail, "it is missing")) };
         let tip = journal::tip_at(self.conn, last)?;

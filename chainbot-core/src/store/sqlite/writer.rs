@@ -113,10 +113,9 @@ impl Writer {
         if std::thread::current().id() == self.id {
             return;
         }
-        if let Some(thread) = self.thread.lock().take() {
-            if thread.join().is_err() {
-                log::error!("the writer's thread ended with a panic");
-            }
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the writer's thread ended with a panic");
         }
     }
 }

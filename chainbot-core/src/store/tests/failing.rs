@@ -7,7 +7,7 @@ use crate::error::code::{general, store};
 use crate::limits;
 
 fn large(seq: u32) -> Record {
-    let body = RecordBody::RunCancelled { reason: "x".repeat(100_000) };
+    let body = RecordBody::CancelRequested { reason: "x".repeat(100_000) };
     Record { seq, at: at(seq), body }
 }
 
@@ -81,12 +81,14 @@ fn a_full_queue_is_busy() {
         ops: vec![Op::CursorSet { name: "host", lsn: Lsn(1) }],
         ack: Box::new(|_| {}),
     };
-    for _ in 0..limits::WRITER_QUEUE_MAX {
+    for _ in 1..limits::WRITER_QUEUE_MAX {
         bench.store.submit(cursor()).unwrap();
     }
+    let last = bench.send(run, steps(1, 2), vec![]);
     assert_eq!(bench.store.submit(cursor()).unwrap_err().code(), &general::BUSY);
     gate.wait();
-    bench.write(run, steps(1, 2), vec![]);
+    assert_eq!(last.recv_timeout(HANG).unwrap().unwrap(), Lsn(2));
+    bench.store.submit(cursor()).unwrap();
 }
 
 #[test]

@@ -167,7 +167,10 @@ fn check_tampering(sql: &str, expected: &str) {
 
 #[test]
 fn a_changed_record_is_found() {
-    check_tampering("UPDATE journal SET body = replace(body, '3', '4') WHERE lsn = 4", "checksum");
+    check_tampering(
+        "UPDATE journal SET body = CAST(substr(body, 1, 8) || x'ff' || substr(body, 10) AS BLOB) WHERE lsn = 4",
+        "checksum",
+    );
     check_tampering("UPDATE journal SET ts = ts + 1 WHERE lsn = 4", "checksum");
     check_tampering("UPDATE journal SET body = x'01' WHERE lsn = 4", "too short");
     check_tampering("UPDATE journal SET body = zeroblob(40) WHERE lsn = 4", "checksum");

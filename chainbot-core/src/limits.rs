@@ -178,3 +178,26 @@ pub const REGEX_TEXT_BYTES_MAX: usize = 256 * 1024;
 pub const TRANSFORM_ITEMS_MAX: usize = LOOP_ITERATIONS_MAX as usize;
 /// A configuration file, or what a host hands over instead: a hundred times what a full one has.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of batches queued at the writer: a Pi's memory, whatever the number of batches.
+pub const WRITER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one transaction: keeps the write-ahead log near its cap and an acknowledgement near.
+pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// One journal record: a run's variables, plus room for names around them.
+pub const RECORD_BYTES_MAX: usize = RUN_VARS_BYTES_MAX + 64 * 1024;
+/// Longest `commit_delay`: beyond it clients would take a slow answer for none.
+pub const COMMIT_DELAY_MS_MAX: u64 = 1_000;
+/// Runs whose last checksum is held in memory: queued and working ones, with room. 48 bytes each; for
+/// others it is read again.
+pub const CHAINS_KNOWN_MAX: usize = 32_768;
+/// Pages in the write-ahead log before a checkpoint: 8 MiB, so that pages written often are copied seldom.
+pub const WAL_PAGES_TARGET: i64 = 2_048;
+/// Pages in the write-ahead log before the writer waits for readers to leave it: 16 MiB of a Pi's card.
+pub const WAL_PAGES_MAX: i64 = 4_096;
+/// Connections for reading. Each may hold 2 MiB of pages.
+pub const STORE_READERS_MAX: usize = 16;
+/// Wait for a reading connection. The longest read is a start's recovery, a few seconds.
+pub const STORE_READ_WAIT_MS_MAX: u64 = 10_000;
+/// Wait for a lock that another program holds on the database, such as a backup tool.
+pub const STORE_LOCK_WAIT_MS_MAX: u64 = 5_000;
+/// A small file of the data folder: tokens, keys, who holds the lock.
+pub const PRIVATE_FILE_BYTES_MAX: usize = 64 * 1024;

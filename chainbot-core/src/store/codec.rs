@@ -106,6 +106,7 @@ pub fn place_of(body: &RecordBody) -> Option<&Place> {
         | RecordBody::ControlStarted { place, .. }
         | RecordBody::IterationStarted { place, .. }
         | RecordBody::IterationEnded { place, .. }
+        | RecordBody::EventEmitted { place, .. }
         | RecordBody::StepUncertain { place, .. } => Some(place),
         RecordBody::RunCreated(_)
         | RecordBody::RunStarted
@@ -129,7 +130,7 @@ impl Texts {
             RecordBody::StepStarted { input, .. } => input,
             RecordBody::ControlStarted { plan: Plan::Items { items }, .. } => items,
             RecordBody::IterationEnded { result, .. } => result,
-            RecordBody::SignalReceived { data, .. } => data,
+            RecordBody::SignalReceived { data, .. } | RecordBody::EventEmitted { data, .. } => data,
             _ => return Ok(Self { json: Vec::new() }),
         };
         if !is_shallow(value, JSON_DEPTH_WRITTEN_MAX) {
@@ -208,6 +209,7 @@ impl Texts {
             RecordBody::StepUncertain { attempt, key, .. } => {
                 wire::Body::StepUncertain { place, attempt: *attempt, key: key.0 }
             }
+            RecordBody::EventEmitted { topic, .. } => wire::Body::EventEmitted { place, topic, data: json },
             RecordBody::RunCreated(_)
             | RecordBody::RunStarted
             | RecordBody::RunCompleted { .. }
@@ -369,6 +371,9 @@ fn from_wire(wire: wire::Body<'_>) -> Result<RecordBody, Cow<'static, str>> {
         },
         W::StepUncertain { place: at, attempt, key } => {
             RecordBody::StepUncertain { place: place(at), attempt, key: EffectKey(key) }
+        }
+        W::EventEmitted { place: at, topic, data } => {
+            RecordBody::EventEmitted { place: place(at), topic: topic.to_owned(), data: json(data)? }
         }
     })
 }

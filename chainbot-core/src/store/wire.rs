@@ -168,4 +168,10 @@ pub enum Body<'a> {
         attempt: u32,
         key: [u8; 16],
     },
+    EventEmitted {
+        #[serde(borrow)]
+        place: Place<'a>,
+        topic: &'a str,
+        data: Json<'a>,
+    },
 }

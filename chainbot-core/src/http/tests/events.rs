@@ -119,7 +119,8 @@ async fn silence_is_broken_by_a_comment() {
 
 #[tokio::test]
 async fn a_slow_listener_is_taken_up_again_without_loss() {
-    let bench = Bench::new();
+    // Were the record lost, the comment would come in its place.
+    let bench = Bench::with(ApiLimits { heartbeat: Duration::from_millis(500), ..Default::default() });
     let run = bench.run("a").await.parse().unwrap();
     let mut stream = Stream::open(&bench, "events", &[]).await;
     stream.frame().await;

@@ -49,7 +49,7 @@ impl Memory {
         self.grown.send_replace(state.journal.len());
     }
 
-    /// The next so many reads of a subscription find that they were too slow.
+    /// The next so many reads of a subscription find that they were too slow, and lose what there is.
     pub fn gaps(&self, count: u32) {
         self.state.lock().gaps = count;
         self.grown.send_modify(|_| {});
@@ -389,6 +389,7 @@ impl Events for Listening {
                     let mut state = self.state.lock();
                     if state.gaps > 0 {
                         state.gaps -= 1;
+                        self.next = state.journal.len();
                         return Some(Err(Gap));
                     }
                     if let Some(one) = state.journal.get(self.next) {

@@ -51,7 +51,8 @@ fn commit() -> Option<String> {
     };
     let hash = git(&["rev-parse", "--short=12", "HEAD"])?;
     // HEAD's log moves with every commit and every switch; a path that is missing would rebuild every time.
-    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| Path::new(path).exists()) {
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| Path::new(path).exists())
+    {
         println!("cargo:rerun-if-changed={log}");
     }
     let dirty = git(&["status", "--porcelain", "--untracked-files=no"])?;

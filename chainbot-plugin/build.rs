@@ -1,7 +1,7 @@
 //! Link arguments of the module, and the commit for its manifest.
 //!
 //! `nodelete`: the library stays mapped after `dlclose`, because threads of the host may hold destructors that lie in
-//! it (docs/abi/README.md). `relro` and `now`: every symbol is resolved at load, so a missing one is an error of
+//! it. `relro` and `now`: every symbol is resolved at load, so a missing one is an error of
 //! `dlopen` and never a crash later.
 
 fn main() {

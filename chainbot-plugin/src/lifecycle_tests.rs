@@ -245,3 +245,29 @@ fn every_accepted_request_is_completed_once_when_stop_comes_in_between() {
     }
     bench.cleanup().unwrap();
 }
+
+#[test]
+fn a_hundred_starts_leave_no_thread_and_no_descriptor() {
+    // Other tests of this process come and go with threads of their own, so the counting happens in a child.
+    const ALONE: &str = "CHAINBOT_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "lifecycle_tests::a_hundred_starts_leave_no_thread_and_no_descriptor";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name, "--test-threads=1"]).env(ALONE, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let count = |folder: &str| std::fs::read_dir(format!("/proc/self/{folder}")).unwrap().count();
+    let mut bench = Bench::new();
+    bench.initialize().unwrap();
+    let round = || {
+        bench.start().unwrap();
+        bench.webhook("/x", 0).unwrap().recv_timeout(LONG).unwrap();
+        bench.stop(30_000).unwrap();
+    };
+    round();
+    let before = (count("task"), count("fd"));
+    (0..100).for_each(|_| round());
+    assert_eq!((count("task"), count("fd")), before);
+    bench.cleanup().unwrap();
+}

@@ -3,3 +3,8 @@
 mod cli;
 // Needs the engine behind `App::start`:
 // mod cli_engine;
+//! The integration tests: one crate, one module per subject.
+
+mod abi_header;
+mod abi_lifecycle;
+mod support;

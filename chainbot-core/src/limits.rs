@@ -19,6 +19,8 @@ pub const DIAGNOSTICS_MAX: usize = 200;
 pub const SIMILAR_CHARS_MAX: usize = 64;
 /// Compiled form of one pattern in a JSON Schema: a pattern may not take the memory of a Pi.
 pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// Patterns in one JSON Schema: together with the bound on each, 64 MiB at the very worst.
+pub const SCHEMA_PATTERNS_MAX: usize = 64;
 /// Steps in one definition, nested ones included. Beyond this nobody can read the run view.
 pub const STEPS_MAX: usize = 1_000;
 /// Steps within steps. Keeps every recursion over a definition shallow.

@@ -7,6 +7,7 @@ mod branches;
 mod graph;
 mod index;
 mod names;
+mod reference;
 mod scope;
 mod set;
 

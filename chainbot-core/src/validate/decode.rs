@@ -10,6 +10,7 @@ mod control;
 mod http;
 mod schema;
 mod step;
+mod text;
 mod transform;
 mod value;
 

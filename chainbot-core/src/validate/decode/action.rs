@@ -79,8 +79,8 @@ impl Decoder<'_> {
         let source = &topic.source;
         let fixed = source.split("{{").next().unwrap_or(source);
         let whole = constant(topic).is_some();
-        let fits = |prefix: &&str| fixed.starts_with(*prefix) || (!whole && prefix.starts_with(fixed));
-        if !PREFIXES.iter().any(|prefix| fits(&prefix)) {
+        let fits = |prefix: &str| fixed.starts_with(prefix) || (!whole && prefix.starts_with(fixed));
+        if !PREFIXES.iter().any(|prefix| fits(prefix)) {
             let message =
                 format!("the topic `{}` does not start with `user.` or `chainbot.user.`", shown(source, 80));
             let hint = whole.then(|| format!("write `user.{}`", shown(source.trim_start_matches('.'), 80)));

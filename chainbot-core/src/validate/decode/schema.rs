@@ -8,15 +8,35 @@ use serde_json::Value;
 
 use super::{Decoder, Map};
 use crate::error::code::definition as code;
-use crate::limits::SCHEMA_PATTERN_BYTES_MAX;
+use crate::limits::{SCHEMA_PATTERN_BYTES_MAX, SCHEMA_PATTERNS_MAX};
 use crate::model::document::{Node, NodeValue};
 use crate::validate::findings::{index_path, key_path, shown};
 
 /// Compiles a schema the way all of ChainBot does. The error says what is wrong and where (a JSON pointer).
 pub fn compile(schema: &Value) -> Result<Validator, (String, String)> {
+    if patterns(schema) > SCHEMA_PATTERNS_MAX {
+        let message = format!("it has more than {SCHEMA_PATTERNS_MAX} patterns; share them with `$ref`");
+        return Err((message, String::new()));
+    }
     let patterns = PatternOptions::regex().size_limit(SCHEMA_PATTERN_BYTES_MAX);
     let options = jsonschema::options().offline().with_pattern_options(patterns);
     options.build(schema).map_err(|error| (error.to_string(), error.instance_path().to_string()))
+}
+
+/// Patterns that a schema would compile, at most; a property called `pattern` may count as one.
+fn patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(key, value)| match (key.as_str(), value) {
+                ("pattern", Value::String(_)) => 1,
+                ("patternProperties", Value::Object(inner)) => inner.len() + patterns(value),
+                _ => patterns(value),
+            })
+            .sum(),
+        _ => 0,
+    }
 }
 
 impl Decoder<'_> {

@@ -1,15 +1,14 @@
-//! Single values: text, names, words, numbers, durations, expressions. Each reader takes its bounds from
-//! the table, reports what is wrong, and gives `None` for what is missing or wrong.
+//! Single values: names, words, numbers, durations. Each reader takes its bounds from the table, reports what is wrong, and gives `None` for what is missing or wrong.
 
 use std::time::Duration;
 
 use super::{Decoder, Map, listed};
 use crate::error::code::definition as code;
 use crate::error::{Code, similar};
+use crate::model::Text;
 use crate::model::document::{Node, NodeValue};
-use crate::model::{Expr, Items, Text};
 use crate::time::parse_duration;
-use crate::validate::findings::{index_path, key_path, shown};
+use crate::validate::findings::{index_path, shown};
 use crate::validate::keys::Shape;
 
 /// How a name may be formed.
@@ -24,7 +23,7 @@ pub(super) enum Rule {
 }
 
 /// Longest name of any kind, as `SafeName` has it.
-const NAME_CHARS_MAX: usize = 63;
+pub(super) const NAME_CHARS_MAX: usize = 63;
 
 /// Words of the expression language that no step, variable or item can be called by.
 const WORDS: &[&str] =
@@ -36,14 +35,13 @@ pub(in crate::validate) const ROOTS: &[&str] =
 
 impl Rule {
     fn fits(self, name: &str) -> bool {
-        let mut chars = name.chars();
-        let (first, rest): (fn(char) -> bool, fn(char) -> bool) = match self {
-            Rule::Safe => (is_lower_or_digit, |c| is_lower_or_digit(c) || c == '_' || c == '-'),
-            Rule::Step => (|c| c.is_ascii_lowercase(), |c| is_lower_or_digit(c) || c == '_'),
-            Rule::Variable => {
-                (|c| c.is_ascii_alphabetic() || c == '_', |c| c.is_ascii_alphanumeric() || c == '_')
-            }
+        let letter = |c: char| match self {
+            Rule::Safe | Rule::Step => c.is_ascii_lowercase(),
+            Rule::Variable => c.is_ascii_alphabetic() || c == '_',
         };
+        let first = |c: char| letter(c) || (self == Rule::Safe && c.is_ascii_digit());
+        let rest = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || (self == Rule::Safe && c == '-');
+        let mut chars = name.chars();
         chars.next().is_some_and(first) && chars.all(rest) && name.len() <= NAME_CHARS_MAX
     }
 
@@ -56,10 +54,6 @@ impl Rule {
             Rule::Variable => "use 1 to 63 letters, digits or `_`, and do not start with a digit",
         }
     }
-}
-
-fn is_lower_or_digit(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit()
 }
 
 /// The type of a value, for messages.
@@ -86,7 +80,14 @@ pub(super) fn constant(text: &Text) -> Option<&str> {
 
 impl Decoder<'_> {
     /// Reports a value of the wrong type.
-    fn wrong_type(&mut self, map: &Map<'_>, key: &str, node: &Node, wanted: &str, hint: Option<String>) {
+    pub(super) fn wrong_type(
+        &mut self,
+        map: &Map<'_>,
+        key: &str,
+        node: &Node,
+        wanted: &str,
+        hint: Option<String>,
+    ) {
         let message = format!("`{key}` in {} must be {wanted}, this is {}", map.table.what, kind(node));
         self.error(&code::WRONG_TYPE, node.pos, &map.path_of(key), message, hint);
     }
@@ -285,156 +286,4 @@ impl Decoder<'_> {
         }
         duration.filter(|duration| !duration.is_zero())
     }
-
-    /// Text that may hold `{{ }}`.
-    pub(super) fn text(&mut self, map: &Map<'_>, key: &str) -> Option<Text> {
-        let node = map.get(key)?;
-        let NodeValue::String(source) = &node.value else {
-            self.wrong_type(map, key, node, "text", Some("put it in quotes".to_owned()));
-            return None;
-        };
-        self.old_interpolation(node, &map.path_of(key));
-        Some(Text { pos: node.pos, source: source.clone() })
-    }
-
-    /// Any value whose strings may hold `{{ }}`.
-    pub(super) fn template(&mut self, map: &Map<'_>, key: &str) -> Option<Node> {
-        let node = map.get(key)?;
-        self.old_interpolation(node, &map.path_of(key));
-        Some(node.clone())
-    }
-
-    /// A map whose values may hold `{{ }}`, or one `{{ }}` that gives it.
-    pub(super) fn template_map(&mut self, map: &Map<'_>, key: &str) -> Option<Node> {
-        let node = map.get(key)?;
-        let whole = node.as_str().is_some_and(is_template);
-        if !matches!(node.value, NodeValue::Map(_)) && !whole {
-            self.wrong_type(map, key, node, "a map", Some(format!("write `{key}: {{ name: value }}`")));
-            return None;
-        }
-        self.template(map, key)
-    }
-
-    /// A bare expression.
-    pub(super) fn expr(&mut self, map: &Map<'_>, key: &str) -> Option<Expr> {
-        let node = map.get(key)?;
-        self.expr_of(node, &map.path_of(key), key)
-    }
-
-    /// A value read as a bare expression; `name` is what messages call it.
-    pub(super) fn expr_of(&mut self, node: &Node, path: &str, name: &str) -> Option<Expr> {
-        let source = match &node.value {
-            NodeValue::Null => "none".to_owned(),
-            NodeValue::Bool(value) => value.to_string(),
-            NodeValue::Number(value) => value.to_string(),
-            NodeValue::String(source) => {
-                let trimmed = source.trim();
-                if let Some(inner) = trimmed.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
-                    let inner = shown(inner.trim().trim_matches('-').trim(), 80);
-                    let message = format!("`{name}` takes a bare expression, without `{{{{ }}}}`");
-                    let hint = (!inner.contains("}}")).then(|| format!("write `{inner}`"));
-                    self.error(&code::BARE_EXPRESSION, node.pos, path, message, hint);
-                    return None;
-                }
-                if trimmed.is_empty() {
-                    let message = format!("`{name}` is empty");
-                    let hint = "write an expression, such as `steps.read.output.value > 3`";
-                    self.error(&code::BARE_EXPRESSION, node.pos, path, message, hint.to_owned());
-                    return None;
-                }
-                if self.old_interpolation(node, path) {
-                    return None;
-                }
-                source.clone()
-            }
-            NodeValue::List(_) | NodeValue::Map(_) => {
-                let message = format!("`{name}` takes a bare expression, this is {}", kind(node));
-                let hint = "write a list or map as an expression in quotes: `\"[1, 2]\"`".to_owned();
-                self.error(&code::BARE_EXPRESSION, node.pos, path, message, hint);
-                return None;
-            }
-        };
-        Some(Expr { pos: node.pos, source })
-    }
-
-    /// A list or map written out, or a bare expression or number that gives one.
-    pub(super) fn items(&mut self, map: &Map<'_>, key: &str) -> Option<Items> {
-        let node = map.get(key)?;
-        match &node.value {
-            NodeValue::List(_) | NodeValue::Map(_) => self.template(map, key).map(Items::Literal),
-            NodeValue::Null | NodeValue::Bool(_) => {
-                let wanted = "a list, a map, a number or an expression that gives one";
-                self.wrong_type(map, key, node, wanted, None);
-                None
-            }
-            _ => self.expr(map, key).map(Items::Expr),
-        }
-    }
-
-    /// The `input` of a transform over a list: written out, or text with `{{ }}` that gives it.
-    pub(super) fn rows(&mut self, map: &Map<'_>, key: &str) -> Option<Items> {
-        let node = map.get(key)?;
-        match &node.value {
-            NodeValue::List(_) | NodeValue::Map(_) => self.template(map, key).map(Items::Literal),
-            NodeValue::String(text) if is_template(text) => self.template(map, key).map(Items::Literal),
-            _ => {
-                let hint = match node.as_str() {
-                    Some(text) => {
-                        format!("write `\"{{{{ {} }}}}\"` for the value of an expression", shown(text, 80))
-                    }
-                    None => "write `\"{{ steps.read.output.data }}\"`, or the list itself".to_owned(),
-                };
-                self.wrong_type(map, key, node, "a list or a template that gives one", Some(hint));
-                None
-            }
-        }
-    }
-
-    /// Reports `${name}`, at any depth, and keys that hold `{{ }}`; says whether there was one.
-    pub(super) fn old_interpolation(&mut self, node: &Node, path: &str) -> bool {
-        match &node.value {
-            NodeValue::String(text) => {
-                let Some(name) = dollar_name(text) else { return false };
-                let message = format!("`${{{name}}}` is not replaced");
-                let hint = format!("write `{{{{ vars.{name} }}}}` or `{{{{ inputs.{name} }}}}`");
-                self.error(&code::OLD_NAME, node.pos, path, message, hint);
-                true
-            }
-            NodeValue::List(items) => {
-                let mut found = false;
-                for (i, item) in items.iter().enumerate() {
-                    found |= self.old_interpolation(item, &index_path(path, i));
-                }
-                found
-            }
-            NodeValue::Map(entries) => {
-                let mut found = false;
-                for (key, pos, value) in entries {
-                    let path = key_path(path, key);
-                    if is_template(key) {
-                        let message = format!("`{}` stays as it is: keys are not templates", shown(key, 60));
-                        let hint = "build the map with an expression to compute its keys".to_owned();
-                        self.findings.warning(&code::WRONG_TYPE, *pos, &path, message, hint);
-                    }
-                    found |= self.old_interpolation(value, &path);
-                }
-                found
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The name in the first `${name}`.
-fn dollar_name(text: &str) -> Option<&str> {
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        rest = &rest[at + 2..];
-        let end =
-            rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).unwrap_or(rest.len());
-        if end > 0 && end <= NAME_CHARS_MAX && rest[end..].starts_with('}') {
-            return Some(&rest[..end]);
-        }
-    }
-    None
 }

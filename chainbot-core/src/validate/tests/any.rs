@@ -161,3 +161,15 @@ fn a_thousand_steps_side_by_side_that_all_depend_on_each_other_are_answered() {
     );
     assert_eq!(super::report(&check(&source).diagnostics), "");
 }
+
+#[test]
+fn a_schema_of_many_patterns_is_refused_before_they_are_compiled() {
+    let schema = |count: usize| {
+        let property = |i: usize| format!("p{i}: {{ pattern: \"^a{i}$\" }}, ");
+        let properties: String = (0..count).map(property).collect();
+        let steps = "steps:\n  - { id: a, type: set, config: { variables: { x: 1 } } }\n";
+        check(&format!("name: a\ninputs: {{ type: object, properties: {{ {properties} }} }}\n{steps}"))
+    };
+    assert!(schema(crate::limits::SCHEMA_PATTERNS_MAX).definition.is_some());
+    assert_eq!(schema(crate::limits::SCHEMA_PATTERNS_MAX + 1).diagnostics[0].code, "CB-0144");
+}

@@ -393,9 +393,9 @@ fn input_schema(schema: &serde_json::Value) -> Result<InputSchema> {
 }
 
 /// Compiles a JSON Schema that validation has accepted.
-pub fn validator(schema: &serde_json::Value) -> Result<jsonschema::Validator> {
-    jsonschema::validator_for(schema)
-        .map_err(|error| Error::new(&definition::INVALID, format!("the schema is wrong: {error}")))
+fn validator(schema: &serde_json::Value) -> Result<jsonschema::Validator> {
+    crate::validate::compile_schema(schema)
+        .map_err(|(message, pointer)| Error::new(&definition::INVALID, format!("schema at `{pointer}`: {message}")))
 }
 
 fn first_of(fallback: Pos, errors: Vec<(Pos, expr::Error)>) -> Error {

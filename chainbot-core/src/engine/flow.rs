@@ -257,7 +257,12 @@ impl Stepper<'_> {
 
     fn open_loop_goes_on(&mut self, place: &Place, a_loop: &LoopOp, next: u32) -> Result<bool, StepError> {
         let goes_on = match &a_loop.over {
-            OverOp::While(test) => self.test(test, place, b'l')?,
+            OverOp::While(test) => {
+                // `index` is that of the iteration which is about to begin.
+                let mut inside = place.clone();
+                inside.path.push(next);
+                self.test(test, &inside, b'l')?
+            }
             // Tested at the end of each iteration: getting here means it did not hold.
             _ => true,
         };

@@ -88,6 +88,10 @@ fn samples() -> Vec<(&'static str, RecordBody)> {
             "step_uncertain",
             RecordBody::StepUncertain { place: place(4), attempt: 2, key: EffectKey([8; 16]) },
         ),
+        (
+            "event_emitted",
+            RecordBody::EventEmitted { place: place(4), topic: "user.done".to_owned(), data: value() },
+        ),
     ]
 }
 
@@ -112,10 +116,11 @@ fn number(body: &RecordBody) -> u8 {
         RecordBody::IterationEnded { .. } => 15,
         RecordBody::SignalReceived { .. } => 16,
         RecordBody::StepUncertain { .. } => 17,
+        RecordBody::EventEmitted { .. } => 18,
     }
 }
 
-const KINDS: u8 = 18;
+const KINDS: u8 = 19;
 
 fn bytes_of(body: &RecordBody) -> Vec<u8> {
     encode(run_id(1), &Record { seq: 0, at: Timestamp(0), body: body.clone() }).unwrap().body

@@ -1,1 +1,45 @@
-//! Stub.
+//! Expressions: everything between `{{` and `}}`, and the bare expressions of conditions and loops.
+//!
+//! Jinja's expression language by MiniJinja, behind one face that the rest of the core sees: compile once, evaluate often
+//! against a [`Scope`]. The folder is the only place that names the engine. It is pure: no IO, no clock, no
+//! randomness; what differs on every call comes in as [`Volatile`].
+//!
+//! An expression's author may be hostile and can waste their own budget, nothing else:
+//!
+//! ```text
+//! source ──► token: the lexer counts bytes, tags, tokens, blocks     before anything recurses
+//!        ──► shape: the syntax tree against allow-lists; names and the weight of each tag
+//!        ──► engine: strict undefined, fuel, listed functions only
+//! scope  ──► scope: a context of the names in use, weights against real sizes
+//! result ──► data: bounded conversion to JSON
+//! ```
+//!
+//! Time is bounded by fuel but for comparing large nested values, which whoever evaluates bounds by
+//! [`crate::limits::EVALUATION_MS_MAX`].
+
+mod data;
+mod engine;
+mod error;
+mod expression;
+mod function;
+mod items;
+mod pattern;
+mod reshape;
+mod scope;
+mod shape;
+mod template;
+mod time;
+mod token;
+mod transform;
+
+#[cfg(test)]
+mod tests;
+
+pub use data::{Data, check_json};
+pub use error::{Error, nearest};
+pub use expression::Expression;
+pub use items::ItemSource;
+pub use scope::{Scope, Volatile};
+pub use shape::Name;
+pub use template::Template;
+pub use transform::Transformer;

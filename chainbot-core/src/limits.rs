@@ -2,8 +2,23 @@
 //!
 //! Over a bound is an error with a code, never a truncation and never growth.
 
+use std::time::Duration;
+
 /// A definition's source. Larger ones are generated, and a generator can split.
 pub const DEFINITION_BYTES_MAX: usize = 1024 * 1024;
+/// Lists and maps within each other in a document: 16 nested steps take 5 levels each, and the deepest
+/// value in them 64.
+pub const DOCUMENT_DEPTH_MAX: usize = 160;
+/// Values in a document after aliases are written out: 1,000 steps of 100 values. Stops alias bombs.
+pub const DOCUMENT_NODES_MAX: usize = 100_000;
+/// Text in a document after aliases are written out: twice what a source without aliases can hold.
+pub const DOCUMENT_TEXT_BYTES_MAX: usize = 2 * DEFINITION_BYTES_MAX;
+/// Problems reported at once. More than this is one mistake repeated, and nobody reads on.
+pub const DIAGNOSTICS_MAX: usize = 200;
+/// Words and names that did-you-mean compares; longer ones are not slips of the hand.
+pub const SIMILAR_CHARS_MAX: usize = 64;
+/// Compiled form of one pattern in a JSON Schema: a pattern may not take the memory of a Pi.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// Steps in one definition, nested ones included. Beyond this nobody can read the run view.
 pub const STEPS_MAX: usize = 1_000;
 /// Steps within steps. Keeps every recursion over a definition shallow.
@@ -76,6 +91,12 @@ pub const LOCAL_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const PARALLEL_STEPS_DEFAULT: u32 = 5;
 /// Largest `max_concurrency` of a step.
 pub const CONCURRENCY_MAX: u32 = 1_000;
+/// Tries when `retry` is there and does not say: enough for a blip, few enough to notice a failure soon.
+pub const RETRY_ATTEMPTS_DEFAULT: u32 = 3;
+/// Delay before the second try when `retry` does not say: longer than a restart of a small service.
+pub const RETRY_DELAY_DEFAULT: Duration = Duration::from_secs(5);
+/// Where a growing delay ends when `retry` does not say: people expect a mended service to be used within minutes.
+pub const RETRY_MAX_DELAY_DEFAULT: Duration = Duration::from_secs(300);
 /// Events kept in memory for stream clients that reconnect.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
 /// Stream clients at once.
@@ -92,3 +113,32 @@ pub const EVALUATION_MS_MAX: u64 = 1_000;
 pub const ATTEMPTS_MAX: u32 = 100;
 /// A configuration file, or what a host hands over instead: a hundred times what a full one has.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// One expression or one string with `{{ }}`. Beyond this it is a program, and the parser's work grows with it.
+pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
+/// `{{ }}` and `{% %}` in one string: every one is compiled and costs memory as long as the definition lives.
+pub const EXPRESSION_TAGS_MAX: usize = 512;
+/// Tokens in one tag. The engine's parser recurses: about 2,000 tokens end a 2 MiB stack in a debug build.
+pub const EXPRESSION_TOKENS_MAX: usize = 256;
+/// Blocks within blocks (`if`, `elif`, `for`), and literals or filters within each other: what recurses later.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+/// Fuel of one evaluation: about one per operation and per 64 bytes made. 100 objects filtered take 353.
+pub const EXPRESSION_FUEL: u64 = 10_000;
+/// Fuel of all evaluations of one value tree or one transform together: some 50 ms on a small machine.
+pub const EXPRESSION_FUEL_TOTAL: u64 = 1_000_000;
+/// A result, as JSON text: what a step may keep.
+pub const EXPRESSION_RESULT_BYTES_MAX: usize = STEP_OUTPUT_BYTES_MAX;
+/// Data that one tag can bring together, as JSON text and with every repetition counted: bounds the memory that
+/// the engine takes before it charges for it. Twice a run's variables.
+pub const EXPRESSION_DATA_BYTES_MAX: usize = 2 * RUN_VARS_BYTES_MAX;
+/// Items of a `range()`. The largest in honest use is a loop over a day's minutes.
+pub const EXPRESSION_RANGE_MAX: usize = 10_000;
+/// Further arguments of `map`, `batch` and `slice`: each of many items may come to hold one.
+pub const EXPRESSION_ARGUMENT_BYTES_MAX: usize = 1_024;
+/// A regular expression's source.
+pub const REGEX_PATTERN_BYTES_MAX: usize = 1_024;
+/// A compiled regular expression: some hundred states, which each byte of text may visit.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 32 * 1024;
+/// Text that one regular expression goes through: at some hundred states per byte half a second at worst.
+pub const REGEX_TEXT_BYTES_MAX: usize = 256 * 1024;
+/// Items of one transform: the iterations of a loop.
+pub const TRANSFORM_ITEMS_MAX: usize = LOOP_ITERATIONS_MAX as usize;

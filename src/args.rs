@@ -129,7 +129,7 @@ pub struct Run {
     /// Inputs from a file of JSON or YAML; --input beats it
     #[arg(long, value_name = "FILE")]
     pub input_file: Option<PathBuf>,
-    /// Follow the run at most this long, such as 90s or 5m; the run itself goes on
+    /// Follow it at most this long, such as 90s or 5m; the run goes on
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Leave when the run waits for a time, a signal or a person
@@ -144,12 +144,12 @@ pub struct Run {
 }
 
 const RUN_HELP: &str = "\
-The workflow is stored under its name (a changed file is a new version), a run of it is started, its steps are shown
-as they go, and its result is printed. When a server works on the data folder, the run is its; else this process runs
-it, and other unfinished runs of the folder go on as well.
+The workflow is stored under its name (a changed file is a new version), a run of it is started, \
+its steps are shown as they go, and its result is printed. When a server works on the data folder, \
+the run is its; else this process runs it, and other unfinished runs of the folder go on as well.
 
-Ctrl-C leaves at once and harms nothing: with a server the run goes on; without, it resumes where it was at the next
-`chainbot run` or `chainbot start` on the same folder. `chainbot runs ID` shows it.
+Ctrl-C leaves at once and harms nothing: with a server the run goes on; without, it resumes where \
+it was at the next `chainbot run` or `chainbot start` on the same folder. `chainbot runs ID` shows it.
 
 Examples:
   chainbot run hello.yaml
@@ -184,8 +184,8 @@ pub struct Start {
 }
 
 const START_HELP: &str = "\
-Returns when the server answers. Its log is chainbot.log in the data folder; its address and process are in server.json
-there, and the API token in token. A server that runs already is left as it is.
+Returns when the server answers. Its log is chainbot.log in the data folder; its address and \
+process are in server.json there, and the API token in token. A server that runs already is left as it is.
 
 Examples:
   chainbot start

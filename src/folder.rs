@@ -197,7 +197,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = folder(dir.path());
         assert!(folder.server().unwrap().is_none());
-        let server = json!({ "url": "http://127.0.0.1:1", "pid": std::process::id(), "process": "x", "started_at": "" });
+        let server = json!({ "url": "http://127.0.0.1:1", "pid": std::process::id() });
         std::fs::write(dir.path().join("server.json"), server.to_string()).unwrap();
         std::fs::write(dir.path().join("lock"), "").unwrap();
         assert!(folder.server().unwrap().is_none(), "a process that does not hold the lock is another one");

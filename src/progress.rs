@@ -75,7 +75,7 @@ impl Progress {
                 }
                 // Steps that run need no line of their own, but whoever reads a log must see why nothing moves.
                 Face::Plain if step.status == StepStatus::Waiting && before != Some(StepStatus::Waiting) => {
-                    self.print(&under_way(step));
+                    self.print(&format!("… {}", under_way(step)));
                 }
                 Face::Plain | Face::Silent => {}
             }
@@ -121,7 +121,7 @@ fn under_way(step: &StepView) -> String {
         _ if step.attempts > 1 => format!("try {}", step.attempts),
         _ => step.kind.clone(),
     };
-    format!("… {:<NAME_WIDTH$}  {what}", name(step))
+    format!("{:<NAME_WIDTH$}  {what}", name(step))
 }
 
 fn ended(step: &StepView) -> String {
@@ -183,6 +183,6 @@ mod tests {
     #[test]
     fn a_waiting_step_says_for_what() {
         let waiting = serde_json::json!({ "status": "waiting", "waiting_for": "signal `go`" });
-        assert_eq!(under_way(&step(waiting)), "… fetch                         waits for signal `go`");
+        assert_eq!(under_way(&step(waiting)), "fetch                         waits for signal `go`");
     }
 }

@@ -149,6 +149,8 @@ pub const EVALUATION_MS_MAX: u64 = 1_000;
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Threads that decide. More than the processors gain nothing: they only compute.
 pub const WORKERS_MAX: usize = 16;
+/// A configuration file, or what a host hands over instead: a hundred times what a full one has.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// One expression or one string with `{{ }}`. Beyond this it is a program, and the parser's work grows with it.
 pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
 /// `{{ }}` and `{% %}` in one string: every one is compiled and costs memory as long as the definition lives.

@@ -177,7 +177,7 @@ fn described(record: &Value) -> String {
     let indexes = record["path"].as_array().into_iter().flatten();
     let path: String = indexes.map(|index| format!("[{index}]")).collect();
     let place = printable(&format!("{}{path}", text("step")));
-    let mut out = format!("{}  {:>5}  {:<22} {place}", text("time"), record["seq"], text("type"));
+    let mut out = format!("{}  {:>5}  {:<22} {place}", text("time"), record["seq"].to_string(), text("type"));
     if let Some(attempt) = record["attempt"].as_u64().filter(|attempt| *attempt > 1) {
         out.push_str(&format!(" try {attempt}"));
     }

@@ -57,7 +57,11 @@ fn version_is_the_packages_for_people_and_machines() {
     let folder = tempfile::tempdir().unwrap();
     let people = chainbot(folder.path(), &["version"]);
     assert_eq!(people.code, 0);
-    assert!(people.stdout.starts_with(concat!("chainbot ", env!("CARGO_PKG_VERSION"), " (")), "{}", people.stdout);
+    assert!(
+        people.stdout.starts_with(concat!("chainbot ", env!("CARGO_PKG_VERSION"), " (")),
+        "{}",
+        people.stdout
+    );
     let machines = chainbot(folder.path(), &["version", "--json"]);
     assert_eq!(json(&machines.stdout)["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chainbot(folder.path(), &["--version"]).code, 0);
@@ -67,9 +71,10 @@ fn version_is_the_packages_for_people_and_machines() {
 fn help_is_as_reviewed() {
     let folder = tempfile::tempdir().unwrap();
     let mut all = String::new();
-    for command in
-        ["", "validate", "run", "start", "stop", "status", "health", "runs", "cancel", "signal", "logs", "config"]
-    {
+    for command in [
+        "", "validate", "run", "start", "stop", "status", "health", "runs", "cancel", "signal", "logs",
+        "config",
+    ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let shown = chainbot(folder.path(), &args);
         assert_eq!((shown.code, shown.stderr.as_str()), (0, ""), "{command}");
@@ -92,7 +97,12 @@ fn a_valid_definition_is_said_to_be_valid() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("hello.yaml"), HELLO).unwrap();
     let shown = chainbot(folder.path(), &["validate", "hello.yaml"]);
-    assert_eq!((shown.code, shown.stdout.as_str()), (0, "valid: 1 file, 0 errors, 0 warnings\n"), "{}", shown.stderr);
+    assert_eq!(
+        (shown.code, shown.stdout.as_str()),
+        (0, "valid: 1 file, 0 errors, 0 warnings\n"),
+        "{}",
+        shown.stderr
+    );
 }
 
 #[test]
@@ -174,7 +184,11 @@ fn a_server_whose_parts_are_missing_is_not_started() {
     let folder = tempfile::tempdir().unwrap();
     let shown = chainbot(folder.path(), &["start", "--host", "/nonexistent/host", "--data", "data"]);
     assert_eq!(shown.code, 1);
-    assert!(shown.stderr.contains("error[CB-0905]") && shown.stderr.contains("--host PATH"), "{}", shown.stderr);
+    assert!(
+        shown.stderr.contains("error[CB-0905]") && shown.stderr.contains("--host PATH"),
+        "{}",
+        shown.stderr
+    );
 }
 
 #[test]
@@ -184,7 +198,8 @@ fn a_server_that_ends_at_once_is_told_with_its_last_words() {
     let host = folder.path().join("host");
     std::fs::write(&host, "#!/bin/sh\necho 'the port is taken' >&2\nexit 7\n").unwrap();
     std::fs::set_permissions(&host, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let shown = chainbot(folder.path(), &["start", "--host", "./host", "--module", "./host", "--data", "data"]);
+    let shown =
+        chainbot(folder.path(), &["start", "--host", "./host", "--module", "./host", "--data", "data"]);
     assert_eq!(shown.code, 1);
     assert!(shown.stderr.starts_with("the port is taken\nerror[CB-0906]"), "{}", shown.stderr);
     let mode = std::fs::metadata(folder.path().join("data")).unwrap().permissions().mode() & 0o777;
@@ -205,7 +220,11 @@ fn the_configuration_is_checked_with_file_line_and_suggestion() {
     std::fs::write(folder.path().join("c.yaml"), "audit:\n  enabled: true\n").unwrap();
     let shown = chainbot(folder.path(), &["config", "check", "--config", "c.yaml"]);
     assert_eq!(shown.code, 0, "a warning is no error");
-    assert!(shown.stdout.contains("warning[CB-0504]") && shown.stdout.contains("1 warning"), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("warning[CB-0504]") && shown.stdout.contains("1 warning"),
+        "{}",
+        shown.stdout
+    );
 }
 
 #[test]

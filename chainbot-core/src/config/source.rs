@@ -229,7 +229,8 @@ fn all_paths() -> impl Iterator<Item = &'static str> {
         .chain(table::KNOWN.iter().copied().filter(|path| !path.ends_with('*')))
 }
 
-/// The text of a variable as a value of the kind its key takes; what does not fit stays text and is refused by the check.
+/// The text of a variable as a value of the kind its key takes. What does not fit stays text, which the check
+/// then refuses.
 fn from_text(kind: Kind, text: &str) -> Node {
     let text = text.trim();
     let as_text = || NodeValue::String(text.to_owned());

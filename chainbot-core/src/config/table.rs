@@ -141,7 +141,8 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-/// Names of the design and of earlier systems that this version reads without effect; a last `*` stands for everything below.
+/// Names of the design and of earlier systems that this version reads without effect; a last `*` stands for
+/// everything below.
 pub const KNOWN: &[&str] = &[
     "module.version",
     "module.description",

@@ -161,7 +161,7 @@ fn keys_without_effect_are_warnings_and_never_show_their_value() {
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(
         lines[0].starts_with(
-            "CB-0504 2:15 security.secret_key | `security.secret_key` is known and has no effect"
+            "CB-0504 2:3 security.secret_key | `security.secret_key` is known and has no effect"
         )
     );
     assert!(lines[1].contains("gpt_integration.openai"));

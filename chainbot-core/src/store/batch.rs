@@ -1,7 +1,9 @@
 //! A batch on its way to the writer: checked and encoded on the thread that submits it.
 //!
-//! Invariant: what is wrong with a batch by itself (empty, gaps in `seq`, lists that do not grow, data over a bound)
-//! is refused here, so it never meets the batches of other runs. What depends on stored data is the writer's to check.
+//! Invariant: what is wrong with a batch by itself (empty, gaps in `seq`, lists that do not grow, data
+//! over a bound)
+//! is refused here, so it never meets the batches of other runs. What depends on stored data is the
+//! writer's to check.
 //! Knows nothing of SQL.
 
 use std::collections::HashSet;

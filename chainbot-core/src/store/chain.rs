@@ -1,7 +1,9 @@
 //! The checksum chain of each run: a changed, lost, doubled or swapped record is found when it is read.
 //!
-//! The link of a record is the first 8 bytes of blake3 over the link before it (zero before the first), the run, the
-//! record's seq and time, and the digest of its body. It needs no key: it finds damage and careless edits, not somebody
+//! The link of a record is the first 8 bytes of blake3 over the link before it (zero before the first),
+//! the run, the
+//! record's seq and time, and the digest of its body. It needs no key: it finds damage and careless edits,
+//! not somebody
 //! who rewrites the whole chain. [`Chains`] holds the newest link of every run at work, so that the writer
 //! need not read the journal. Knows nothing of SQL.
 

@@ -1,8 +1,11 @@
 //! Records to bytes and back.
 //!
-//! A body on disk is `format byte | postcard of [`wire::Body`] | 8 bytes of the run's checksum chain`. This module
-//! makes and reads the first two parts; [`super::chain`] adds and checks the third. Invariants: decoding never
-//! panics, whatever the bytes; a decoded record encodes to the same bytes; JSON nested deeper than the reader takes
+//! A body on disk is `format byte | postcard of [`wire::Body`] | 8 bytes of the run's checksum chain`.
+//! This module
+//! makes and reads the first two parts; [`super::chain`] adds and checks the third. Invariants: decoding
+//! never
+//! panics, whatever the bytes; a decoded record encodes to the same bytes; JSON nested deeper than the
+//! reader takes
 //! is refused when written, because it could never be read again. Knows nothing of SQL.
 
 use std::borrow::Cow;
@@ -37,7 +40,8 @@ pub struct Encoded {
     pub path: Option<Vec<u8>>,
     /// Format byte and payload.
     pub body: Vec<u8>,
-    /// Start of blake3 of `body`: computed where the record was made, so that the writer hashes one block only.
+    /// Start of blake3 of `body`: computed where the record was made, so that the writer hashes one block
+    /// only.
     pub digest: [u8; 16],
 }
 
@@ -225,7 +229,8 @@ fn unencodable(run: RunId, seq: u32, error: serde_json::Error) -> Error {
     problem::refused(run, &format_args!("record {seq} cannot be encoded")).because(error)
 }
 
-/// The JSON reader stops at 128 levels; values inside a run are at most half as deep, plus what steps wrap them in.
+/// The JSON reader stops at 128 levels; values inside a run are at most half as deep, plus what steps wrap
+/// them in.
 const JSON_DEPTH_WRITTEN_MAX: usize = 2 * limits::JSON_DEPTH_MAX - 1;
 
 /// Whether `value` nests at most `levels` deep. Recurses no deeper than that.

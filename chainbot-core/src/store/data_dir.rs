@@ -1,6 +1,7 @@
 //! The data folder: made with mode 0700, held by one process at a time, with small files written whole.
 //!
-//! Invariants: while a [`DataDir`] lives no other process has one on the same folder. The lock is the kernel's and
+//! Invariants: while a [`DataDir`] lives no other process has one on the same folder. The lock is the
+//! kernel's and
 //! ends with the process, however that ends; the text in the file only tells who holds it. A file written by
 //! [`DataDir::write_private`] is there whole, old or new, after a power cut, and readable by its owner alone.
 

@@ -1,8 +1,10 @@
 //! The invariants of a store that can be tested from the store alone.
 //!
-//! I1: `seq` is dense and the checksum chain unbroken in every run. I3: the run's row says what its journal says, its list of
+//! I1: `seq` is dense and the checksum chain unbroken in every run. I3: the run's row says what its
+//! journal says, its list of
 //! places is the list of its records, and only unfinished runs have timers and questions. One pass over the
-//! journal within one read transaction, so it can run beside a writer; memory grows with the unfinished runs only.
+//! journal within one read transaction, so it can run beside a writer; memory grows with the unfinished
+//! runs only.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,7 @@
 //! The packed list of a run's places in the journal: what the `lsns` column of a run holds.
 //!
-//! Differences as LEB128 numbers: consecutive records of a run are near each other, so most take one or two bytes.
+//! Differences as LEB128 numbers: consecutive records of a run are near each other, so most take one or
+//! two bytes.
 //! Invariant: places grow. Knows nothing of SQL.
 
 use crate::id::Lsn;

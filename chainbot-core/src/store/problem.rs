@@ -1,6 +1,7 @@
 //! The store's errors, next to each other: each names the thing, the place and what to do.
 //!
-//! Text is built without `format!`, which is kept out of this folder so that no SQL can ever be built from values.
+//! Text is built without `format!`, which is kept out of this folder so that no SQL can ever be built from
+//! values.
 
 use std::fmt;
 use std::path::Path;

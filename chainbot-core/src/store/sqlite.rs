@@ -1,7 +1,9 @@
 //! The store on SQLite: one writer thread, a few readers, one file of code a table family.
 //!
-//! [`connection`] opens with settings that are read back, [`migrate`] holds the schema's versions, [`writer`] commits in
-//! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer workflow inbox idempotency
+//! [`connection`] opens with settings that are read back, [`migrate`] holds the schema's versions,
+//! [`writer`] commits in
+//! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer workflow inbox
+//! idempotency
 //! cursor` hold the SQL of their tables, which is static text with bound values.
 
 mod connection;

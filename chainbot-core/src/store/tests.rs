@@ -1,6 +1,7 @@
 //! Tests of the store through its face, on real files.
 //!
-//! [`Bench`] is a data folder with a store in it; it submits and waits for the acknowledgement, reopens, and copies the
+//! [`Bench`] is a data folder with a store in it; it submits and waits for the acknowledgement, reopens,
+//! and copies the
 //! files as a power cut would leave them. Every test that ends well also leaves a store without violations.
 
 mod codec;

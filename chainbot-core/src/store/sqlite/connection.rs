@@ -1,6 +1,7 @@
 //! Opening connections, with the settings that durability stands on, each read back.
 //!
-//! Invariant: a connection that this module returns has exactly these settings. SQLite maps a value that it does not know or
+//! Invariant: a connection that this module returns has exactly these settings. SQLite maps a value that
+//! it does not know or
 //! cannot have to another one without an error, so asking is the only way to know.
 
 use std::fs::OpenOptions;

@@ -18,8 +18,8 @@ const INSERT: &str = "INSERT INTO journal (lsn, run, seq, kind, node, path, ts, 
 const BY_LSN: &str = "SELECT lsn, run, seq, ts, body FROM journal WHERE lsn = ?1";
 const AFTER: &str = "SELECT lsn, run, seq, ts, body FROM journal WHERE lsn > ?1 ORDER BY lsn LIMIT ?2";
 const FROM: &str = "SELECT lsn, run, seq, ts, body FROM journal WHERE lsn >= ?1 ORDER BY lsn";
-const FULL_FROM: &str =
-    "SELECT lsn, run, seq, ts, body, kind, node, path FROM journal WHERE lsn >= ?1 ORDER BY lsn";
+const FULL_FROM: &str = "SELECT lsn, run, seq, ts, body, kind, node, path FROM journal \
+     WHERE lsn >= ?1 ORDER BY lsn";
 const LAST_OF_RUN: &str = "SELECT lsn, run, seq, ts, body FROM journal WHERE lsn >= ?1 AND run = ?2 \
      ORDER BY lsn DESC LIMIT 1";
 const NEWEST: &str = "SELECT max(lsn) FROM journal";
@@ -68,7 +68,8 @@ pub fn tip_at(conn: &Connection, lsn: Lsn) -> Result<Option<Tip>> {
     tip(conn, BY_LSN, params![lsn.0])
 }
 
-/// Where the chain of a run stands, looking no further back than `from`. Reads backwards from the end, since there is no
+/// Where the chain of a run stands, looking no further back than `from`. Reads backwards from the end,
+/// since there is no
 /// index by run: for a run at work whose tip was forgotten, which is rare.
 pub fn tip_since(conn: &Connection, run: RunId, from: Lsn) -> Result<Option<Tip>> {
     tip(conn, LAST_OF_RUN, params![from.0, run.as_bytes()])
@@ -99,7 +100,8 @@ pub fn records(conn: &Connection, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, 
     Ok(out)
 }
 
-/// Checks a row against the one before it in a list. A list that begins with the run's first record must go on without a
+/// Checks a row against the one before it in a list. A list that begins with the run's first record must
+/// go on without a
 /// gap; another one may leave records out, and is checked where its records are neighbours.
 fn follow(tip: &mut Option<Tip>, whole: &mut bool, row: &Row<'_>) -> Result<()> {
     match tip {
@@ -184,7 +186,8 @@ pub fn each(
     Ok(())
 }
 
-/// Reads the journal once from `from` on and gives each run of `runs` its records, each checked against the chain.
+/// Reads the journal once from `from` on and gives each run of `runs` its records, each checked against
+/// the chain.
 pub fn scan(conn: &Connection, from: Lsn, runs: &mut HashMap<RunId, History>) -> Result<()> {
     let mut statement = conn.prepare_cached(FROM).map_err(problem::read)?;
     let mut rows = statement.query([from.0]).map_err(problem::read)?;

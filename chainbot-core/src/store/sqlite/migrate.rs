@@ -1,6 +1,7 @@
 //! Schema versions: each migration is one file of SQL, run once, in one transaction.
 //!
-//! Invariants: a released migration never changes; a new one is appended. A database of a newer version, or of another
+//! Invariants: a released migration never changes; a new one is appended. A database of a newer version,
+//! or of another
 //! program, is refused before anything is written to it.
 
 use std::path::Path;

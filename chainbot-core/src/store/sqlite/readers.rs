@@ -1,6 +1,7 @@
 //! A small pool of read-only connections.
 //!
-//! Invariants: never more connections than asked for at opening; a read waits for one at most as long as `limits` says.
+//! Invariants: never more connections than asked for at opening; a read waits for one at most as long as
+//! `limits` says.
 //! The lock guards a list only and is never held while a read runs.
 
 use std::path::Path;

@@ -10,8 +10,8 @@ use crate::store::places::Places;
 use crate::store::problem;
 use crate::time::Timestamp;
 
-const INSERT: &str = "INSERT INTO run (id, workflow, name, definition, status, parked, detail, created_at, first_lsn, tail_lsn) \
-     VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?8)";
+const INSERT: &str = "INSERT INTO run (id, workflow, name, definition, status, parked, detail, created_at, \
+     first_lsn, tail_lsn) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?8)";
 const PARK: &str =
     "UPDATE run SET status = ?2, parked = 1, detail = ?3, tail_lsn = ?4, lsns = ?5 WHERE id = ?1";
 const UNPARK: &str = "UPDATE run SET status = 0, parked = 0, detail = NULL, tail_lsn = ?2 \

@@ -1,6 +1,7 @@
 //! One transaction of the writer: each batch is checked against what is stored, then applied.
 //!
-//! Invariant: a batch is either refused before its first write, or applied whole. So a wrong batch never takes others with
+//! Invariant: a batch is either refused before its first write, or applied whole. So a wrong batch never
+//! takes others with
 //! it, and no savepoint is needed: an error while applying is an error of the disk, and ends the store.
 
 use rusqlite::{CachedStatement, Connection};

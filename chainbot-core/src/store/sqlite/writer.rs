@@ -1,13 +1,18 @@
 //! The one thread that writes.
 //!
 //! ```text
-//! submitters ──► queue (bounded) ──► take one, drain the rest ──► one transaction ──► commit ──► acks, in order
-//!                                    while one fsync runs the next batches gather        └► checkpoint when due
+//! submitters ──► queue (bounded) ──► take one, drain the rest ──► one transaction ──► commit ──► acks, in
+//! order
+//!                                    while one fsync runs the next batches gather        └► checkpoint
+//! when due
 //! ```
 //!
-//! Invariants: an acknowledgement follows the commit that holds its batch. The first failure is final: what is under
-//! way and what is queued gets it, nothing is acknowledged after it, and the same fsync is never tried again, since the
-//! kernel may have dropped the pages. Acknowledgements are called with no lock held. The queue's lock is held for a push
+//! Invariants: an acknowledgement follows the commit that holds its batch. The first failure is final:
+//! what is under
+//! way and what is queued gets it, nothing is acknowledged after it, and the same fsync is never tried
+//! again, since the
+//! kernel may have dropped the pages. Acknowledgements are called with no lock held. The queue's lock is
+//! held for a push
 //! or a drain only; the chains' lock only while a transaction is filled; never both.
 
 use std::collections::VecDeque;
@@ -142,7 +147,8 @@ impl Shared {
         }
     }
 
-    /// Waits for work and takes as much as one transaction holds. `None` when the store closes and all is done.
+    /// Waits for work and takes as much as one transaction holds. `None` when the store closes and all is
+    /// done.
     fn take(&self, delay: Duration) -> Option<Vec<Work>> {
         let mut queue = self.queue.lock();
         while queue.works.is_empty() {
@@ -260,7 +266,8 @@ struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// After acknowledgements, so that nobody waits for it. An error is final like a commit's: it is the same disk.
+    /// After acknowledgements, so that nobody waits for it. An error is final like a commit's: it is the
+    /// same disk.
     fn after_commit(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         // Asks for the size and does nothing.
         let pages = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)")?;

@@ -146,7 +146,8 @@ fn the_bytes_of_every_kind_of_record_are_those_of_earlier_versions() {
     let known = golden.len();
     for (name, body) in &samples {
         let bytes = bytes_of(body);
-        // New kinds are added by `UPDATE_GOLDEN=1`; bytes that stand are never rewritten, for journals hold them.
+        // New kinds are added by `UPDATE_GOLDEN=1`; bytes that stand are never rewritten, for journals
+        // hold them.
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             golden.entry((*name).to_owned()).or_insert_with(|| hex(&bytes));
         }

@@ -114,7 +114,7 @@ impl Forwarder {
 pub fn check_mount(mount: &str) -> Result<String, String> {
     let prefix = mount.strip_suffix('/').unwrap_or(mount);
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if !mount.starts_with('/') || prefix.contains("//") || !mount.chars().all(allowed) {
+    if !mount.starts_with('/') || mount.contains("//") || !mount.chars().all(allowed) {
         return Err(format!("--mount `{mount}`: write a path such as / or /chainbot"));
     }
     if prefix == "/host" || prefix.starts_with("/host/") {

@@ -45,8 +45,12 @@ use error::{Error, Result, code};
 fn main() -> ExitCode {
     let (command, result) = match Cli::parse().command {
         Command::Run(args) => {
-            let started = logging::start(args.log.log_format, args.log.log_level);
-            ("run", started.and_then(|()| run::run(&args)))
+            // First of all: the log's thread must inherit the mask too.
+            let prepared = signals::block().and_then(|signals| {
+                logging::start(args.log.log_format, args.log.log_level)?;
+                Ok(signals)
+            });
+            ("run", prepared.and_then(|signals| run::run(&args, signals)))
         }
         Command::Describe(args) => ("describe", describe(&args)),
         Command::Transcript(args) => return transcript::command(&args),

@@ -80,10 +80,9 @@ fn refused(service: &str, refusal: Refusal) -> Status {
     }
 }
 
-/// Runs a module until a signal or its failure.
-pub fn run(args: &RunArgs) -> Result<()> {
+/// Runs a module until a signal or its failure. The signals were blocked before any thread began.
+pub fn run(args: &RunArgs, signals: signals::Blocked) -> Result<()> {
     keep_memory_private()?;
-    let signals = signals::block()?;
     let (ends, end) = channel();
     signals::watch(signals, signalled(ends.clone()))?;
 

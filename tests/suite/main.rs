@@ -1,1 +1,3 @@
-//! Stub.
+//! The integration tests: one crate, one module per subject.
+
+mod host_shim;

@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -52,7 +54,7 @@ fn output(args: &[&str], module: &Path) -> Output {
 /// A running host with the echo module.
 struct Host {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
     seen: Vec<String>,
     address: String,
     _folder: tempfile::TempDir,
@@ -71,7 +73,12 @@ impl Host {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        // Ends with the host, which closes its end of the pipe.
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         let mut host = Self { child, lines, seen: Vec::new(), address: String::new(), _folder: folder };
         let line = host.line_with("http: ");
         host.address = line["http: http://".len()..].split('/').next().unwrap().to_owned();
@@ -79,21 +86,27 @@ impl Host {
         host
     }
 
+    /// The next line of stdout, or none at its end. The bound only turns a hanging host into a failing test.
+    fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(Duration::from_secs(60)) {
+            Ok(line) => {
+                self.seen.push(line.clone());
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the host neither prints nor ends: {:?}", self.seen),
+        }
+    }
+
     /// Reads stdout up to a line that holds `text`.
     fn line_with(&mut self, text: &str) -> String {
-        loop {
-            let mut line = String::new();
-            let read = self.lines.read_line(&mut line).unwrap();
-            if read == 0 {
-                let stderr = self.stderr();
-                panic!("the host ended before it printed {text:?}: {:?}\n{stderr}", self.seen);
-            }
-            let line = line.trim_end().to_owned();
-            self.seen.push(line.clone());
+        while let Some(line) = self.line() {
             if line.contains(text) {
                 return line;
             }
         }
+        let stderr = self.stderr();
+        panic!("the host ended before it printed {text:?}: {:?}\n{stderr}", self.seen);
     }
 
     fn signal(&self, name: &str) {
@@ -111,9 +124,7 @@ impl Host {
 
     /// Waits for the end: exit code and stderr.
     fn end(mut self) -> (i32, String) {
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        self.seen.extend(rest.lines().map(str::to_owned));
+        while self.line().is_some() {}
         let stderr = self.stderr();
         (self.child.wait().unwrap().code().unwrap(), stderr)
     }

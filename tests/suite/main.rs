@@ -8,3 +8,6 @@ mod cli;
 mod abi_header;
 mod abi_lifecycle;
 mod support;
+//! The integration tests: one crate, one module per subject.
+
+mod host_shim;

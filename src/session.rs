@@ -6,7 +6,6 @@ use std::time::Duration;
 use chainbot_core::app::{App, Services};
 use chainbot_core::config::Config;
 use chainbot_core::env::Env;
-use chainbot_core::port::NoBus;
 use serde_json::{Value, json};
 
 use crate::args::Place;
@@ -42,7 +41,7 @@ impl Session {
         }
         let document = folder.document(&json!({ "api": { "port": null } }));
         let config = App::check(&document)?;
-        let services = Services { env: Env::system(), bus: Arc::new(NoBus), process: process.to_owned() };
+        let services = Services { env: Env::system(), bus: None, process: process.to_owned() };
         let app = Arc::new(App::start(config, services).await?);
         let client = Client::embedded(app.clone(), folder.token()?);
         Ok(Self { client, app: Some(app) })

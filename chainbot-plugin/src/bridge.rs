@@ -41,7 +41,7 @@ impl Program for Core {
             let clock = HostClock { gate: Arc::clone(&host), system: SystemClock::default() };
             let services = Services {
                 env: Env::new(Arc::new(clock), Arc::new(SystemRandom)),
-                bus: Arc::new(HostBus(host)),
+                bus: Some(Arc::new(HostBus(host))),
                 process: "module of an ALEX OS host".to_owned(),
             };
             let app = App::start(config, services).await?;

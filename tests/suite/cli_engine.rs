@@ -139,7 +139,11 @@ fn an_unknown_run_is_told_where_to_look() {
     let place = Place::new();
     let shown = place.chainbot("runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00");
     assert_eq!(shown.code, 2);
-    assert!(shown.stderr.contains("error[CB-0300]") && shown.stderr.contains("chainbot runs"), "{}", shown.stderr);
+    assert!(
+        shown.stderr.contains("error[CB-0300]") && shown.stderr.contains("chainbot runs"),
+        "{}",
+        shown.stderr
+    );
 }
 
 #[test]

@@ -394,8 +394,9 @@ fn input_schema(schema: &serde_json::Value) -> Result<InputSchema> {
 
 /// Compiles a JSON Schema that validation has accepted.
 fn validator(schema: &serde_json::Value) -> Result<jsonschema::Validator> {
-    crate::validate::compile_schema(schema)
-        .map_err(|(message, pointer)| Error::new(&definition::INVALID, format!("schema at `{pointer}`: {message}")))
+    crate::validate::compile_schema(schema).map_err(|(message, pointer)| {
+        Error::new(&definition::INVALID, format!("schema at `{pointer}`: {message}"))
+    })
 }
 
 fn first_of(fallback: Pos, errors: Vec<(Pos, expr::Error)>) -> Error {

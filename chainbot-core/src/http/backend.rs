@@ -188,4 +188,12 @@ impl Backend for Handle {
     fn counts(&self) -> Counts {
         self.counts()
     }
+
+    fn step_id(&self, run: RunId, node: NodeId) -> Option<String> {
+        self.step_id(run, node)
+    }
+
+    fn newest_lsn(&self) -> Option<Lsn> {
+        self.newest_lsn()
+    }
 }

@@ -79,6 +79,8 @@ pub struct Runtime {
     pub(super) failure: watch::Sender<Option<Arc<Error>>>,
     /// Idempotency keys under way, striped, so that two requests with one key follow each other.
     pub(super) keys: [tokio::sync::Mutex<()>; 64],
+    /// Programs of runs that were shown lately.
+    pub(super) shown: Mutex<HashMap<RunId, Arc<crate::engine::Program>>>,
     /// Changes of workflows follow each other.
     pub(super) workflows: tokio::sync::Mutex<()>,
     /// The newest record when this process began: no timer fires while the clock stands before it.

@@ -233,15 +233,21 @@ impl Handle {
             .await
     }
 
-    /// The id of a step by its node, for showing records.
-    pub async fn step_ids(&self, id: RunId) -> Result<Vec<String>> {
-        self.0
-            .read(move |runtime| {
-                let stored = runtime.store.run(id)?.ok_or_else(|| no_run(id))?;
-                let program = runtime.programs.get(stored.row.definition)?;
-                Ok(program.nodes.iter().map(|node| node.id.clone()).collect())
-            })
-            .await
+    /// The id of a step by its node, for showing records; read from disk the first time.
+    pub fn step_id(&self, run: RunId, node: crate::id::NodeId) -> Option<String> {
+        let program = self.0.program_of(run)?;
+        program.has(node).then(|| program.node(node).id.clone()).filter(|id| !id.is_empty())
+    }
+
+    /// The newest committed place.
+    pub fn newest_lsn(&self) -> Option<Lsn> {
+        match self.0.store.newest_lsn() {
+            Ok(lsn) => Some(lsn),
+            Err(error) => {
+                log::error!("the newest place of the journal cannot be read: {error}");
+                None
+            }
+        }
     }
 
     /// Asks the run to end. A finished run gives CB-0303.

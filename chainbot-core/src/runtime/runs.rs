@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 use tokio::sync::{MutexGuard, oneshot};
 
+use crate::engine::Program;
 use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
@@ -17,6 +18,8 @@ use super::handle::no_run;
 
 /// Looks at a run that changes its place between memory and row meanwhile.
 const LOOKS_MAX: usize = 8;
+/// Runs whose program is remembered for listeners and histories.
+const SHOWN_MAX: usize = 1_024;
 
 impl Runtime {
     /// Makes a run and waits until it is on disk.
@@ -99,6 +102,27 @@ impl Runtime {
         }
         Err(Error::new(&store::READ, format!("run {id} changes faster than it can be read"))
             .help("try again"))
+    }
+
+    /// The program of a run, for showing it.
+    pub(super) fn program_of(&self, run: RunId) -> Option<Arc<Program>> {
+        if let Some(program) = self.shown.lock().get(&run) {
+            return Some(program.clone());
+        }
+        let stored = match self.store.run(run) {
+            Ok(stored) => stored?,
+            Err(error) => {
+                log::error!("run {run} cannot be read: {error}");
+                return None;
+            }
+        };
+        let program = self.programs.get(stored.row.definition).ok()?;
+        let mut shown = self.shown.lock();
+        if shown.len() >= SHOWN_MAX {
+            shown.clear();
+        }
+        shown.insert(run, program.clone());
+        Some(program)
     }
 
     /// One run as the API shows it.

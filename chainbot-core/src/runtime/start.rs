@@ -58,6 +58,7 @@ impl Runtime {
             is_stopping: AtomicBool::new(false),
             failure: watch::Sender::new(None),
             keys: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            shown: Mutex::default(),
             workflows: tokio::sync::Mutex::new(()),
             clock_floor: recovery.newest.unwrap_or_default(),
         });

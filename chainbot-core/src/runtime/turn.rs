@@ -226,12 +226,22 @@ impl Runtime {
             ops: pending.ops,
             ack: Box::new(move |result| match result {
                 Ok(first) => runtime.acknowledged(&owner, first, count, copies),
-                Err(error) => runtime.fail(error),
+                Err(error) => runtime.not_committed(&owner, error),
             }),
         };
         if let Err(error) = self.store.submit(batch) {
-            self.fail(Arc::new(error));
+            self.not_committed(cell, Arc::new(error));
         }
+    }
+
+    /// A batch is not on disk: everything ends when the store has failed, else this run alone.
+    fn not_committed(&self, cell: &Arc<Cell>, error: Arc<Error>) {
+        if self.store.failed().is_some() {
+            return self.fail(error);
+        }
+        log::error!("run {} is held until the next start: {error}", cell.id);
+        cell.is_dead.store(true, Ordering::SeqCst);
+        self.cells.lock().remove(&cell.id);
     }
 
     fn park_ops(&self, cell: &Cell, body: &Body, ops: &mut Vec<Op>) -> Parked {
@@ -336,7 +346,7 @@ impl Runtime {
         for (_, effect) in body.effects.drain() {
             effect.abort();
         }
-        let runtime = self.clone();
+        let (runtime, owner) = (self.clone(), cell.clone());
         let batch = Batch {
             run: cell.id,
             records: Vec::new(),
@@ -348,12 +358,12 @@ impl Runtime {
             }],
             ack: Box::new(move |result| {
                 if let Err(error) = result {
-                    runtime.fail(error);
+                    runtime.not_committed(&owner, error);
                 }
             }),
         };
         if let Err(error) = self.store.submit(batch) {
-            self.fail(Arc::new(error));
+            self.not_committed(cell, Arc::new(error));
         }
     }
 }

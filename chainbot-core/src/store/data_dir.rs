@@ -122,6 +122,17 @@ impl DataDir {
         Ok(Some(bytes))
     }
 
+    /// Removes a small file; nothing happens when it is not there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.file(name)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(problem::data_dir(&path, "cannot remove", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A name is a name in this folder: no path leads out of it.
     fn file(&self, name: &str) -> Result<PathBuf> {
         let mut parts = Path::new(name).components();

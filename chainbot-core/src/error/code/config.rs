@@ -9,4 +9,5 @@ codes! {
     NOT_ALLOWED = "CB-0505", Invalid, "The setting is refused because it would be unsafe";
     SYNTAX = "CB-0506", Malformed, "The configuration file is not YAML";
     DOCUMENT = "CB-0507", Malformed, "What the host handed over as configuration is not of the agreed shape";
+    PORT = "CB-0508", Storage, "The port cannot be opened";
 }

@@ -17,6 +17,7 @@ mod error;
 mod folder;
 mod follow;
 mod inputs;
+mod logging;
 mod output;
 mod progress;
 mod session;

@@ -39,6 +39,7 @@ impl Session {
             let client = Client::remote(url, &folder.token()?)?;
             return Ok(Self { client, app: None });
         }
+        crate::logging::show(folder.config());
         let document = folder.document(&json!({ "api": { "port": null } }));
         let config = App::check(&document)?;
         let services = Services { env: Env::system(), bus: None, process: process.to_owned() };

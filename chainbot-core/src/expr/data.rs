@@ -81,7 +81,7 @@ impl Data {
 
     /// From a result of the engine, for which `budget` pays.
     pub(super) fn from_value(value: &Value, budget: &mut Budget) -> Result<Self, Error> {
-        Ok(Self::new(budget.to_json(value)?))
+        Ok(Self::new(budget.json_of(value)?))
     }
 }
 
@@ -208,7 +208,7 @@ impl Budget {
     }
 
     /// The engine's form to JSON.
-    pub(super) fn to_json(&mut self, value: &Value) -> Result<JsonValue, Error> {
+    pub(super) fn json_of(&mut self, value: &Value) -> Result<JsonValue, Error> {
         self.convert(value, 1)
     }
 

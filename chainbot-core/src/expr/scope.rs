@@ -9,7 +9,8 @@ use serde_json::Value as JsonValue;
 use super::data::{Data, json_kind, size_bytes};
 use super::error::{Error, suggestion};
 use super::function::{NOW_KEY, SEED_KEY};
-use super::shape::{Name, Shape, Weight};
+use super::shape::{Name, Shape};
+use super::weight::Weight;
 use crate::error::code::expression as code;
 use crate::limits;
 use crate::time::Timestamp;
@@ -153,6 +154,8 @@ fn check_weight(
     let exact = |name: usize| {
         let name_ = &shape.names[name];
         match resolve(name_, scope) {
+            // Known already, so that a name written a hundred times is not measured a hundred times.
+            Resolved::Here(data, []) => data.size_bytes(),
             Resolved::Here(data, rest) => match walk(data.json(), rest) {
                 Ok(json) => size_bytes(json),
                 Err(_) => 0,

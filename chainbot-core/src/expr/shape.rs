@@ -1,12 +1,7 @@
 //! The second half of the shape check: walks the engine's syntax tree, refuses what is not on a list, and writes
 //! down which names the expression uses.
 //!
-//! It also bounds what fuel does not see. The engine charges for what it makes, not for what sharing makes it visit:
-//! `{% for a in [[v, v]] %}{% for a in [[a, a]] %}` doubles per line and costs next to nothing until somebody prints or
-//! compares it. So every tag gets a weight, a sum of "this many times the size of that name", which bounds the
-//! size of any value in it when all sharing is written out; the caller compares it with
-//! [`crate::limits::EXPRESSION_DATA_BYTES_MAX`] as soon as the sizes are known. The same goes for depth: literals and filters
-//! within each other, through loop variables too, are counted here.
+//! It also weighs every tag, see [`super::weight`].
 
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, Expr, Stmt, UnaryOpKind};
 use minijinja::machinery::{parse, parse_expr};
@@ -15,6 +10,7 @@ use minijinja::value::Value;
 use super::engine::{FILTERS, FUNCTIONS, TESTS, VOLATILE};
 use super::error::{Error, from_engine, nearest};
 use super::token::{self, Kind, Outline};
+use super::weight::Weight;
 use crate::error::code::expression as code;
 use crate::limits;
 
@@ -51,38 +47,6 @@ pub(super) struct Root {
     pub members: Vec<(String, Value)>,
     /// Used without a member: all members are needed.
     pub is_whole: bool,
-}
-
-/// Bound of the data in one tag: names with how often each counts, and the bytes of literals.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Weight {
-    pub names: Vec<(usize, u64)>,
-    pub constant: u64,
-    depth: usize,
-}
-
-impl Weight {
-    fn constant(bytes: usize) -> Self {
-        Self { constant: bytes as u64, ..Self::default() }
-    }
-
-    fn add(&mut self, other: Weight) {
-        self.names.extend(other.names);
-        self.constant = self.constant.saturating_add(other.constant);
-        self.depth = self.depth.max(other.depth);
-    }
-
-    /// Sums up what is there twice.
-    fn settle(&mut self) {
-        self.names.sort_unstable();
-        let names = std::mem::take(&mut self.names);
-        for (name, count) in names {
-            match self.names.last_mut() {
-                Some(last) if last.0 == name => last.1 = last.1.saturating_add(count),
-                _ => self.names.push((name, count)),
-            }
-        }
-    }
 }
 
 /// Bytes that a value made by a function may have beyond its arguments: a full `range()`.

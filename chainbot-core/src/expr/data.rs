@@ -3,6 +3,7 @@
 //! Invariants: a `Data` never changes; both forms say the same. The engine's form holds plain values only (null,
 //! booleans, numbers, text, lists, maps), never an object with behaviour.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -73,7 +74,11 @@ impl Data {
     pub(super) fn value(&self) -> &Value {
         self.0.value.get_or_init(|| match &self.0.entries {
             Some(entries) => {
-                Value::from_pairs(entries.iter().map(|(key, data)| (*key, data.value().clone())))
+                let mut map = BTreeMap::new();
+                for (key, data) in entries {
+                    map.insert(Value::from(*key), data.value().clone());
+                }
+                Value::from_object(map)
             }
             None => to_value(self.json()),
         })

@@ -31,10 +31,12 @@ pub(super) struct Shape {
     pub names: Vec<Name>,
     /// Per name: whether it may be undefined (`default`, `is defined`).
     pub optional: Vec<bool>,
-    /// Per name: its root, and its member there.
-    pub places: Vec<(usize, Option<usize>)>,
     pub roots: Vec<Root>,
     pub tags: Vec<Weight>,
+    /// The largest number of repetitions, of all names together, in one tag.
+    pub count_max: u64,
+    /// The most bytes of literals in one tag.
+    pub constant_max: u64,
     /// Whether a function is called whose value differs every time.
     pub is_volatile: bool,
 }
@@ -168,6 +170,9 @@ impl Walk {
         if weight.depth > limits::EXPRESSION_DEPTH_MAX {
             return too_large("lists, objects and filters are nested too deep");
         }
+        let count = weight.names.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+        self.shape.count_max = self.shape.count_max.max(count);
+        self.shape.constant_max = self.shape.constant_max.max(weight.constant);
         self.shape.tags.push(weight.clone());
         Ok(weight)
     }
@@ -349,17 +354,14 @@ impl Walk {
             }
         };
         let slot = &mut self.shape.roots[root];
-        let member = path.first().map(|member| {
-            slot.members.iter().position(|(name, _)| name == member).unwrap_or_else(|| {
-                slot.members.push((member.clone(), Value::from(member.as_str())));
-                slot.members.len() - 1
-            })
-        });
-        slot.is_whole |= member.is_none();
+        match path.first() {
+            None => slot.is_whole = true,
+            Some(member) if slot.members.iter().any(|(name, _)| name == member) => {}
+            Some(member) => slot.members.push((member.clone(), Value::from(member.as_str()))),
+        }
         let index = self.shape.names.len();
         self.shape.names.push(Name { root: var.id.to_owned(), path, offset });
         self.shape.optional.push(self.optional > 0);
-        self.shape.places.push((root, member));
         Ok(Weight { names: vec![(index, 1)], constant: 0, depth: 0 })
     }
 }

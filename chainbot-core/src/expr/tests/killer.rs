@@ -5,7 +5,6 @@
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value as JsonValue, json};
@@ -18,7 +17,7 @@ const CHILD: &str = "CHAINBOT_EXPR_KILLER";
 /// Growth of the child's peak memory over what its data takes.
 const MEMORY_KIB_MAX: u64 = 64 * 1024;
 /// Only to find a hang: on a busy machine and in a debug build a comparison of large lists takes long.
-const HANG_S: u64 = 90;
+const HANG_S: u64 = 120;
 
 /// Name, template.
 fn killers() -> Vec<(String, String)> {
@@ -209,6 +208,12 @@ fn peak_kib() -> u64 {
 
 /// In the child: every killer, each on its own thread of 2 MiB, telling which one is under way.
 fn run_child(from: usize, to: usize) {
+    // A hang would outlive the test, so the child ends itself.
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(HANG_S));
+        eprintln!("the child hangs");
+        std::process::abort();
+    });
     let scope = std::sync::Arc::new(data());
     // What the data takes in both forms is the caller's, not the killers'.
     for (name, _) in &scope.0 {
@@ -245,40 +250,25 @@ fn no_template_ends_freezes_or_fills_the_process() {
         return run_child(from.parse().unwrap(), to.parse().unwrap());
     }
     let count = killers().len();
-    let (sender, receiver) = mpsc::channel();
-    // Two halves, so that a hang leaves half the evidence.
-    let ranges = [(0, count / 2), (count / 2, count)];
-    for (from, to) in ranges {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+    let spawn = |range: String| {
+        Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
                 "expr::tests::killer::no_template_ends_freezes_or_fills_the_process",
                 "--nocapture",
             ])
-            .env(CHILD, format!("{from}-{to}"))
+            .env(CHILD, range)
             .env_remove("RUST_BACKTRACE")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        let id = child.id();
-        let sender = sender.clone();
-        let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            let (mut out, mut err) = (String::new(), String::new());
-            let errors = std::thread::spawn(move || {
-                let _ = std::io::Read::read_to_string(&mut stderr, &mut err);
-                err
-            });
-            let _ = std::io::Read::read_to_string(&mut stdout, &mut out);
-            let _ = sender.send((id, child.wait().unwrap(), out, errors.join().unwrap()));
-        });
-    }
-    for _ in ranges {
-        let (_, status, out, err) = receiver
-            .recv_timeout(Duration::from_secs(HANG_S * 4))
-            .expect("a child hangs: see the last line of `cargo test -- --nocapture` with the variable set");
+            .unwrap()
+    };
+    let children = [spawn(format!("0-{}", count / 2)), spawn(format!("{}-{count}", count / 2))];
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let last = out.lines().rfind(|line| line.starts_with("at ")).unwrap_or("nothing");
-        assert!(status.success() && out.contains("all done"), "{status} {last}\n{err}");
+        assert!(output.status.success() && out.contains("all done"), "{} {last}\n{err}", output.status);
     }
 }

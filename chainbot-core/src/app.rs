@@ -5,20 +5,45 @@
 //! one data folder. `start`, `call` and `stop` run inside a tokio runtime of the caller (the plugin's supervisor
 //! thread, the CLI); no thread that the host owns ever enters here.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
 use crate::config::Config;
+use crate::engine::Defaults;
 use crate::env::Env;
-use crate::error::Result;
-use crate::port::EventBus;
+use crate::error::code::{config as config_code, general};
+use crate::error::{Error, Result};
+use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
+use crate::net::{Egress, Grant, Policy};
+use crate::port::{EventBus, Store};
+use crate::runtime::{Handle, Options, Runtime};
+use crate::step::Executors;
+use crate::store::{DataDir, OpenOptions, SqliteStore};
+
+pub use crate::http::{HealthReport, Peer, ViaHost};
+
+/// The API token's file in the data folder.
+pub const TOKEN_FILE: &str = "token";
+/// Says where the API is, while there is a port.
+pub const SERVER_FILE: &str = "server.json";
+/// Connections that read beside the writer.
+const READERS: usize = 2;
+/// Of a stop's deadline, kept for the store and the port after the engine.
+const STOP_RESERVE: Duration = Duration::from_millis(500);
 
 /// What the surroundings give.
 pub struct Services {
     /// Clock and randomness.
     pub env: Env,
-    /// The host's bus.
-    pub bus: Arc<dyn EventBus>,
+    /// The host's bus; `None` when nobody listens.
+    pub bus: Option<Arc<dyn EventBus>>,
     /// What this process is called in the lock of the data folder: `host-shim`, `chainbot run`.
     pub process: String,
 }
@@ -29,25 +54,30 @@ pub struct HostEvent {
     /// Segments separated by dots.
     pub topic: String,
     /// JSON.
-    pub payload: serde_json::Value,
+    pub payload: Value,
     /// Idempotency key, or empty.
     pub id: String,
     /// When it happened, milliseconds since the Unix epoch.
     pub at_ms: i64,
 }
 
-/// How well it goes.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct HealthReport {
-    /// 0.0 to 1.0.
-    pub score: f64,
-    /// The component that lowers the score most, and why; `ok` when none does.
-    pub detail: String,
-}
-
 /// A running ChainBot.
 pub struct App {
-    _private: (),
+    api: Api,
+    handle: Handle,
+    runtime: Arc<Runtime>,
+    store: Arc<SqliteStore>,
+    data_dir: Arc<DataDir>,
+    bus: Option<Arc<dyn EventBus>>,
+    env: Env,
+    port: Option<SocketAddr>,
+    serving: Mutex<Option<Serving>>,
+}
+
+/// The task behind the port.
+struct Serving {
+    shutdown: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl App {
@@ -59,8 +89,60 @@ impl App {
 
     /// Takes the data folder, recovers, opens the port if the configuration has one.
     pub async fn start(config: Config, services: Services) -> Result<App> {
-        let _ = (config, services);
-        Err(crate::Error::new(&crate::error::code::general::STOPPING, "not wired"))
+        let Services { env, bus, process } = services;
+        let opened = {
+            let (config, process, env) = (config.clone(), process.clone(), env.clone());
+            blocking(move || Opened::open(&config, &process, &env)).await?
+        };
+        let Opened { data_dir, store, token } = opened;
+        let listener = match config.api.port {
+            None => None,
+            Some(port) => Some(listen(SocketAddr::new(config.api.host, port)).await?),
+        };
+        let port = listener.as_ref().map(|(_, address)| *address);
+        let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
+        let options = Options {
+            store: store.clone(),
+            executors: Arc::new(Executors::new(egress, env.clone())),
+            env: env.clone(),
+            host_bus: bus.clone(),
+            defaults: defaults(&config),
+            runs_max: config.workflow_engine.max_concurrent_workflows,
+            queued_max: config.workflow_engine.max_queued,
+            workers: 0,
+            poison_file: Some(data_dir.path().join("evaluating")),
+            tokio: tokio::runtime::Handle::current(),
+        };
+        let runtime = blocking(move || Runtime::start(options)).await?;
+        let handle = Handle::new(runtime.clone());
+        let api = Api::new(ApiOptions {
+            backend: Arc::new(handle.clone()),
+            token,
+            env: env.clone(),
+            health: health_source(handle.clone()),
+            manifest: manifest(),
+            own_port: port,
+            limits: ApiLimits {
+                rate_per_s: config.api.rate_limit_per_token,
+                rate_burst: config.api.rate_limit_burst,
+                request_time: config.api.timeout,
+                ..ApiLimits::default()
+            },
+        })?;
+        if let Some(address) = port {
+            let server = json!({
+                "url": format!("http://{address}"), "pid": std::process::id(), "process": process,
+                "started_at": env.now(),
+            });
+            data_dir.write_private(SERVER_FILE, server.to_string().as_bytes())?;
+        }
+        let serving = listener.map(|(listener, _)| serve(&api, listener));
+        let app = App { api, handle, runtime, store, data_dir, bus, env, port, serving: Mutex::new(serving) };
+        app.announce(
+            "chainbot.module.ready",
+            &json!({ "module": "chainbot", "version": crate::VERSION, "status": "ready" }),
+        );
+        Ok(app)
     }
 
     /// Answers one request, as the port would. Bounded by the caller's timeout; dropping the future is safe.
@@ -68,35 +150,211 @@ impl App {
         &self,
         request: axum::http::Request<axum::body::Body>,
     ) -> axum::http::Response<axum::body::Body> {
-        let _ = request;
-        axum::http::Response::new(axum::body::Body::empty())
+        self.api.call(request).await
     }
 
-    /// Takes an event of the host's bus. Never blocks; BUSY when the queue is full.
+    /// Takes an event of the host's bus. Never blocks. No trigger matches events in this version, so it ends here.
     pub fn handle_event(&self, event: HostEvent) -> Result<()> {
-        let _ = event;
+        log::debug!("event {} on {}: no workflow asks for it", event.id, event.topic);
         Ok(())
+    }
+
+    /// What the API offers, for callers in the same process.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The address of the module's own port.
+    pub fn port(&self) -> Option<SocketAddr> {
+        self.port
     }
 
     /// How well it goes; cheap, from memory.
     pub fn health(&self) -> HealthReport {
-        HealthReport { score: 1.0, detail: "ok".to_owned() }
+        health(&self.handle)
     }
 
     /// Resolves when the app cannot work on (a failed commit, lost threads), with the reason.
-    pub async fn failed(&self) -> crate::Error {
-        std::future::pending().await
+    pub async fn failed(&self) -> Error {
+        let error = self.runtime.failed().await;
+        Error::new(error.code(), error.message())
     }
 
     /// Refuses new work, suspends runs at their next durable point, closes port and store. `Err` names what was
-    /// left when `deadline` passed.
+    /// left when `deadline` passed; it may be called again then.
     pub async fn stop(&self, deadline: Duration) -> Result<()> {
-        let _ = deadline;
-        Ok(())
+        let data = json!({ "module": "chainbot", "status": "stopping" });
+        self.announce("chainbot.module.stopping", &data);
+        let until = self.env.monotonic() + deadline;
+        self.api.close();
+        let serving = self.serving.lock().take();
+        let task = serving.map(|serving| {
+            // The task may have ended by itself.
+            let _ = serving.shutdown.send(());
+            serving.task
+        });
+        let engine = deadline.saturating_sub(STOP_RESERVE.min(deadline / 4));
+        self.runtime.stop(engine).await?;
+        if let Some(mut task) = task {
+            let left = until.saturating_sub(self.env.monotonic()).max(Duration::from_millis(50));
+            if tokio::time::timeout(left, &mut task).await.is_err() {
+                // Requests were told; what is left are connections that do not read their answers.
+                task.abort();
+            }
+        }
+        let (store, data_dir) = (self.store.clone(), self.data_dir.clone());
+        blocking(move || {
+            store.close();
+            data_dir.remove(SERVER_FILE)
+        })
+        .await
+    }
+
+    fn announce(&self, topic: &str, data: &Value) {
+        let Some(bus) = &self.bus else { return };
+        let at = self.env.now();
+        let id = uuid::Builder::from_random_bytes(self.env.bytes()).into_uuid().to_string();
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": "/chainbot", "type": topic, "time": at,
+            "datacontenttype": "application/json", "data": data,
+        });
+        // Of use only now: a host without room for it has other sorrows, and asks for the state by `health`.
+        let told = bus.publish(topic, &event.to_string(), &id, at);
+        log::debug!("event {topic}: {told:?}");
+    }
+}
+
+/// What is on the disk.
+struct Opened {
+    data_dir: Arc<DataDir>,
+    store: Arc<SqliteStore>,
+    token: AccessToken,
+}
+
+impl Opened {
+    fn open(config: &Config, process: &str, env: &Env) -> Result<Self> {
+        let data_dir = Arc::new(DataDir::open(&config.module.data_dir, process)?);
+        let store = SqliteStore::open(OpenOptions {
+            path: config.database.file.clone(),
+            commit_delay: config.workflow_engine.commit_delay,
+            readers: READERS,
+            ..OpenOptions::new(data_dir.clone())
+        })?;
+        let token = token(&data_dir, env)?;
+        Ok(Self { data_dir, store, token })
+    }
+}
+
+/// The API token: read, or made at the first start.
+fn token(data_dir: &DataDir, env: &Env) -> Result<AccessToken> {
+    match data_dir.read(TOKEN_FILE)? {
+        Some(bytes) => AccessToken::parse(String::from_utf8_lossy(&bytes).trim()),
+        None => {
+            let token = AccessToken::generate(env);
+            data_dir.write_private(TOKEN_FILE, format!("{}\n", token.reveal()).as_bytes())?;
+            log::info!("an API token was made: {}", data_dir.path().join(TOKEN_FILE).display());
+            Ok(token)
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let fail = |error: std::io::Error| {
+        Error::new(&config_code::PORT, format!("{address} cannot be listened on: {error}"))
+            .help("set api.port to a free port, or to null for no port of its own")
+    };
+    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let address = listener.local_addr().map_err(fail)?;
+    Ok((listener, address))
+}
+
+fn serve(api: &Api, listener: TcpListener) -> Serving {
+    let (shutdown, stopped) = oneshot::channel();
+    let api = api.clone();
+    // Joined by `stop`.
+    let task = tokio::spawn(async move {
+        api.serve(listener, async {
+            // A dropped sender means the same: the app is gone.
+            let _ = stopped.await;
+        })
+        .await;
+    });
+    Serving { shutdown, task }
+}
+
+fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {
+    let grants = config.egress.grants.iter();
+    Policy {
+        grants: grants
+            .map(|grant| Grant {
+                host: grant.host.clone(),
+                ports: grant.ports.clone(),
+                why: grant.why.clone(),
+            })
+            .collect(),
+        public: config.egress.public,
+        own_addresses: port.into_iter().collect(),
+    }
+}
+
+fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        retry_attempts: config.workflow_engine.retry_attempts,
+        retry_delay: config.workflow_engine.retry_delay,
+        emit_prefixes: config.alex_os.emit_prefixes.clone(),
+        ..Defaults::default()
+    }
+}
+
+fn health_source(handle: Handle) -> crate::http::HealthSource {
+    Arc::new(move || health(&handle))
+}
+
+/// The lowest component is the whole: a chain is as strong as that.
+fn health(handle: &Handle) -> HealthReport {
+    let lowest = handle.components().into_iter().min_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
+    match lowest {
+        Some((name, component)) if component.score < 1.0 => HealthReport {
+            score: component.score,
+            detail: format!("{name}: {}", component.reason.as_deref().unwrap_or(component.status)),
+        },
+        _ => HealthReport { score: 1.0, detail: "ok".to_owned() },
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(Error::new(&general::INTERNAL, "starting or stopping was cut short").because(error))
+        }
     }
 }
 
 /// What the module is, for hosts: the manifest of the ABI. Made without an instance and without effects.
-pub fn manifest() -> serde_json::Value {
-    serde_json::json!({ "name": "chainbot", "version": crate::VERSION })
+pub fn manifest() -> Value {
+    json!({
+        "name": "chainbot",
+        "version": crate::VERSION,
+        "description": "Durable workflows for ALEX OS: they survive a power cut at any instant",
+        "capabilities": ["workflow_orchestration", "real_time_monitoring"],
+        "api_endpoints": {
+            "health": "/api/chainbot/health",
+            "info": "/api/chainbot/info",
+            "workflows": "/api/chainbot/workflows",
+            "runs": "/api/chainbot/runs",
+            "events": "/api/chainbot/events",
+            "openapi": "/api/chainbot/openapi.json",
+        },
+        "event_topics": {
+            "publish": [
+                "chainbot.module.ready", "chainbot.module.stopping", "chainbot.workflow.started",
+                "chainbot.workflow.completed", "chainbot.workflow.failed", "chainbot.workflow.cancelled",
+                "chainbot.workflow.waiting", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
+            ],
+            "subscribe": [],
+        },
+        "webhooks": [{ "method": "*", "path": "/", "max_body": crate::limits::BODY_BYTES_MAX + 65_536 }],
+        "config_schema": Config::schema(),
+    })
 }

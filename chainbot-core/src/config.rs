@@ -1,10 +1,206 @@
-//! Stub.
-/// Stub.
-#[derive(Clone, Debug, Default)]
-pub struct Config {}
+//! The configuration: defaults < file < environment < what the host decides, checked as a whole.
+//!
+//! [`Config::load`] takes what a host hands over, `{"file": path?, "data_dir": path?, "values": {..}}` or nothing,
+//! and gives typed sections or one CB-0500 with every problem. Keys without effect in this version are warnings;
+//! unknown keys are errors. Reading has no effect but opening the file. One table ([`table`]) describes every
+//! setting; schema, default file and help are made from it.
+
+mod check;
+mod key;
+mod read;
+mod render;
+mod source;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use key::{Key, Kind};
+pub use source::{ENV_PREFIX, Origin};
+
+use crate::error::{Diagnostic, Result};
+
+/// The file that is read when the host names none, if it exists.
+pub const DEFAULT_FILE: &str = "/etc/alex_os/modules/chainbot/config.yaml";
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name, data folder, log level.
+    pub module: Module,
+    /// The store.
+    pub database: Database,
+    /// The port and its bounds.
+    pub api: Api,
+    /// How runs are worked on.
+    pub workflow_engine: WorkflowEngine,
+    /// What steps may reach.
+    pub egress: Egress,
+    /// The host's bus.
+    pub alex_os: AlexOs,
+    /// The log.
+    pub logging: Logging,
+    settings: Vec<Setting>,
+    warnings: Vec<Diagnostic>,
+    file: Option<PathBuf>,
+}
+
+/// Section `module`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// What the module calls itself.
+    pub name: String,
+    /// Absolute. Everything that is written lies here.
+    pub data_dir: PathBuf,
+    /// See [`Config::log_level`], which also minds `logging.level`.
+    pub log_level: log::LevelFilter,
+}
+
+/// Section `database`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// The SQLite file, relative to the data folder.
+    pub file: PathBuf,
+}
+
+/// Section `api`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// `None` = no port of its own. `Some(0)` = any free one.
+    pub port: Option<u16>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Requests a second and token; 0 = no limit.
+    pub rate_limit_per_token: u32,
+    /// Requests at once before the rate counts.
+    pub rate_limit_burst: u32,
+    /// Plain HTTP beyond loopback was asked for.
+    pub insecure_lan: bool,
+}
+
+/// Section `workflow_engine`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowEngine {
+    /// Runs at work at once.
+    pub max_concurrent_workflows: usize,
+    /// Runs that may queue.
+    pub max_queued: usize,
+    /// For definitions without `timeout`.
+    pub workflow_timeout: Duration,
+    /// Tries of a repeatable step, the first included; at least 1.
+    pub retry_attempts: u32,
+    /// Before the second try.
+    pub retry_delay: Duration,
+    /// How long a commit waits for others.
+    pub commit_delay: Duration,
+}
+
+/// Section `egress`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// Whether public addresses may be reached.
+    pub public: bool,
+    /// What may be reached on loopback and the local network.
+    pub grants: Vec<Grant>,
+}
+
+/// One host that steps may reach although it is not public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// A name or an address, lower case, without brackets.
+    pub host: String,
+    /// At least one.
+    pub ports: Vec<u16>,
+    /// For whoever reads the file later.
+    pub why: String,
+}
+
+/// Section `alex_os`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlexOs {
+    /// How topics of `emit` steps may begin.
+    pub emit_prefixes: Vec<String>,
+}
+
+/// Section `logging`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// See [`Config::log_level`].
+    pub level: log::LevelFilter,
+}
+
+/// One setting with its effective value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// What it is.
+    pub key: &'static Key,
+    /// In normal form.
+    pub value: Value,
+    /// Who decided.
+    pub origin: Origin,
+}
+
 impl Config {
-    /// Stub.
-    pub fn load(_: &str) -> crate::Result<Config> {
-        Ok(Config {})
+    /// Reads and checks everything. `document`: empty, or JSON `{"file": path?, "data_dir": path?, "values": {..}}`.
+    /// Relative paths in it count from the working directory. CB-0500 lists every problem; a diagnostic with a
+    /// line is about the file that the message names.
+    pub fn load(document: &str) -> Result<Config> {
+        // `vars` would panic on a variable of anyone's that is not Unicode.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        read::load(document, variables, Path::new(DEFAULT_FILE))
+    }
+
+    /// The least important messages to log: `logging.level` where it is set, else `module.log_level`.
+    pub fn log_level(&self) -> log::LevelFilter {
+        if self.origin("logging.level") == Some(&Origin::Default) {
+            self.module.log_level
+        } else {
+            self.logging.level
+        }
+    }
+
+    /// Who decided a setting; `None` when there is no such key.
+    pub fn origin(&self, path: &str) -> Option<&Origin> {
+        self.settings.iter().find(|setting| setting.key.path == path).map(|setting| &setting.origin)
+    }
+
+    /// Every setting with its value and who decided it, in the order of the table.
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// The file that was read.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What works and is probably not as meant: keys without effect.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The effective configuration as JSON, in the shape of the file. Holds no secret: no setting takes one, and a
+    /// value of a key without effect is never kept.
+    pub fn show(&self) -> Value {
+        render::show(&self.settings)
+    }
+
+    /// JSON Schema (2020-12) of the file and of the host's `values`.
+    pub fn schema() -> Value {
+        render::schema()
+    }
+
+    /// The default configuration as a commented file.
+    pub fn default_yaml() -> String {
+        render::default_yaml()
     }
 }

@@ -1,1 +1,38 @@
-//! Stub.
+//! The engine: decides what a run does next, and nothing else.
+//!
+//! ```text
+//!   definition ──compile──► Program (flat nodes and blocks, pinned by content hash)
+//!
+//!   journal ──fold──► RunState ──decide(input)──► Decision { records, ops, commands }
+//!                        ▲                            │
+//!                        └────────── apply ◄──────────┘
+//! ```
+//!
+//! A [`state::RunState`] changes in one way only: by [`state::RunState::apply`] of a record. So recovery, history
+//! and the running engine all use the same fold, and what was decided can be told again from the journal alone.
+//!
+//! Structure: a *block* is a sequence of nodes. Control nodes own blocks: a condition one for each branch, a loop one
+//! that is repeated, a fork (`parallel`, and the whole of a `type: parallel` workflow) one for each branch. A step in one
+//! iteration is a [`Place`](crate::model::Place): the node and the index of every loop around it.
+//!
+//! Invariants: nothing here does IO, reads a clock or draws randomness; the moment and the defaults come in with
+//! every call. An effect's command comes only together with its `StepStarted` record, and is carried out after that
+//! record is on disk. Every entered leaf leaves at least one record in the same decision.
+
+pub mod compile;
+pub mod decide;
+mod flow;
+mod fold;
+pub mod inputs;
+mod leaf;
+pub mod program;
+mod resume;
+mod retry;
+mod scope;
+pub mod state;
+pub mod view;
+
+pub use compile::compile;
+pub use decide::{Agenda, Command, Context, Decision, Defaults, Input, decide};
+pub use program::Program;
+pub use state::RunState;

@@ -6,11 +6,13 @@
 
 pub mod code;
 mod diagnostic;
+mod similar;
 
 use std::fmt;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Pos, PosJson, Severity};
+pub use similar::similar;
 
 /// A result of the core.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,1 +1,384 @@
-//! Stub.
+//! The HTTP face: one service for the module's own port and for requests that a host forwards.
+//!
+//! ```text
+//! port ──► serve ──┐                          ┌─► route/*  ──► backend (the runtime)
+//!                  ├──► Api::call ─► guard ─► rate ─► slot ─► deadline
+//! host ──► App ────┘        └─ request id, problem documents, security headers, panics
+//! ```
+//!
+//! Every request takes this way, whatever its door. What a handler returns as an error becomes a problem
+//! document at one place, [`problem::render`]. Nothing here knows of hosts but that some requests carry a
+//! [`ViaHost`]; nothing knows of the store. Limits are in [`ApiLimits`], their defaults in [`crate::limits`].
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+use crate::env::Env;
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::time::Timestamp;
+
+pub mod backend;
+mod body;
+mod guard;
+mod openapi;
+mod page;
+mod problem;
+mod rate;
+mod record;
+mod request;
+mod route;
+mod serve;
+mod sse;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod token;
+mod view;
+
+use guard::{Caller, Guard};
+use problem::Failure;
+use rate::Rate;
+
+pub use backend::Backend;
+pub use token::{AccessToken, TokenDigest};
+
+/// How well it goes.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct HealthReport {
+    /// 0.0 to 1.0.
+    pub score: f64,
+    /// The component that lowers the score most, and why; `ok` when none does.
+    pub detail: String,
+}
+
+/// Marks a request that came over the host's door; an extension of the request. It gives no rights.
+#[derive(Clone, Copy, Debug)]
+pub struct ViaHost {
+    /// How long the host waits for the reply.
+    pub timeout_ms: u32,
+}
+
+/// Who sent the request, as an address; an extension of the request. For the log only.
+#[derive(Clone, Debug)]
+pub struct Peer(pub String);
+
+/// The prefix at which the host mounts the module, checked.
+#[derive(Clone, Debug)]
+struct Prefix(String);
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug)]
+struct Budget(Duration);
+
+/// Tells how well it goes. Called often; answers from memory.
+pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
+
+/// What the API needs.
+pub struct ApiOptions {
+    /// The runtime: `Arc::new(handle)`.
+    pub backend: Arc<dyn Backend>,
+    /// Who holds it gets in.
+    pub token: AccessToken,
+    /// Clock and randomness.
+    pub env: Env,
+    /// The score of `/health` and `/health/ready`.
+    pub health: HealthSource,
+    /// What `/info` shows of the module.
+    pub manifest: serde_json::Value,
+    /// The address of the module's own port, when it has one.
+    pub own_port: Option<SocketAddr>,
+    /// Bounds.
+    pub limits: ApiLimits,
+}
+
+/// Bounds of the API.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiLimits {
+    /// Requests in a second, over a longer time; 0 = no limit.
+    pub rate_per_s: u32,
+    /// Requests at once before the rate counts.
+    pub rate_burst: u32,
+    /// Requests under way at once.
+    pub requests: usize,
+    /// Connections of the port at once.
+    pub connections: usize,
+    /// Event streams at once.
+    pub streams: usize,
+    /// From the head of a request to its reply.
+    pub request_time: Duration,
+    /// For the head of a request; an idle connection is kept as long.
+    pub head_time: Duration,
+    /// Silence on a stream before a comment.
+    pub heartbeat: Duration,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            rate_per_s: limits::REQUESTS_PER_S_DEFAULT,
+            rate_burst: limits::REQUESTS_BURST_DEFAULT,
+            requests: limits::REQUESTS_MAX,
+            connections: limits::CONNECTIONS_MAX,
+            streams: limits::STREAMS_MAX,
+            request_time: Duration::from_secs(limits::REQUEST_S_MAX),
+            head_time: Duration::from_secs(limits::REQUEST_HEAD_S_MAX),
+            heartbeat: Duration::from_secs(limits::HEARTBEAT_S),
+        }
+    }
+}
+
+/// The API. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Api {
+    shared: Arc<Shared>,
+    router: Router,
+}
+
+/// What handlers have in common.
+struct Shared {
+    backend: Arc<dyn Backend>,
+    guard: Guard,
+    rate: Option<Rate>,
+    slots: Semaphore,
+    streams: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+    env: Env,
+    health: HealthSource,
+    manifest: serde_json::Value,
+    own_port: Option<SocketAddr>,
+    openapi: String,
+    started: Duration,
+    started_at: Timestamp,
+    limits: ApiLimits,
+}
+
+impl Shared {
+    fn uptime_s(&self) -> u64 {
+        self.env.monotonic().saturating_sub(self.started).as_secs()
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+}
+
+impl Api {
+    /// Makes the service. Opens nothing.
+    pub fn new(options: ApiOptions) -> Result<Self> {
+        let ApiOptions { backend, token, env, health, manifest, own_port, limits } = options;
+        let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
+            .merge(route::all())
+            .split_for_parts();
+        let openapi = openapi::finish(&document).map_err(|e| {
+            Error::new(&general::INTERNAL, "the OpenAPI document cannot be written").because(e)
+        })?;
+        let shared = Arc::new(Shared {
+            backend,
+            guard: Guard::new(token.digest(), env.clone()),
+            rate: Rate::new(limits.rate_per_s, limits.rate_burst, env.clone()),
+            slots: Semaphore::new(limits.requests),
+            streams: Arc::new(Semaphore::new(limits.streams)),
+            closing: watch::Sender::new(false),
+            started: env.monotonic(),
+            started_at: env.now(),
+            env,
+            health,
+            manifest,
+            own_port,
+            openapi,
+            limits,
+        });
+        let router =
+            router.method_not_allowed_fallback(no_method).fallback(no_route).with_state(shared.clone());
+        Ok(Self { shared, router })
+    }
+
+    /// Answers one request, whatever its door. Never fails and never panics; dropping the future is safe.
+    pub async fn call(&self, mut request: Request) -> Response {
+        let request_id = uuid::Builder::from_random_bytes(self.shared.env.bytes()).into_uuid().to_string();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let began = self.shared.env.monotonic();
+        let answered = match self.prepare(&mut request) {
+            Ok(()) => AssertUnwindSafe(self.answer(request)).catch_unwind().await,
+            Err(error) => Ok(Failure::from(error).into_response()),
+        };
+        let response = answered.unwrap_or_else(|panic| Failure::from(panicked(&*panic)).into_response());
+        let response = finish(response, &method, &request_id);
+        log::debug!(
+            target: "chainbot::http",
+            "request {request_id}: {method} {} {} in {} ms",
+            request::printable(&path),
+            response.status().as_u16(),
+            self.shared.env.monotonic().saturating_sub(began).as_millis()
+        );
+        response
+    }
+
+    /// Ends every event stream, and says "not ready" from now on. Requests are still answered, for as long as the
+    /// runtime answers.
+    pub fn close(&self) {
+        self.shared.closing.send_replace(true);
+    }
+
+    /// Sets what handlers may believe about the request's way.
+    fn prepare(&self, request: &mut Request) -> Result<()> {
+        let via_host = request.extensions().get::<ViaHost>().copied();
+        let given = request.headers_mut().remove("x-forwarded-prefix");
+        let mut budget = self.shared.limits.request_time;
+        if let Some(via) = via_host {
+            budget = budget.min(Duration::from_millis(u64::from(via.timeout_ms)));
+            // On the port anybody could send it, so it counts over the host's door alone.
+            if let Some(prefix) = given {
+                request.extensions_mut().insert(checked_prefix(&prefix)?);
+            }
+        }
+        request.extensions_mut().insert(Budget(budget));
+        Ok(())
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        let shared = &self.shared;
+        let via_host = request.extensions().get::<ViaHost>().is_some();
+        let peer = request.extensions().get::<Peer>().map_or("an unknown address", |peer| &peer.0);
+        let caller = match shared.guard.admit(request.method(), request.uri().path(), request.headers(), peer)
+        {
+            Ok(caller) => caller,
+            Err(error) => {
+                let mut response = Failure::from(error).into_response();
+                // A stranger does not keep a connection; hyper reads this header. A host has its own.
+                if !via_host {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                return response;
+            }
+        };
+        if let Err(seconds) =
+            shared.rate.as_ref().filter(|_| caller == Caller::Token).map_or(Ok(()), Rate::take)
+        {
+            let mut response = busy("this token has sent too many requests", seconds).into_response();
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            return response;
+        }
+        if request::is_websocket(request.headers()) {
+            return Failure::from(no_websocket()).into_response();
+        }
+        // Probes must answer when everything is busy, and they hold nothing.
+        let slot = match caller {
+            Caller::Anyone => None,
+            Caller::Token => match self.slot(&request) {
+                Ok(slot) => slot,
+                Err(failure) => return failure.into_response(),
+            },
+        };
+        let budget = request.extensions().get::<Budget>().map_or(shared.limits.request_time, |b| b.0);
+        let answered = tokio::time::timeout(budget, self.router.clone().oneshot(request)).await;
+        drop(slot);
+        match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => Failure::from(too_late(budget)).into_response(),
+        }
+    }
+
+    /// A place among the requests under way. Event streams have their own bound: they wait most of the time.
+    fn slot(&self, request: &Request) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Failure> {
+        if request.uri().path() == "/api/chainbot/events" {
+            return Ok(None);
+        }
+        self.shared.slots.try_acquire().map(Some).map_err(|_| busy("too many requests are under way", 1))
+    }
+}
+
+fn busy(what: &str, seconds: u64) -> Failure {
+    Error::new(&general::BUSY, what).help(format!("send it again in {seconds} s")).into()
+}
+
+fn no_websocket() -> Error {
+    Error::new(&general::NOT_HERE, "there is no WebSocket here")
+        .help("GET /api/chainbot/events has the same events as server-sent events")
+}
+
+fn too_late(budget: Duration) -> Error {
+    Error::new(&general::TIMEOUT, format!("the request was not done in {} ms", budget.as_millis()))
+        .help("whether it took effect is unknown; repeat it with the same Idempotency-Key")
+}
+
+/// What a panic becomes. Its text may hold anything, so it goes to the log only.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without text".to_owned());
+    Error::new(&general::INTERNAL, format!("a handler panicked: {text}"))
+}
+
+async fn no_route(request: Request) -> Response {
+    let path = request::printable(request.uri().path());
+    Failure::from(
+        Error::new(&general::NO_ROUTE, format!("there is no `{path}`"))
+            .help("GET /api/chainbot/openapi.json lists every path"),
+    )
+    .into_response()
+}
+
+/// axum adds `Allow` to what this returns.
+async fn no_method(request: Request) -> Response {
+    if request.method() == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    Failure::from(
+        Error::new(&general::METHOD, format!("the path does not take {}", request.method()))
+            .help("the header Allow lists what it takes"),
+    )
+    .into_response()
+}
+
+/// A prefix that is safe inside `Location` and `Link`. Only the host sets it, so a wrong one is its mistake and
+/// is named rather than ignored: links would lead nowhere.
+fn checked_prefix(value: &HeaderValue) -> Result<Prefix> {
+    let text = value.to_str().unwrap_or_default().trim_end_matches('/');
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b));
+    let rooted = text.is_empty() || (text.starts_with('/') && !text.contains("//") && !text.contains(".."));
+    if plain && rooted && text.len() <= limits::PREFIX_BYTES_MAX && value.to_str().is_ok() {
+        return Ok(Prefix(text.to_owned()));
+    }
+    Err(Error::new(&general::MALFORMED, "the header X-Forwarded-Prefix is not a plain path")
+        .help("mount the module at a path such as /modules/chainbot"))
+}
+
+/// What every reply has: a problem document where it is an error, the request's id, headers that keep browsers
+/// from guessing, storing and framing.
+fn finish(response: Response, method: &Method, request_id: &str) -> Response {
+    let mut response = problem::render(response, request_id);
+    let set = |headers: &mut HeaderMap, name: &'static str, value: &'static str| {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    };
+    let headers = response.headers_mut();
+    set(headers, "cache-control", "no-store");
+    set(headers, "content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    set(headers, "referrer-policy", "no-referrer");
+    set(headers, "x-content-type-options", "nosniff");
+    if let Ok(value) = HeaderValue::try_from(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}

@@ -2,8 +2,25 @@
 //!
 //! Over a bound is an error with a code, never a truncation and never growth.
 
+use std::time::Duration;
+
 /// A definition's source. Larger ones are generated, and a generator can split.
 pub const DEFINITION_BYTES_MAX: usize = 1024 * 1024;
+/// Lists and maps within each other in a document: 16 nested steps take 5 levels each, and the deepest
+/// value in them 64.
+pub const DOCUMENT_DEPTH_MAX: usize = 160;
+/// Values in a document after aliases are written out: 1,000 steps of 100 values. Stops alias bombs.
+pub const DOCUMENT_NODES_MAX: usize = 100_000;
+/// Text in a document after aliases are written out: twice what a source without aliases can hold.
+pub const DOCUMENT_TEXT_BYTES_MAX: usize = 2 * DEFINITION_BYTES_MAX;
+/// Problems reported at once. More than this is one mistake repeated, and nobody reads on.
+pub const DIAGNOSTICS_MAX: usize = 200;
+/// Words and names that did-you-mean compares; longer ones are not slips of the hand.
+pub const SIMILAR_CHARS_MAX: usize = 64;
+/// Compiled form of one pattern in a JSON Schema: a pattern may not take the memory of a Pi.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// Patterns in one JSON Schema: together with the bound on each, 64 MiB at the very worst.
+pub const SCHEMA_PATTERNS_MAX: usize = 64;
 /// Steps in one definition, nested ones included. Beyond this nobody can read the run view.
 pub const STEPS_MAX: usize = 1_000;
 /// Steps within steps. Keeps every recursion over a definition shallow.
@@ -36,16 +53,92 @@ pub const COMMIT_RECORDS_MAX: usize = 8_192;
 pub const DECISION_RECORDS_MAX: usize = 256;
 /// Effects under way at once in the whole process: sockets and memory of a Pi.
 pub const EFFECTS_MAX: usize = 128;
+/// Outbound connect, name look-up and TLS included; a host that needs longer is down.
+pub const EGRESS_CONNECT_S_MAX: u64 = 5;
+/// One outbound exchange with its redirects, unless the step says otherwise.
+pub const EGRESS_TOTAL_S_DEFAULT: u64 = 30;
+/// Waiting for one of a host's places, when the step sets no timeout: ten slow exchanges ahead of it.
+pub const EGRESS_WAIT_S_MAX: u64 = 300;
+/// Requests at once to one host, so that a fan-out is no flood.
+pub const EGRESS_PER_HOST_MAX: usize = 4;
+/// A reply's body after decompression, unless the request says otherwise: what a step's output may hold.
+pub const EGRESS_REPLY_BYTES_DEFAULT: usize = STEP_OUTPUT_BYTES_MAX;
+/// An outbound body: what a run's variables may hold.
+pub const EGRESS_BODY_BYTES_MAX: usize = RUN_VARS_BYTES_MAX;
+/// Headers of a request or a reply, each way; real ones have below 40.
+pub const EGRESS_HEADERS_MAX: usize = 64;
+/// Names and values of all headers of a request or a reply; servers take 8 to 32 KiB.
+pub const EGRESS_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Redirects followed: http to https, then to the canonical host, and one to spare.
+pub const EGRESS_REDIRECTS_MAX: usize = 3;
+/// An outbound URL; servers refuse longer ones.
+pub const EGRESS_URL_BYTES_MAX: usize = 8 * 1024;
+/// Grants in a configuration: each is a decision of a person.
+pub const EGRESS_GRANTS_MAX: usize = 256;
+/// Addresses used of one DNS answer; more never help a connect of 5 s.
+pub const EGRESS_ADDRESSES_MAX: usize = 32;
+/// HTTP clients kept, one for each scheme, port and way of pooling; the oldest gives way.
+pub const EGRESS_CLIENTS_MAX: usize = 16;
+/// Gates of hosts kept; beyond it those without a request are dropped.
+pub const EGRESS_GATES_MAX: usize = 256;
+/// Characters of a reply's body in an error: enough for a server's message.
+pub const EXCERPT_CHARS_MAX: usize = 512;
+/// Longest `Retry-After` that is believed. A day is the longest delay that makes sense within a step.
+pub const RETRY_AFTER_S_MAX: u64 = 86_400;
+/// One line of our own server's event stream: one record with its output.
+pub const STREAM_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A reply of our own server to the command line: a page of full runs.
+pub const LOCAL_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Parallel steps of a `parallel` workflow or step unless it says otherwise.
 pub const PARALLEL_STEPS_DEFAULT: u32 = 5;
 /// Largest `max_concurrency` of a step.
 pub const CONCURRENCY_MAX: u32 = 1_000;
+/// Tries when `retry` is there and does not say: enough for a blip, few enough to notice a failure soon.
+pub const RETRY_ATTEMPTS_DEFAULT: u32 = 3;
+/// Delay before the second try when `retry` does not say: longer than a restart of a small service.
+pub const RETRY_DELAY_DEFAULT: Duration = Duration::from_secs(5);
+/// Where a growing delay ends when `retry` does not say: people expect a mended service to be used within minutes.
+pub const RETRY_MAX_DELAY_DEFAULT: Duration = Duration::from_secs(300);
 /// Events kept in memory for stream clients that reconnect.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
 /// Stream clients at once.
 pub const STREAMS_MAX: usize = 64;
 /// Body of an API request that is not a definition.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Body that carries a definition: the definition and the JSON around it.
+pub const DEFINITION_BODY_BYTES_MAX: usize = DEFINITION_BYTES_MAX + 64 * 1024;
+/// Requests of the API under way at once. Each holds at most one body in memory.
+pub const REQUESTS_MAX: usize = 64;
+/// Connections of the port at once: file descriptors, and some kilobytes each.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Head of a request on the port. Browsers stay far below.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Time for the head of a request, also how long an idle connection is kept.
+pub const REQUEST_HEAD_S_MAX: u64 = 15;
+/// One request from its head to its reply. Everything slower is a run, not a request.
+pub const REQUEST_S_MAX: u64 = 30;
+/// How long open connections may finish when the port closes.
+pub const PORT_CLOSE_S_MAX: u64 = 5;
+/// Requests of one token in a second, over a longer time.
+pub const REQUESTS_PER_S_DEFAULT: u32 = 60;
+/// Requests of one token at once, before the rate counts.
+pub const REQUESTS_BURST_DEFAULT: u32 = 200;
+/// Silence on an event stream before a comment shows that it lives. Proxies cut at 30 s or later.
+pub const HEARTBEAT_S: u64 = 15;
+/// Events in one reply of the long poll, so that a long backlog comes in pieces.
+pub const POLL_EVENTS_MAX: usize = 256;
+/// Bytes in one reply of the long poll; the host holds it as a whole.
+pub const POLL_BYTES_MAX: usize = 512 * 1024;
+/// A value inside an event. Larger ones are named in `omitted` and read from the journal.
+pub const EVENT_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// A page of a list in bytes; the page ends early and the next one goes on. A single larger item is sent alone.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A page of a list unless `limit` says otherwise.
+pub const PAGE_DEFAULT: u32 = 50;
+/// A reason, as people write it.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// A prefix at which a host mounts the module.
+pub const PREFIX_BYTES_MAX: usize = 256;
 /// A page of a list.
 pub const PAGE_MAX: u32 = 200;
 /// An `Idempotency-Key`.
@@ -54,6 +147,10 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 pub const EVALUATION_MS_MAX: u64 = 1_000;
 /// Tries of a step, as `retry.attempts` counts them.
 pub const ATTEMPTS_MAX: u32 = 100;
+/// Threads that decide. More than the processors gain nothing: they only compute.
+pub const WORKERS_MAX: usize = 16;
+/// A configuration file, or what a host hands over instead: a hundred times what a full one has.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// One expression or one string with `{{ }}`. Beyond this it is a program, and the parser's work grows with it.
 pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
 /// `{{ }}` and `{% %}` in one string: every one is compiled and costs memory as long as the definition lives.
@@ -83,3 +180,26 @@ pub const REGEX_PROGRAM_BYTES_MAX: usize = 32 * 1024;
 pub const REGEX_TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Items of one transform: the iterations of a loop.
 pub const TRANSFORM_ITEMS_MAX: usize = LOOP_ITERATIONS_MAX as usize;
+/// Bytes of batches queued at the writer: a Pi's memory, whatever the number of batches.
+pub const WRITER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one transaction: keeps the write-ahead log near its cap and an acknowledgement near.
+pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// One journal record: a run's variables, plus room for names around them.
+pub const RECORD_BYTES_MAX: usize = RUN_VARS_BYTES_MAX + 64 * 1024;
+/// Longest `commit_delay`: beyond it clients would take a slow answer for none.
+pub const COMMIT_DELAY_MS_MAX: u64 = 1_000;
+/// Runs whose last checksum is held in memory: queued and working ones, with room. 48 bytes each; for
+/// others it is read again.
+pub const CHAINS_KNOWN_MAX: usize = 32_768;
+/// Pages in the write-ahead log before a checkpoint: 8 MiB, so that pages written often are copied seldom.
+pub const WAL_PAGES_TARGET: i64 = 2_048;
+/// Pages in the write-ahead log before the writer waits for readers to leave it: 16 MiB of a Pi's card.
+pub const WAL_PAGES_MAX: i64 = 4_096;
+/// Connections for reading. Each may hold 2 MiB of pages.
+pub const STORE_READERS_MAX: usize = 16;
+/// Wait for a reading connection. The longest read is a start's recovery, a few seconds.
+pub const STORE_READ_WAIT_MS_MAX: u64 = 10_000;
+/// Wait for a lock that another program holds on the database, such as a backup tool.
+pub const STORE_LOCK_WAIT_MS_MAX: u64 = 5_000;
+/// A small file of the data folder: tokens, keys, who holds the lock.
+pub const PRIVATE_FILE_BYTES_MAX: usize = 64 * 1024;

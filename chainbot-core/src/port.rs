@@ -259,16 +259,3 @@ pub trait EventBus: Send + Sync {
     /// Asks for the events of a topic pattern (`*` one segment, a last `#` the rest).
     fn subscribe(&self, pattern: &str) -> Result<()>;
 }
-
-/// A host without a bus: the CLI's embedded engine.
-pub struct NoBus;
-
-impl EventBus for NoBus {
-    fn publish(&self, _: &str, _: &str, _: &str, _: Timestamp) -> Published {
-        Published::Sent
-    }
-
-    fn subscribe(&self, _: &str) -> Result<()> {
-        Ok(())
-    }
-}

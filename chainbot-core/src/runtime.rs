@@ -1,9 +1,40 @@
 //! Runs the engine: takes what it decides to disk, to effects and to timers, and tells whoever listens.
 //!
-//! [`Handle`] is the whole face. Every `async fn` returns only after what it acknowledges is durable.
+//! ```text
+//!   Handle ──► mailbox of a run ──► worker thread: decide ──► writer (group commit) ──┐
+//!      ▲              ▲  ▲                                                            │ acknowledged
+//!      │              │  └── timer thread, effects (tokio), ends of children          ▼
+//!      └── answers    └───────────────────────────── mailbox, bus, the host's bus ◄───┘
+//! ```
+//!
+//! A run in memory is a [`cell`]: a mailbox and a body that one worker at a time may touch. Workers are OS threads
+//! with large stacks, because expressions are evaluated on them; a worker never waits for a disk or a socket on behalf of
+//! a run. A run that only waits is parked: its row keeps what wakes it, and it costs a heap entry.
+//!
+//! Invariants: effects are sent after their `StepStarted` is on disk; a run has at most one batch at the writer; nothing is
+//! acknowledged to anybody before it is on disk. After a failed commit everything stops.
+//!
+//! [`Handle`] is the whole face.
 
+mod admission;
+mod bus;
+mod cell;
+mod core;
+mod effects;
 pub mod handle;
+mod listen;
+mod load;
+mod outbox;
+mod poison;
+mod programs;
+mod runs;
+mod start;
+mod timer;
+mod turn;
+mod worker;
+mod workflows;
 
+pub use self::core::{Options, Runtime};
 pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
 };

@@ -1,1 +1,81 @@
-//! Stub.
+//! Executors of effects: one file for each type of step that leaves the process.
+//!
+//! The engine decides and journals an effect's input as plain JSON; [`Executors::execute`] carries one attempt out
+//! and gives its output, or why there is none in the words that retry rules name. Invariants: every attempt carries
+//! the effect's key; an executor keeps nothing between attempts; dropping the future ends the effect and closes
+//! its connection. Nothing here knows runs' states, retries or the journal.
+//!
+//! An effect whose future is dropped, or that ends as `cut` or `timeout`, may have happened at its receiver; whether
+//! it is tried again is the engine's decision.
+
+mod api_call;
+mod config;
+mod failure;
+mod reply;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::engine::program::EffectKind;
+pub use failure::Failure;
+
+use crate::env::Env;
+use crate::id::RunId;
+use crate::model::{EffectKey, Json};
+use crate::net::Egress;
+
+/// How ChainBot names itself to servers, unless a step's own header does.
+const USER_AGENT: &str = concat!("ChainBot/", env!("CARGO_PKG_VERSION"));
+
+/// One attempt of one effect.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    /// Which executor.
+    pub kind: EffectKind,
+    /// As journaled.
+    pub input: Json,
+    /// The same on every attempt.
+    pub key: EffectKey,
+    /// From 1.
+    pub attempt: u32,
+    /// Whose effect it is.
+    pub run: RunId,
+    /// For this attempt; `None` = 30 s for the exchange.
+    pub timeout: Option<Duration>,
+}
+
+/// Carries effects out. Cheap to share behind an `Arc`.
+pub struct Executors {
+    egress: Arc<Egress>,
+    env: Env,
+}
+
+impl Executors {
+    /// With the way out and the clock.
+    pub fn new(egress: Arc<Egress>, env: Env) -> Self {
+        Self { egress, env }
+    }
+
+    /// Carries one attempt out. Dropping the future cancels it.
+    pub async fn execute(&self, effect: Effect) -> Result<serde_json::Value, Failure> {
+        let outcome = match effect.kind {
+            EffectKind::ApiCall => api_call::execute(self, &effect).await,
+            EffectKind::Webhook => webhook::execute(self, &effect).await,
+        };
+        let Effect { run, key, attempt, kind, .. } = effect;
+        match &outcome {
+            Ok(_) => log::debug!("run {run}: {kind:?} {key} attempt {attempt} succeeded"),
+            Err(Failure { error, .. }) => {
+                log::debug!(
+                    "run {run}: {kind:?} {key} attempt {attempt} failed: {}: {}",
+                    error.code,
+                    error.message
+                );
+            }
+        }
+        outcome
+    }
+}

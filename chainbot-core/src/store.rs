@@ -1,1 +1,27 @@
-//! Stub.
+//! The durable store: the journal, the tables derived from it, and the folder they are in.
+//!
+//! A run's state is a fold over its journal records; every other table says what the journal says, only faster to find.
+//! [`SqliteStore`] implements [`crate::port::Store`]: a batch is checked and encoded by its submitter ([`batch`],
+//! [`codec`]), chained and committed with others by one thread ([`sqlite`]), and acknowledged when it is on disk. Each run's
+//! records form a checksum chain ([`chain`]). [`check`] tests the invariants on a live store, [`DataDir`] keeps a
+//! second process out.
+//!
+//! Knows nothing of definitions, steps or HTTP. All SQL of the core is here, as static text.
+
+mod batch;
+mod chain;
+mod codec;
+mod data_dir;
+mod invariants;
+pub mod note;
+mod places;
+mod problem;
+mod sqlite;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use data_dir::{DataDir, Holder};
+pub use invariants::{Violation, check};
+pub use sqlite::{OpenOptions, SqliteStore};

@@ -1,1 +1,8 @@
-//! Stub.
+//! The one integration crate: a module a subject, each through public faces only.
+
+mod abi_header;
+mod abi_lifecycle;
+mod cli;
+mod cli_engine;
+mod host_shim;
+mod support;

@@ -96,7 +96,7 @@ pub enum RecordBody {
     RunCancelled { reason: String },
     /// Somebody asked to end it.
     CancelRequested { reason: String },
-    /// An effect is about to begin. On disk before the effect is sent.
+    /// An effect is about to begin. On disk before the effect is sent. `input` is null when it is that of the try before.
     StepStarted { place: Place, attempt: u32, key: EffectKey, input: Json },
     /// It ended well. Also the only record of a pure step.
     StepCompleted { place: Place, attempt: u32, output: Json },
@@ -118,6 +118,9 @@ pub enum RecordBody {
     IterationEnded { place: Place, index: u32, result: Json, error: Option<StepError> },
     /// A signal arrived. `key` makes a repeated one harmless.
     SignalReceived { name: String, data: Json, key: Option<String> },
+    /// An event for the bus, with the data. Goes with the completion of the step in one transaction; its id on the
+    /// bus is the run's id and this record's number.
+    EventEmitted { place: Place, topic: String, data: Json },
     /// The process died in the middle of the effect and its rule is to ask: the step is parked.
     StepUncertain { place: Place, attempt: u32, key: EffectKey },
 }

@@ -1,21 +1,29 @@
 //! The face of the runtime: what the API, the CLI and the plugin may ask of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::oneshot;
 
-use crate::error::Result;
+use crate::engine::{Input, inputs, view};
+use crate::error::code::{general, run as run_code};
+use crate::error::{Error, Result};
+use crate::expr;
 use crate::id::{Lsn, RunId, WorkflowId};
-use crate::model::event::Committed;
-use crate::model::{Diagnostic, Record, RunStatus, RunView, StepView};
-use crate::port::{Page, StoredQuestion};
+use crate::limits;
+use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
+use crate::port::{Idempotency, Page, RunFilter, StoredQuestion};
 use crate::time::Timestamp;
+
+use super::cell::{Mail, Refusal};
+use super::core::Runtime;
+pub use super::listen::{Gap, Subscription};
 
 /// A cheap, cloneable handle on a running runtime.
 #[derive(Clone)]
-pub struct Handle {
-    _inner: Arc<()>,
-}
+pub struct Handle(pub(super) Arc<Runtime>);
 
 /// A run to start.
 #[derive(Clone, Debug)]
@@ -84,23 +92,6 @@ pub struct WorkflowView {
     pub updated_at: Timestamp,
 }
 
-/// Committed records as they come, after those missed since a cursor.
-pub struct Subscription {
-    _private: (),
-}
-
-impl Subscription {
-    /// The next record. `None` when the runtime stops. `Some(Err(gap))` when this listener was too slow and
-    /// records between are only in the journal: subscribe again from the last cursor seen.
-    pub async fn next(&mut self) -> Option<std::result::Result<Arc<Committed>, Gap>> {
-        None
-    }
-}
-
-/// Records were missed.
-#[derive(Clone, Copy, Debug)]
-pub struct Gap;
-
 /// What a check of the runtime says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Component {
@@ -128,50 +119,47 @@ pub struct Counts {
     pub written_off: usize,
 }
 
-#[allow(unused_variables, clippy::unused_async)]
 impl Handle {
-    /// Makes a workflow from a definition's source. All its problems at once: CB-0100 with
-    /// [`Error::diagnostics`](crate::Error::diagnostics). A name that exists is CB-0191. The flag: replayed by key.
-    pub async fn create_workflow(
-        &self,
-        source: &str,
-        idempotency_key: Option<&str>,
-    ) -> Result<(WorkflowView, bool)> {
-        unimplemented_here()
+    /// Of a running runtime.
+    pub fn new(runtime: Arc<Runtime>) -> Self {
+        Self(runtime)
     }
-    /// By id or name.
-    pub async fn workflow(&self, reference: &str) -> Result<WorkflowView> {
-        unimplemented_here()
-    }
-    /// By name, after a name; `limit` ≤ 200.
-    pub async fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<WorkflowView>> {
-        unimplemented_here()
-    }
-    /// A new version; the name in the source must be the workflow's. `if_match`: the hash that must be current.
-    pub async fn update_workflow(
-        &self,
-        reference: &str,
-        source: &str,
-        if_match: Option<&str>,
-    ) -> Result<WorkflowView> {
-        unimplemented_here()
-    }
-    /// Deletes the workflow. Runs under way go on; their history stays.
-    pub async fn delete_workflow(&self, reference: &str, if_match: Option<&str>) -> Result<()> {
-        unimplemented_here()
-    }
-    /// Every problem of a definition; executes nothing.
-    pub fn validate(&self, source: &str) -> Vec<Diagnostic> {
-        Vec::new()
-    }
+
     /// Starts a run; durable when this returns.
     pub async fn start_run(&self, new: NewRun) -> Result<StartedRun> {
-        unimplemented_here()
+        self.0.check_open()?;
+        let stored = self.0.workflow_of(&new.workflow).await?;
+        let (_guard, key) = match &new.idempotency_key {
+            None => (None, None),
+            Some(key) => {
+                let key =
+                    Idempotency { key: format!("run {} {key}", stored.id), digest: digest(&new.inputs) };
+                let guard = self.0.lock_key(&key.key).await;
+                if let Some(made) = self.0.replayed(&key).await? {
+                    return Ok(StartedRun { run: self.run(RunId::from(made)).await?, replayed: true });
+                }
+                (Some(guard), Some(key))
+            }
+        };
+        if !self.0.admission.has_room() {
+            return Err(Error::new(&run_code::QUEUE_FULL, "too many runs wait for their turn")
+                .help("wait for some to end, or raise workflow_engine.max_queued"));
+        }
+        let program = match self.0.programs.cached(stored.hash) {
+            Some(program) => program,
+            None => self.0.compile(&stored.source).await?,
+        };
+        let inputs = inputs::prepare(&program, new.inputs)?;
+        let id = self.0.insert_run(&stored, inputs, key).await?;
+        self.0.admit(id);
+        Ok(StartedRun { run: self.run(id).await?, replayed: false })
     }
+
     /// One run.
     pub async fn run(&self, id: RunId) -> Result<RunView> {
-        unimplemented_here()
+        self.0.read(move |runtime| runtime.run_view(id)).await
     }
+
     /// Newest first.
     pub async fn runs(
         &self,
@@ -180,12 +168,53 @@ impl Handle {
         before: Option<RunId>,
         limit: u32,
     ) -> Result<Page<RunSummary>> {
-        unimplemented_here()
+        let workflow = match workflow {
+            Some(reference) => Some(self.0.workflow_of(reference).await?.id),
+            None => None,
+        };
+        // A row of a run at work says pending; what it does is known in memory.
+        let statuses = match status {
+            None => Vec::new(),
+            Some(RunStatus::Pending | RunStatus::Running) => vec![RunStatus::Pending],
+            Some(RunStatus::Waiting) => vec![RunStatus::Pending, RunStatus::Waiting],
+            Some(other) => vec![other],
+        };
+        let filter = RunFilter { workflow, statuses, before, limit: limit.clamp(1, limits::PAGE_MAX) };
+        let page = self.0.read(move |runtime| runtime.store.runs(&filter)).await?;
+        let items = page.items.into_iter().map(|row| self.summary(row));
+        let items = items.filter(|run| status.is_none_or(|status| run.status == status)).collect();
+        Ok(Page { items, total: page.total, more: page.more })
     }
+
+    fn summary(&self, row: RunRow) -> RunSummary {
+        let live = self.0.live(row.id);
+        let (status, detail) = match &live {
+            Some(cell) => (cell.status(), cell.waiting_for.lock().clone()),
+            None => (row.status, row.detail),
+        };
+        RunSummary {
+            id: row.id,
+            workflow_id: row.workflow,
+            workflow_name: row.name,
+            status,
+            detail,
+            created_at: row.created_at,
+            finished_at: row.finished_at,
+        }
+    }
+
     /// Every step instance that has a record, in order of its first one.
     pub async fn steps(&self, id: RunId) -> Result<Vec<StepView>> {
-        unimplemented_here()
+        self.0
+            .read(move |runtime| {
+                let (stored, lsns) = runtime.places(id)?;
+                let records = runtime.store.records(id, &lsns)?;
+                let program = runtime.programs.get(stored.row.definition)?;
+                Ok(view::steps(&program, records.iter().map(|(_, record)| record)))
+            })
+            .await
     }
+
     /// Records from `after_seq` (exclusive; `None` = from the start), at most `limit`.
     pub async fn journal(
         &self,
@@ -193,40 +222,140 @@ impl Handle {
         after_seq: Option<u32>,
         limit: u32,
     ) -> Result<Page<(Lsn, Record)>> {
-        unimplemented_here()
+        self.0
+            .read(move |runtime| {
+                let (_, lsns) = runtime.places(id)?;
+                let from = after_seq.map_or(0, |seq| seq as usize + 1).min(lsns.len());
+                let to = (from + limit.clamp(1, limits::PAGE_MAX) as usize).min(lsns.len());
+                let items = runtime.store.records(id, &lsns[from..to])?;
+                Ok(Page { items, total: lsns.len() as u64, more: to < lsns.len() })
+            })
+            .await
     }
-    /// Asks the run to end. Idempotent; a finished run gives CB-0303.
+
+    /// The id of a step by its node, for showing records; read from disk the first time.
+    pub fn step_id(&self, run: RunId, node: crate::id::NodeId) -> Option<String> {
+        let program = self.0.program_of(run)?;
+        program.has(node).then(|| program.node(node).id.clone()).filter(|id| !id.is_empty())
+    }
+
+    /// The newest committed place.
+    pub fn newest_lsn(&self) -> Option<Lsn> {
+        match self.0.store.newest_lsn() {
+            Ok(lsn) => Some(lsn),
+            Err(error) => {
+                log::error!("the newest place of the journal cannot be read: {error}");
+                None
+            }
+        }
+    }
+
+    /// Asks the run to end. A finished run gives CB-0303.
     pub async fn cancel(&self, id: RunId, reason: &str) -> Result<RunView> {
-        unimplemented_here()
+        self.ask(id, Input::Cancel { reason: reason.to_owned() }).await
     }
+
     /// Hands a signal to a run. `key` makes a repeat harmless.
-    pub async fn signal(
-        &self,
-        id: RunId,
-        name: &str,
-        data: serde_json::Value,
-        key: Option<&str>,
-    ) -> Result<RunView> {
-        unimplemented_here()
+    pub async fn signal(&self, id: RunId, name: &str, data: Value, key: Option<&str>) -> Result<RunView> {
+        expr::check_json(&data, limits::SIGNAL_BYTES_MAX).map_err(|error| {
+            Error::new(&run_code::SIGNAL, format!("the signal's data: {}", error.message))
+        })?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if name.is_empty() || name.len() > 128 || !name.chars().all(is_name) {
+            return Err(Error::new(&run_code::SIGNAL, format!("`{name}` cannot be a signal's name"))
+                .help("use at most 128 letters, digits, `_`, `-` and `.`"));
+        }
+        let input =
+            Input::Signal { name: name.to_owned(), data: Json::new(data), key: key.map(str::to_owned) };
+        self.ask(id, input).await
     }
+
+    /// Sends an input to a run and waits until what follows is on disk.
+    async fn ask(&self, id: RunId, input: Input) -> Result<RunView> {
+        self.0.check_open()?;
+        self.0.read(move |runtime| runtime.store.run(id)?.ok_or_else(|| no_run(id)).map(|_| ())).await?;
+        let (answer, answered) = oneshot::channel();
+        self.0.deliver(id, Mail::Asked(input, answer));
+        match answered.await {
+            Ok(Ok(())) => self.run(id).await,
+            Ok(Err(Refusal::Over)) => {
+                let view = self.run(id).await?;
+                Err(Error::new(
+                    &run_code::FINISHED,
+                    format!("run {id} is over: it is {}", view.status.as_str()),
+                )
+                .help("start a new run"))
+            }
+            Ok(Err(Refusal::Refused(error))) => Err(Error::new(&run_code::SIGNAL, error.message)),
+            Ok(Err(Refusal::Failed(error))) => Err(error),
+            Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the answer was on disk")
+                .help("ask again after the restart; a repeat with the same key is harmless")),
+        }
+    }
+
     /// Open questions to people.
     pub async fn inbox(&self) -> Result<Vec<StoredQuestion>> {
-        unimplemented_here()
+        self.0.read(|runtime| runtime.store.inbox()).await
     }
-    /// Records from now on, or from after `since` on (from memory, else from the journal).
+
+    /// Records from now on, or from after `since` on.
     pub async fn subscribe(&self, since: Option<Lsn>) -> Result<Subscription> {
-        unimplemented_here()
+        let receiver = self.0.bus.listen();
+        let from = match since {
+            Some(since) => since,
+            None => self.0.read(|runtime| runtime.store.newest_lsn()).await?,
+        };
+        Ok(Subscription::new(self.0.clone(), receiver, from))
     }
+
     /// Components by name: `database`, `workflow_engine`, `event_bus`.
     pub fn components(&self) -> Vec<(&'static str, Component)> {
-        Vec::new()
+        let failure = self.0.failure().or_else(|| self.0.store.failed());
+        let database = match &failure {
+            Some(error) => Component::new(0.0, Some(error.to_string())),
+            None => Component::new(1.0, None),
+        };
+        let counts = self.counts();
+        let engine = match (&failure, counts.written_off) {
+            (Some(error), _) => Component::new(0.0, Some(error.to_string())),
+            (None, 0) => Component::new(1.0, None),
+            (None, lost) => {
+                Component::new(0.6, Some(format!("{lost} threads were lost to expressions that did not end")))
+            }
+        };
+        vec![("database", database), ("workflow_engine", engine), ("event_bus", Component::new(1.0, None))]
     }
+
     /// Counts, from memory.
     pub fn counts(&self) -> Counts {
-        Counts { running: 0, queued: 0, waiting: 0, effects: 0, written_off: 0 }
+        let (running, queued) = self.0.admission.counts();
+        Counts {
+            running,
+            queued,
+            waiting: self.0.parked_count(),
+            effects: self.0.effects_running.load(Ordering::Relaxed),
+            written_off: self.0.written_off.load(Ordering::Relaxed),
+        }
     }
 }
 
-fn unimplemented_here<T>() -> Result<T> {
-    Err(crate::Error::new(&crate::error::code::general::STOPPING, "not wired"))
+impl Component {
+    fn new(score: f64, reason: Option<String>) -> Self {
+        let status = match score {
+            score if score >= 0.8 => "healthy",
+            score if score >= 0.5 => "degraded",
+            _ => "unhealthy",
+        };
+        Self { score, status, reason }
+    }
+}
+
+/// What makes two starts the same request.
+fn digest(inputs: &Value) -> [u8; 32] {
+    *blake3::hash(inputs.to_string().as_bytes()).as_bytes()
+}
+
+pub(super) fn no_run(id: RunId) -> Error {
+    Error::new(&run_code::NOT_FOUND, format!("there is no run {id}"))
+        .help("GET /api/chainbot/runs lists them")
 }

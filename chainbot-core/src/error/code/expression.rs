@@ -14,4 +14,5 @@ codes! {
     VALUE = "CB-0210", Invalid, "A JSON value is over its bounds";
     ITEMS = "CB-0211", Invalid, "The value cannot be gone through item by item";
     TRANSFORM = "CB-0212", Invalid, "A transform cannot work with its input";
+    LOST = "CB-0213", Unavailable, "Threads were lost to expressions that did not end";
 }

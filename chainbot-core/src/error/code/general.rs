@@ -17,4 +17,7 @@ codes! {
     NOT_HERE = "CB-0014", Unsupported, "Not offered over this way in";
     FILE = "CB-0015", Storage, "A file cannot be read or written";
     QUERY = "CB-0016", Invalid, "A query parameter is wrong";
+    FIELD = "CB-0017", Invalid, "A field of the body is missing or of the wrong type";
+    TOKEN = "CB-0018", Invalid, "The access token is not well formed";
+    TOO_DEEP = "CB-0019", Invalid, "The body is nested too deeply";
 }

@@ -7,4 +7,15 @@ codes! {
     FINISHED = "CB-0303", Conflict, "The run is over";
     SIGNAL = "CB-0304", Invalid, "The signal is wrong";
     STATE_LIMIT = "CB-0305", Invalid, "The run's data is over its bound";
+    STEP_LIMIT = "CB-0306", Invalid, "A step went over a bound";
+    STEP_TIMEOUT = "CB-0307", Timeout, "A step or run was not done within its timeout";
+    UNCERTAIN = "CB-0308", Conflict, "It is unknown whether an effect happened";
+    CHILD = "CB-0309", Invalid, "A child run did not complete";
+    STEP_INVALID = "CB-0330", Invalid, "A step was given data it cannot use";
+    TOPIC = "CB-0331", Invalid, "The topic is not allowed for `emit`";
+    STATUS = "CB-0310", Network, "The reply's status is not a success";
+    REPLY_FORMAT = "CB-0311", Invalid, "The reply is not in the format asked for";
+    REPLY_SCHEMA = "CB-0312", Invalid, "The reply does not match the step's schema";
+    REPLY_DEPTH = "CB-0313", TooLarge, "The reply's JSON is too deep";
+    EFFECT_INPUT = "CB-0314", Invalid, "The step's input is wrong";
 }

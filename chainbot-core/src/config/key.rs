@@ -1,0 +1,87 @@
+//! What a key of the configuration is: its place, what it takes, its default, its meaning.
+//!
+//! One [`Key`] is the only description of a setting: reading, checking, the JSON Schema, the commented default
+//! file and the help all come from it. Knows nothing of sources.
+
+/// A setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Section and name: `api.port`.
+    pub path: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// As JSON text, of this kind.
+    pub default: &'static str,
+    /// One or two sentences for people.
+    pub doc: &'static str,
+}
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `[A-Za-z0-9_-]+`, at most 64 characters.
+    Name,
+    /// A folder.
+    Folder,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Int {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A TCP port, or null for none.
+    Port,
+    /// An IP address, or `localhost`.
+    Address,
+    /// A number of seconds, or text such as `1h30m`.
+    Duration {
+        /// Shortest, in seconds.
+        min_s: u64,
+        /// Longest, in seconds.
+        max_s: u64,
+    },
+    /// One of the words, in any case.
+    Choice(&'static [&'static str]),
+    /// `sqlite:` and a path within the data folder.
+    DatabaseUrl,
+    /// A list of beginnings of event topics.
+    Prefixes,
+    /// A list of `{host, ports, why}`.
+    Grants,
+}
+
+impl Kind {
+    /// For messages: what the setting takes.
+    pub fn takes(&self) -> String {
+        match self {
+            Kind::Name => "a name of letters, digits, `_` and `-`, at most 64 characters".to_owned(),
+            Kind::Folder => "the path of a folder".to_owned(),
+            Kind::Bool => "true or false".to_owned(),
+            Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Port => "a port from 0 to 65535, or null for none".to_owned(),
+            Kind::Address => "an IP address, or localhost".to_owned(),
+            Kind::Duration { min_s, max_s } => {
+                format!("seconds from {min_s} to {max_s}, or a duration such as 30s, 5m, 1h30m")
+            }
+            Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::DatabaseUrl => "`sqlite:` and a path within the data folder".to_owned(),
+            Kind::Prefixes => "a list of topic beginnings, each ending in `.`".to_owned(),
+            Kind::Grants => "a list of {host, ports, why}".to_owned(),
+        }
+    }
+}
+
+impl Key {
+    /// The section.
+    pub fn section(&self) -> &'static str {
+        self.path.split('.').next().unwrap_or(self.path)
+    }
+
+    /// The name within the section.
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('.').map_or(self.path, |(_, name)| name)
+    }
+}

@@ -1,0 +1,256 @@
+//! Every setting that has effect, and every name that is known and has none in this version.
+//!
+//! Invariant: a default is of its key's kind (a test reads them all). A key is in exactly one of the two lists.
+
+use super::key::{Key, Kind};
+use crate::limits;
+
+/// Levels of the log.
+pub const LEVELS: &[&str] = &["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"];
+
+/// The longest time that durations of the workflow language can say: 366 days.
+const YEAR_S: u64 = 31_622_400;
+
+/// Every setting with effect, in the order people read them.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "module.name",
+        kind: Kind::Name,
+        default: r#""chainbot""#,
+        doc: "What this module calls itself in events and logs.",
+    },
+    Key {
+        path: "module.data_dir",
+        kind: Kind::Folder,
+        default: r#""/var/lib/alex_os/chainbot""#,
+        doc: "Everything that is written lies here. One process at a time uses it. \
+              A relative path in a file counts from the file's folder.",
+    },
+    Key {
+        path: "module.log_level",
+        kind: Kind::Choice(LEVELS),
+        default: r#""INFO""#,
+        doc: "The least important messages that are logged, unless logging.level says otherwise.",
+    },
+    Key {
+        path: "database.url",
+        kind: Kind::DatabaseUrl,
+        default: r#""sqlite:chainbot.db""#,
+        doc: "The database: `sqlite:` and a path relative to the data folder.",
+    },
+    Key {
+        path: "api.host",
+        kind: Kind::Address,
+        default: r#""127.0.0.1""#,
+        doc: "The address that the API listens on. Anything but loopback also needs api.insecure_lan.",
+    },
+    Key {
+        path: "api.port",
+        kind: Kind::Port,
+        default: "8000",
+        doc: "The port of the API. 0 takes any free one (server.json in the data folder names it); \
+              null opens none, and the host forwards requests.",
+    },
+    Key {
+        path: "api.timeout",
+        kind: Kind::Duration { min_s: 1, max_s: 300 },
+        default: "30",
+        doc: "How long one request may take.",
+    },
+    Key {
+        path: "api.rate_limit_per_token",
+        kind: Kind::Int { min: 0, max: 1_000_000 },
+        default: "60",
+        doc: "Requests a second that one token may make; 0 = no limit.",
+    },
+    Key {
+        path: "api.rate_limit_burst",
+        kind: Kind::Int { min: 1, max: 1_000_000 },
+        default: "200",
+        doc: "Requests that one token may make at once before the rate counts.",
+    },
+    Key {
+        path: "api.insecure_lan",
+        kind: Kind::Bool,
+        default: "false",
+        doc: "Allows api.host to be more than loopback although the API speaks plain HTTP: \
+              anyone on the network can read the token.",
+    },
+    Key {
+        path: "workflow_engine.max_concurrent_workflows",
+        kind: Kind::Int { min: 1, max: 10_000 },
+        default: "10",
+        doc: "Runs at work at once; others queue. A waiting run does not count.",
+    },
+    Key {
+        path: "workflow_engine.max_queued",
+        kind: Kind::Int { min: 1, max: limits::RUNS_QUEUED_MAX as u64 },
+        default: "10000",
+        doc: "Runs that may queue; a start beyond is refused.",
+    },
+    Key {
+        path: "workflow_engine.workflow_timeout",
+        kind: Kind::Duration { min_s: 1, max_s: YEAR_S },
+        default: "1800",
+        doc: "How long a run may take when its definition has no `timeout`.",
+    },
+    Key {
+        path: "workflow_engine.retry_attempts",
+        kind: Kind::Int { min: 0, max: 10 },
+        default: "3",
+        doc: "Tries of a step that may be repeated, the first included, when neither step nor definition says. \
+              0 and 1 both mean a single try.",
+    },
+    Key {
+        path: "workflow_engine.retry_delay",
+        kind: Kind::Duration { min_s: 0, max_s: 300 },
+        default: "5",
+        doc: "The delay before the second try; it doubles from try to try.",
+    },
+    Key {
+        path: "workflow_engine.commit_delay_ms",
+        kind: Kind::Int { min: 0, max: 1_000 },
+        default: "0",
+        doc: "How long a commit waits for others to share its write. \
+              0 is fastest; 250 spares an SD card at the cost of latency.",
+    },
+    Key {
+        path: "egress.public",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether steps may reach public addresses.",
+    },
+    Key {
+        path: "egress.grants",
+        kind: Kind::Grants,
+        default: "[]",
+        doc: "Hosts on loopback or the local network that steps may reach: \
+              [{host: 192.168.1.20, ports: [8080], why: the heating}].",
+    },
+    Key {
+        path: "alex_os.emit_prefixes",
+        kind: Kind::Prefixes,
+        default: r#"["chainbot.user.", "user."]"#,
+        doc: "How topics of `emit` steps may begin.",
+    },
+    Key {
+        path: "logging.level",
+        kind: Kind::Choice(LEVELS),
+        default: r#""INFO""#,
+        doc: "The least important messages that are logged; beats module.log_level when both are set.",
+    },
+];
+
+/// Names of the design and of earlier systems that this version reads without effect; a last `*` stands for
+/// everything below.
+pub const KNOWN: &[&str] = &[
+    "module.version",
+    "module.description",
+    "module.debug",
+    "module.enabled",
+    "module.auto_start",
+    "database.pool_size",
+    "database.max_overflow",
+    "database.pool_timeout",
+    "database.pool_recycle",
+    "database.echo",
+    "api.debug",
+    "api.workers",
+    "api.cors_origins",
+    "api.trusted_proxies",
+    "gpt_integration.*",
+    "security.secret_key",
+    "security.algorithm",
+    "security.access_token_expire_minutes",
+    "security.refresh_token_expire_days",
+    "security.password_min_length",
+    "security.bcrypt_rounds",
+    "security.enable_rbac",
+    "security.default_permissions",
+    "security.admin_permissions",
+    "logging.file",
+    "logging.format",
+    "logging.max_size",
+    "logging.backup_count",
+    "logging.console",
+    "alex_os.event_bus_url",
+    "alex_os.module_registry_url",
+    "alex_os.webhook_url",
+    "alex_os.health_check_interval",
+    "alex_os.metrics_enabled",
+    "alex_os.integration_timeout",
+    "workflow_engine.max_workflow_duration",
+    "workflow_engine.cleanup_interval",
+    "workflow_engine.max_workflow_history",
+    "agent_management.*",
+    "entanglement.*",
+    "websocket.max_connections",
+    "websocket.ping_interval",
+    "websocket.ping_timeout",
+    "websocket.close_timeout",
+    "websocket.max_message_size",
+    "audit.*",
+    "monitoring.*",
+    "raspberry_pi.*",
+    "performance.*",
+    "development.*",
+    "gpio.*",
+    "models.*",
+    "email.*",
+    "webhooks.*",
+    "retention.*",
+    "backup.*",
+    "mqtt.*",
+    "mcp.*",
+    "notification.*",
+];
+
+/// Names that the previous system's second family of files used, and what they are called here.
+pub const RENAMED: &[(&str, &str)] = &[
+    ("workflow.max_concurrent_executions", "workflow_engine.max_concurrent_workflows"),
+    ("workflow.default_timeout_hours", "workflow_engine.workflow_timeout"),
+    ("agents.max_total_instances", "agent_management.max_agents"),
+    ("alex_os_integration", "alex_os"),
+    ("workflow", "workflow_engine"),
+    ("agents", "agent_management"),
+];
+
+/// Environment variables without a section, after the common beginning, and the keys they set.
+pub const SHORT_ENV: &[(&str, &str)] = &[
+    ("DATABASE_URL", "database.url"),
+    ("HOST", "api.host"),
+    ("PORT", "api.port"),
+    ("LOG_LEVEL", "logging.level"),
+    ("SECRET_KEY", "security.secret_key"),
+    ("LOG_FILE", "logging.file"),
+    ("API_URL", "alex_os.module_registry_url"),
+    ("WEBHOOK_URL", "alex_os.webhook_url"),
+    ("EVENT_BUS_URL", "alex_os.event_bus_url"),
+];
+
+/// The setting at a path.
+pub fn key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether the path is known and without effect.
+pub fn is_known(path: &str) -> bool {
+    KNOWN.iter().any(|known| match known.strip_suffix(".*") {
+        Some(section) => {
+            path == section || path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
+        }
+        None => path == *known,
+    })
+}
+
+/// Every section, with and without effect, in order, each once.
+pub fn sections() -> Vec<&'static str> {
+    let mut sections: Vec<&'static str> = Vec::new();
+    for path in KEYS.iter().map(|key| key.path).chain(KNOWN.iter().copied()) {
+        let section = path.split('.').next().unwrap_or(path);
+        if !sections.contains(&section) {
+            sections.push(section);
+        }
+    }
+    sections
+}

@@ -1,0 +1,387 @@
+//! The configuration as hosts and people meet it: one `check(document, environment, file)`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::key::Kind;
+use super::{Config, Origin, read, table};
+use crate::error::Error;
+
+/// Loads with this file text, these variables and these values of the host.
+fn load(file: &str, variables: &[(&str, &str)], values: serde_json::Value) -> Result<Config, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, file).unwrap();
+    let variables =
+        variables.iter().map(|(name, text)| (format!("ALEX_OS_CHAINBOT_{name}"), (*text).to_owned()));
+    read::load(&json!({ "values": values }).to_string(), variables, &path)
+}
+
+/// Every problem as `code line:column path | message | hint`, without the folder of the test.
+fn problems(result: Result<Config, Error>) -> Vec<String> {
+    let error = result.expect_err("problems were expected");
+    assert_eq!(error.code().id, "CB-0500", "{error}");
+    error.diagnostics().iter().map(line).collect()
+}
+
+fn line(d: &crate::model::Diagnostic) -> String {
+    let hint = d.hint.as_deref().map_or_else(String::new, |hint| format!(" | {hint}"));
+    format!("{} {}:{} {} | {}{hint}", d.code, d.pos.line, d.pos.column, d.path, d.message)
+}
+
+#[test]
+fn nothing_gives_the_defaults() {
+    let config = read::load("", std::iter::empty(), Path::new("/nonexistent/config.yaml")).unwrap();
+    assert_eq!(config.module.name, "chainbot");
+    assert_eq!(config.module.data_dir, PathBuf::from("/var/lib/alex_os/chainbot"));
+    assert_eq!(config.database.file, PathBuf::from("chainbot.db"));
+    assert_eq!((config.api.host.to_string().as_str(), config.api.port), ("127.0.0.1", Some(8000)));
+    assert_eq!(config.workflow_engine.workflow_timeout, Duration::from_secs(1_800));
+    assert_eq!(config.workflow_engine.max_concurrent_workflows, 10);
+    assert!(config.egress.public && config.egress.grants.is_empty());
+    assert_eq!(config.alex_os.emit_prefixes, ["chainbot.user.", "user."]);
+    assert_eq!(config.log_level(), log::LevelFilter::Info);
+    assert!(config.warnings().is_empty() && config.file().is_none());
+    assert!(config.settings().iter().all(|setting| setting.origin == Origin::Default));
+}
+
+#[test]
+fn every_default_is_of_its_kind_and_every_path_stands_once() {
+    let mut seen = std::collections::BTreeSet::new();
+    for key in table::KEYS {
+        assert!(seen.insert(key.path), "{} stands twice", key.path);
+        assert!(!table::is_known(key.path), "{} has effect and is listed as having none", key.path);
+        let value: serde_json::Value = serde_json::from_str(key.default).unwrap();
+        let node = super::source::from_json(&value);
+        let normal =
+            super::check::value(key, &node).unwrap_or_else(|p| panic!("{}: {}", key.path, p[0].message));
+        assert_eq!(normal, value, "the default of {} is not in normal form", key.path);
+        assert!(key.doc.ends_with('.') || key.doc.ends_with(']'), "{}", key.path);
+    }
+}
+
+#[test]
+fn a_file_beats_defaults_the_environment_beats_a_file_and_the_host_beats_all() {
+    let file = "api:\n  port: 1001\n  timeout: 45s\nworkflow_engine:\n  max_queued: 5\n";
+    let config =
+        load(file, &[("PORT", "1002"), ("API__TIMEOUT", "50")], json!({ "api": { "timeout": "1m" } }))
+            .unwrap();
+    assert_eq!(config.api.port, Some(1002));
+    assert_eq!(config.api.timeout, Duration::from_secs(60));
+    assert_eq!(config.workflow_engine.max_queued, 5);
+    let origin = |path| config.origin(path).unwrap().to_string();
+    assert_eq!(origin("api.port"), "environment ALEX_OS_CHAINBOT_PORT");
+    assert_eq!(origin("api.timeout"), "host");
+    assert_eq!(origin("workflow_engine.max_queued"), "file");
+    assert_eq!(origin("api.host"), "default");
+}
+
+#[test]
+fn the_long_name_of_a_variable_beats_the_short_one() {
+    let config = load("", &[("PORT", "1"), ("API__PORT", "2")], json!({})).unwrap();
+    assert_eq!(config.api.port, Some(2));
+}
+
+#[test]
+fn variables_reach_every_kind_of_key() {
+    let config = load(
+        "",
+        &[
+            ("HOST", "::1"),
+            ("API__PORT", "none"),
+            ("API__INSECURE_LAN", "TRUE"),
+            ("LOG_LEVEL", "warning"),
+            ("DATABASE_URL", "sqlite:sub/db.sqlite"),
+            ("WORKFLOW_ENGINE__WORKFLOW_TIMEOUT", "2h"),
+            ("ALEX_OS__EMIT_PREFIXES", "house., garden."),
+            ("EGRESS__GRANTS", r#"[{"host": "Heater.lan", "ports": [80], "why": "the heating"}]"#),
+        ],
+        json!({}),
+    )
+    .unwrap();
+    assert_eq!(config.api.host.to_string(), "::1");
+    assert_eq!(config.api.port, None);
+    assert!(config.api.insecure_lan);
+    assert_eq!(config.log_level(), log::LevelFilter::Warn);
+    assert_eq!(config.database.file, PathBuf::from("sub/db.sqlite"));
+    assert_eq!(config.workflow_engine.workflow_timeout, Duration::from_secs(7_200));
+    assert_eq!(config.alex_os.emit_prefixes, ["house.", "garden."]);
+    assert_eq!(config.egress.grants[0].host, "heater.lan");
+    assert_eq!(config.egress.grants[0].ports, [80]);
+}
+
+#[test]
+fn every_problem_of_every_source_is_listed_at_once() {
+    let file = "\
+module:
+  name: my bot
+apu:
+  port: 1
+api:
+  prot: 8000
+  port: 70000
+  timeout: soon
+logging:
+  level: verbose
+workflow_engine:
+  max_concurrent_workflows: \"20\"
+  retry_attempts: -1
+";
+    let found =
+        problems(load(file, &[("PROT", "1"), ("API__TIMEOUT", "9h")], json!({ "egress": { "public": 1 } })));
+    let expected = [
+        "CB-0503 2:9 module.name | `module.name` takes a name of letters, digits, `_` and `-`, at most 64 characters, not \"my bot\"",
+        "CB-0502 3:1 apu | there is no section `apu` | did you mean `api`?",
+        "CB-0502 6:3 api.prot | there is no key `api.prot` | did you mean `api.port`?",
+        "CB-0503 7:9 api.port | `api.port` takes a port from 0 to 65535, or null for none, not 70000",
+        "CB-0503 8:12 api.timeout | `api.timeout` takes seconds from 1 to 300, or a duration such as 30s, 5m, 1h30m, not \"soon\"",
+        "CB-0503 10:10 logging.level | `logging.level` takes one of DEBUG, INFO, WARNING, WARN, ERROR, CRITICAL, not \"verbose\"",
+        "CB-0503 12:29 workflow_engine.max_concurrent_workflows | `workflow_engine.max_concurrent_workflows` takes a whole number from 1 to 10000, not \"20\" | write 20 without quotes",
+        "CB-0503 13:19 workflow_engine.retry_attempts | `workflow_engine.retry_attempts` takes a whole number from 0 to 10, not -1",
+        "CB-0502 0:0 PROT | environment variable ALEX_OS_CHAINBOT_PROT: no setting has this name | did you mean ALEX_OS_CHAINBOT_PORT?",
+        "CB-0503 0:0 api.timeout | environment variable ALEX_OS_CHAINBOT_API__TIMEOUT: `api.timeout` takes seconds from 1 to 300, or a duration such as 30s, 5m, 1h30m, not \"9h\"",
+        "CB-0503 0:0 egress.public | value given by the host: `egress.public` takes true or false, not 1",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_refused_value_of_one_source_is_not_hidden_by_a_later_one() {
+    let found = problems(load("api:\n  port: many\n", &[("PORT", "8000")], json!({})));
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn keys_without_effect_are_warnings_and_never_show_their_value() {
+    let file = "security:\n  secret_key: hunter2-hunter2\ngpt_integration:\n  openai: { api_key: hunter2 }\n";
+    let config = load(file, &[("SECRET_KEY", "hunter2")], json!({ "audit": { "enabled": true } })).unwrap();
+    let lines: Vec<String> = config.warnings().iter().map(line).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(
+        lines[0].starts_with(
+            "CB-0504 2:3 security.secret_key | `security.secret_key` is known and has no effect"
+        )
+    );
+    assert!(lines[1].contains("gpt_integration.openai"));
+    assert!(lines[2].contains("environment variable ALEX_OS_CHAINBOT_SECRET_KEY"));
+    assert!(lines[3].contains("audit.enabled"));
+    assert!(!format!("{config:?}").contains("hunter2"), "a value that looks secret was kept");
+}
+
+#[test]
+fn an_address_beyond_loopback_needs_to_be_asked_for() {
+    let found = problems(load("api:\n  host: 0.0.0.0\n", &[], json!({})));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("CB-0505 2:9 api.host | api.host 0.0.0.0 is not loopback"), "{}", found[0]);
+    let config = load("api:\n  host: 0.0.0.0\n  insecure_lan: true\n", &[], json!({})).unwrap();
+    assert_eq!(config.api.host.to_string(), "0.0.0.0");
+    for host in ["127.0.0.1", "127.8.8.8", "::1", "localhost"] {
+        load("", &[("HOST", host)], json!({})).unwrap();
+    }
+    for host in ["example.org", "127.1", "", "0x7f000001"] {
+        assert!(problems(load("", &[("HOST", host)], json!({})))[0].starts_with("CB-0503"), "{host}");
+    }
+}
+
+#[test]
+fn a_database_lies_within_the_data_folder_or_is_refused() {
+    for url in [
+        "sqlite:/etc/passwd",
+        "sqlite:../x.db",
+        "sqlite:",
+        "sqlite:a/",
+        "chainbot.db",
+        "mysql:x",
+        "sqlite:a/../b",
+    ] {
+        let found = problems(load("", &[("DATABASE_URL", url)], json!({})));
+        assert!(found[0].starts_with("CB-0503"), "{url}: {found:?}");
+    }
+    let found = problems(load("", &[("DATABASE_URL", "postgresql://u:hunter2@h/db")], json!({})));
+    assert!(found[0].contains("PostgreSQL") && !found[0].contains("hunter2"), "{found:?}");
+}
+
+#[test]
+fn a_grant_names_one_host_its_ports_and_the_reason() {
+    let grants = json!([
+        { "host": "*.lan", "ports": [80], "why": "all" },
+        { "host": "http://x", "ports": [], "why": "x" },
+        { "host": "x", "ports": [0, 70000, "80"], "why": " " },
+        { "host": "x", "port": [80], "why": "x" },
+        "x",
+        { "host": "[fd00::1]", "ports": [443], "why": "fine" },
+    ]);
+    let found = problems(load("", &[], json!({ "egress": { "grants": grants } })));
+    let places: Vec<&str> = found.iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            "egress.grants[0].host",
+            "egress.grants[1].host",
+            "egress.grants[1].ports",
+            "egress.grants[2].ports[0]",
+            "egress.grants[2].ports[1]",
+            "egress.grants[2].ports[2]",
+            "egress.grants[2].why",
+            "egress.grants[3].port",
+            "egress.grants[3].ports",
+            "egress.grants[4]",
+        ],
+        "{found:#?}"
+    );
+    assert!(found[0].starts_with("CB-0505"), "a wildcard is refused for safety");
+    assert!(found[7].ends_with("did you mean `ports`?"), "{}", found[7]);
+}
+
+#[test]
+fn old_names_are_told_their_new_ones() {
+    let found = problems(load("workflow:\n  x: 1\nalex_os_integration: {}\n", &[], json!({})));
+    assert!(found[0].ends_with("it is called `workflow_engine` here"), "{found:?}");
+    assert!(found[1].ends_with("it is called `alex_os` here"), "{found:?}");
+}
+
+#[test]
+fn a_file_of_comments_and_a_section_without_keys_set_nothing() {
+    load("# nothing\n\n# here\n", &[], json!({})).unwrap();
+    load("api:\n#  port: 1\nlogging:\n", &[], json!({})).unwrap();
+    load("", &[], json!({})).unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_yaml_is_told_where() {
+    let found = problems(load("api:\n  port: [1\nmodule: {}\n", &[], json!({})));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("CB-0506 "), "{found:?}");
+    assert!(!found[0].starts_with("CB-0506 0:0"), "{found:?}");
+    assert!(problems(load("just text\n", &[], json!({})))[0].contains("a map of sections"));
+    assert!(problems(load("api: 5\n", &[], json!({})))[0].contains("`api` is a section"));
+}
+
+#[test]
+fn a_missing_file_matters_only_when_it_was_asked_for() {
+    let missing = Path::new("/nonexistent/config.yaml");
+    read::load("{}", std::iter::empty(), missing).unwrap();
+    let error =
+        read::load(r#"{"file": "/nonexistent/config.yaml"}"#, std::iter::empty(), missing).unwrap_err();
+    assert_eq!(error.code().id, "CB-0501");
+    assert!(error.message().contains("/nonexistent/config.yaml"));
+    let folder = tempfile::tempdir().unwrap();
+    let error = read::load("", std::iter::empty(), folder.path()).unwrap_err();
+    assert_eq!(error.code().id, "CB-0501", "a folder is not a file: {error}");
+}
+
+#[test]
+fn a_file_over_its_bound_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big.yaml");
+    std::fs::write(&path, "#".repeat(crate::limits::CONFIG_BYTES_MAX + 1)).unwrap();
+    let error = read::load("", std::iter::empty(), &path).unwrap_err();
+    assert_eq!(error.code().id, "CB-0501");
+    assert!(error.message().contains("over"), "{error}");
+}
+
+#[test]
+fn the_hosts_document_has_three_fields_and_no_others() {
+    let none = Path::new("/nonexistent/config.yaml");
+    for (document, part) in [
+        ("[]", "not an object"),
+        ("{", "not JSON"),
+        (r#"{"api": {}}"#, "put the section `api` into `values`"),
+        (r#"{"valeus": {}}"#, "did you mean `values`?"),
+        (r#"{"file": 5}"#, "`file` takes a path"),
+        (r#"{"values": []}"#, "`values` takes an object"),
+    ] {
+        let error = read::load(document, std::iter::empty(), none).unwrap_err();
+        assert_eq!(error.code().id, "CB-0507", "{document}");
+        assert!(error.message().contains(part), "{document}: {error}");
+    }
+    for document in ["", "  ", "{}", r#"{"file": null, "data_dir": null, "values": null}"#] {
+        read::load(document, std::iter::empty(), none).unwrap();
+    }
+}
+
+#[test]
+fn the_data_folder_is_absolute_and_counts_from_whoever_named_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, "module: { data_dir: state/bot }\n").unwrap();
+    let config = read::load("", std::iter::empty(), &path).unwrap();
+    assert_eq!(config.module.data_dir, folder.path().join("state/bot"));
+    let config = read::load(r#"{"data_dir": "here"}"#, std::iter::empty(), &path).unwrap();
+    assert_eq!(config.module.data_dir, std::env::current_dir().unwrap().join("here"));
+    assert_eq!(config.origin("module.data_dir"), Some(&Origin::Host));
+    let both = r#"{"data_dir": "/a", "values": {"module": {"data_dir": "/b"}}}"#;
+    let error = read::load(both, std::iter::empty(), &path).unwrap_err();
+    assert_eq!(error.diagnostics()[0].code, "CB-0507");
+}
+
+#[test]
+fn the_default_file_is_the_defaults() {
+    let text = Config::default_yaml();
+    let config = load(&text, &[], json!({})).unwrap();
+    for setting in config.settings() {
+        let default: serde_json::Value = serde_json::from_str(setting.key.default).unwrap();
+        assert_eq!((&setting.value, &setting.origin), (&default, &Origin::File), "{}", setting.key.path);
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+}
+
+#[test]
+fn the_schema_takes_what_the_reader_takes_and_refuses_what_it_refuses() {
+    let schema = jsonschema::validator_for(&Config::schema()).unwrap();
+    let good = [
+        json!({}),
+        json!(null),
+        json!({ "api": null, "module": { "name": "x", "log_level": "debug" } }),
+        json!({ "api": { "port": null, "timeout": "1m30s" }, "gpt_integration": { "openai": {} } }),
+        json!({ "egress": { "grants": [{ "host": "h", "ports": [1], "why": "w" }] } }),
+        json!({ "security": { "secret_key": "x" } }),
+    ];
+    for values in good {
+        assert!(schema.is_valid(&values), "schema refuses {values}");
+        load("", &[], if values.is_null() { json!({}) } else { values.clone() })
+            .unwrap_or_else(|e| panic!("{e:?}"));
+    }
+    let bad = [
+        json!({ "apu": {} }),
+        json!({ "api": { "prot": 1 } }),
+        json!({ "api": { "port": 65536 } }),
+        json!({ "api": { "timeout": 0 } }),
+        json!({ "logging": { "level": "loud" } }),
+        json!({ "database": { "url": "sqlite:/etc/x" } }),
+        json!({ "egress": { "grants": [{ "host": "h", "ports": [] , "why": "w" }] } }),
+        json!({ "alex_os": { "emit_prefixes": ["no-dot"] } }),
+    ];
+    for values in bad {
+        assert!(!schema.is_valid(&values), "schema takes {values}");
+        assert!(load("", &[], values.clone()).is_err(), "the reader takes {values}");
+    }
+}
+
+#[test]
+fn what_is_shown_loads_to_the_same_again() {
+    let values = json!({ "api": { "port": null, "timeout": "1m" }, "logging": { "level": "warn" } });
+    let first = load("", &[], values).unwrap();
+    let second = load("", &[], first.show()).unwrap();
+    assert_eq!(first.show(), second.show());
+    assert_eq!(second.api.timeout, Duration::from_secs(60));
+}
+
+#[test]
+fn every_kind_says_what_it_takes() {
+    for key in table::KEYS {
+        assert!(!key.kind.takes().is_empty());
+        assert_eq!(matches!(key.kind, Kind::Grants), key.path == "egress.grants");
+    }
+}
+
+#[test]
+fn every_code_of_this_area_has_a_page_with_its_title() {
+    for code in crate::error::code::config::ALL {
+        let path = format!("{}/../docs/errors/{}.md", env!("CARGO_MANIFEST_DIR"), code.id);
+        let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(page.starts_with(&format!("# {}: {}\n", code.id, code.title)), "{path} has another heading");
+    }
+}

@@ -1,0 +1,419 @@
+//! The entry of the engine: one input, one decision.
+//!
+//! `decide` takes an input, works off the agenda that follows from it, and returns the records that came of it together
+//! with what is to be done. The agenda is not journaled: it can be derived from the state at any time (`resume.rs`).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::code::{definition, run};
+use crate::error::{Error, Result};
+use crate::expr::Data;
+use crate::id::{DefinitionHash, RunId, WorkflowId};
+use crate::limits;
+use crate::model::{EffectKey, Json, ParentStep, Place, Record, RecordBody, RunStatus, StepError, class};
+use crate::port::Op as StoreOp;
+use crate::time::Timestamp;
+
+use super::program::{BlockId, EffectKind};
+use super::state::RunState;
+
+/// Told of every step that is about to be evaluated, so that a thread that does not come back can be explained.
+pub trait Watch: Sync {
+    /// The step at this place is next.
+    fn entering(&self, place: &Place);
+}
+
+/// Watches nothing.
+pub struct NoWatch;
+
+impl Watch for NoWatch {
+    fn entering(&self, _: &Place) {}
+}
+
+/// The surroundings of one decision.
+#[derive(Clone)]
+pub struct Context<'a> {
+    /// Told of every step.
+    pub watch: &'a dyn Watch,
+    /// The moment.
+    pub now: Timestamp,
+    /// A random number, for jitter alone.
+    pub random: u64,
+    /// What definitions leave open.
+    pub defaults: &'a Defaults,
+}
+
+/// What definitions leave open, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// Tries of an effect that may be repeated.
+    pub retry_attempts: u32,
+    /// Before its second try.
+    pub retry_delay: Duration,
+    /// One try of an effect.
+    pub effect_timeout: Duration,
+    /// Topics that `emit` may name begin with one of these.
+    pub emit_prefixes: Vec<String>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            retry_attempts: 3,
+            retry_delay: Duration::from_secs(5),
+            effect_timeout: Duration::from_secs(30),
+            emit_prefixes: vec!["chainbot.user.".to_owned(), "user.".to_owned()],
+        }
+    }
+}
+
+/// What happens to a run.
+#[derive(Debug)]
+pub enum Input {
+    /// It got its first permit.
+    Admit,
+    /// It was read from the journal.
+    Resume,
+    /// Time has passed.
+    Tick,
+    /// What it decided before is on disk, or it used up its turn.
+    Continue,
+    /// An effect's try is over.
+    EffectDone { place: Place, attempt: u32, result: std::result::Result<Value, Failure> },
+    /// Somebody sends a signal.
+    Signal { name: String, data: Json, key: Option<String> },
+    /// Somebody wants it to end.
+    Cancel { reason: String },
+    /// The workflow of a `workflow` step was looked up.
+    ChildReady { place: Place, child: std::result::Result<NewChild, StepError> },
+    /// A child run is over.
+    ChildEnded { run: RunId, outcome: Outcome },
+    /// A step could not be evaluated within the limit and its thread was given up.
+    Stuck { place: Place },
+}
+
+/// Why a try failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is journaled.
+    pub error: StepError,
+    /// What the other side asked for.
+    pub retry_after: Option<Duration>,
+}
+
+/// A child run about to be made.
+#[derive(Clone, Debug)]
+pub struct NewChild {
+    /// Its id.
+    pub run: RunId,
+    /// Its workflow.
+    pub workflow: WorkflowId,
+    /// Its workflow's name.
+    pub name: String,
+    /// The version it stays with.
+    pub definition: DefinitionHash,
+    /// With defaults filled in.
+    pub inputs: Json,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Well.
+    Completed(Json),
+    /// Badly.
+    Failed(StepError),
+    /// By somebody's wish.
+    Cancelled,
+}
+
+/// What is to be done, after the records of the same decision are on disk.
+#[derive(Debug)]
+pub enum Command {
+    /// Carry out an effect.
+    Execute(Execute),
+    /// Give up an effect; its answer will be ignored.
+    Abort { place: Place },
+    /// Look up a workflow for a child run; answer with `ChildReady`.
+    ResolveChild { place: Place, workflow: String, inputs: Json },
+    /// A child run was made in this decision.
+    AdmitChild { run: RunId },
+    /// Say whether a child is over; answer with `ChildEnded` when it is.
+    CheckChild { run: RunId },
+    /// End a child.
+    CancelChild { run: RunId, reason: String },
+    /// Tell the parent.
+    NotifyParent { parent: ParentStep, outcome: Outcome },
+}
+
+/// An effect to carry out.
+#[derive(Clone, Debug)]
+pub struct Execute {
+    /// Which executor.
+    pub kind: EffectKind,
+    /// Whose.
+    pub place: Place,
+    /// Which try.
+    pub attempt: u32,
+    /// The same on every try.
+    pub key: EffectKey,
+    /// What was rendered.
+    pub input: Json,
+    /// For this try.
+    pub timeout: Duration,
+}
+
+/// What comes of an input.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// Already applied to the state.
+    pub records: Vec<Record>,
+    /// Changes of derived tables, in the same transaction.
+    pub ops: Vec<StoreOp>,
+    /// After that transaction.
+    pub commands: Vec<Command>,
+    /// Nothing of the run goes on before the records are on disk.
+    pub is_durable: bool,
+    /// Why the input was not taken; then nothing else is set.
+    pub refused: Option<StepError>,
+}
+
+/// Work that follows from the state and is not done yet.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    pub(super) todo: VecDeque<Todo>,
+    /// Goes on when what was decided is on disk.
+    pub(super) after_commit: Vec<Todo>,
+}
+
+impl Agenda {
+    /// Whether a `Continue` would do something now.
+    pub fn is_empty(&self) -> bool {
+        self.todo.is_empty()
+    }
+
+    /// Whether a commit would let something go on.
+    pub fn awaits_commit(&self) -> bool {
+        !self.after_commit.is_empty()
+    }
+
+    /// The records decided so far are on disk.
+    pub fn committed(&mut self) {
+        self.todo.extend(self.after_commit.drain(..));
+    }
+}
+
+/// One piece of work.
+#[derive(Debug, Clone)]
+pub(super) enum Todo {
+    /// Begin with the node at `slot`, or end the block.
+    Enter { block: BlockId, path: Vec<u32>, slot: usize },
+    /// A step is over; what follows?
+    Ended { place: Place },
+    /// A block came to its end.
+    BlockDone { block: BlockId, path: Vec<u32> },
+    /// A step of the block failed and nothing handled it.
+    BlockFailed { block: BlockId, path: Vec<u32>, error: StepError, place: Place },
+    /// A fork may begin branches or end.
+    Fork { place: Place },
+    /// A loop may begin iterations or end.
+    Loop { place: Place },
+}
+
+/// Decides. An error means a damaged journal or a bug: the run cannot go on in this process.
+pub fn decide(
+    state: &mut RunState,
+    agenda: &mut Agenda,
+    input: Input,
+    context: &Context<'_>,
+) -> Result<Decision> {
+    let mut stepper = Stepper { state, agenda, context, out: Decision::default() };
+    stepper.take(input)?;
+    stepper.work()?;
+    Ok(stepper.out)
+}
+
+/// One decision in the making.
+pub(super) struct Stepper<'a> {
+    pub(super) state: &'a mut RunState,
+    pub(super) agenda: &'a mut Agenda,
+    pub(super) context: &'a Context<'a>,
+    pub(super) out: Decision,
+}
+
+impl Stepper<'_> {
+    fn take(&mut self, input: Input) -> Result<()> {
+        if self.state.status.is_terminal() {
+            return Ok(());
+        }
+        match input {
+            Input::Admit => self.admit(),
+            Input::Resume => self.resume(),
+            Input::Tick => self.tick(),
+            Input::Continue => Ok(()),
+            Input::EffectDone { place, attempt, result } => self.effect_done(place, attempt, result),
+            Input::Signal { name, data, key } => self.signal(name, data, key),
+            Input::Cancel { reason } => self.cancel_run(reason),
+            Input::ChildReady { place, child } => self.child_ready(place, child),
+            Input::ChildEnded { run, outcome } => self.child_ended(run, outcome),
+            Input::Stuck { place } => self.stuck(place),
+        }
+    }
+
+    /// Works off the agenda, within the bound on one decision.
+    fn work(&mut self) -> Result<()> {
+        while self.out.records.len() < limits::DECISION_RECORDS_MAX && !self.state.status.is_terminal() {
+            let Some(todo) = self.agenda.todo.pop_front() else { return Ok(()) };
+            match todo {
+                Todo::Enter { block, path, slot } => self.enter(block, path, slot)?,
+                Todo::Ended { place } => self.ended(place)?,
+                Todo::BlockDone { block, path } => self.block_done(block, path)?,
+                Todo::BlockFailed { block, path, error, place } => {
+                    self.block_failed(block, path, error, place)?
+                }
+                Todo::Fork { place } => self.fork_more(place)?,
+                Todo::Loop { place } => self.loop_more(place)?,
+            }
+        }
+        if self.state.status.is_terminal() {
+            *self.agenda = Agenda::default();
+        }
+        Ok(())
+    }
+
+    /// Makes a record and applies it.
+    pub(super) fn record(&mut self, body: RecordBody) -> Result<()> {
+        let at = self.context.now.max(self.state.last_at);
+        let record = Record { seq: self.state.next_seq, at, body };
+        self.state.apply(&record)?;
+        self.out.records.push(record);
+        Ok(())
+    }
+
+    pub(super) fn push(&mut self, todo: Todo) {
+        self.agenda.todo.push_back(todo);
+    }
+
+    fn admit(&mut self) -> Result<()> {
+        if self.state.status != RunStatus::Pending {
+            return Ok(());
+        }
+        self.record(RecordBody::RunStarted)?;
+        self.push(Todo::Enter { block: super::Program::ROOT, path: Vec::new(), slot: 0 });
+        Ok(())
+    }
+
+    fn signal(&mut self, name: String, data: Json, key: Option<String>) -> Result<()> {
+        if key.as_ref().is_some_and(|key| self.state.signal_keys.contains(key)) {
+            return Ok(());
+        }
+        if let Some(place) = self.first_waiting(&name)
+            && let Err(error) = self.check_signal(&place, &data)
+        {
+            self.out.refused = Some(error);
+            return Ok(());
+        }
+        if self.state.signals.len() >= limits::SIGNALS_BUFFERED_MAX {
+            let message =
+                format!("the run holds {} signals that no step has taken", self.state.signals.len());
+            self.out.refused = Some(StepError::new(class::LIMIT, &run::SIGNAL, message));
+            return Ok(());
+        }
+        self.record(RecordBody::SignalReceived { name: name.clone(), data, key })?;
+        self.out.is_durable = true;
+        self.deliver_signal(&name)
+    }
+
+    /// Ends the whole run by somebody's wish.
+    pub(super) fn cancel_run(&mut self, reason: String) -> Result<()> {
+        if self.state.cancelling.is_none() {
+            self.record(RecordBody::CancelRequested { reason: reason.clone() })?;
+        }
+        self.cancel_block(super::Program::ROOT, Vec::new())?;
+        self.record(RecordBody::RunCancelled { reason })?;
+        self.run_over(Outcome::Cancelled);
+        Ok(())
+    }
+
+    /// What every end of a run has in common.
+    pub(super) fn run_over(&mut self, outcome: Outcome) {
+        self.out.is_durable = true;
+        self.out.ops.push(StoreOp::InboxCloseRun { run: self.state.id });
+        if let Some(parent) = self.state.created.parent.clone() {
+            self.out.ops.push(StoreOp::TimerSet {
+                run: parent.run,
+                seq: child_timer_seq(self.state.id),
+                due: self.context.now,
+            });
+            self.out.commands.push(Command::NotifyParent { parent, outcome });
+        }
+    }
+
+    /// Fails the run for good.
+    pub(super) fn fail_run(&mut self, error: StepError, place: Option<Place>) -> Result<()> {
+        self.cancel_block(super::Program::ROOT, Vec::new())?;
+        self.record(RecordBody::RunFailed { error: error.clone(), place })?;
+        self.run_over(Outcome::Failed(error));
+        Ok(())
+    }
+
+    /// Ends the run with its result.
+    pub(super) fn complete_run(&mut self) -> Result<()> {
+        let program = self.state.program.clone();
+        let output = match &program.output {
+            None => self.last_output(super::Program::ROOT, &[]),
+            Some(template) => {
+                let place = Place { node: crate::id::NodeId(0), path: Vec::new() };
+                match self.render(template, &place, b'o') {
+                    Ok(data) => data,
+                    Err(error) => return self.fail_run(prefixed("the workflow's `output`", error), None),
+                }
+            }
+        };
+        let outcome = Outcome::Completed(output.json().clone());
+        self.record(RecordBody::RunCompleted { output: output.json().clone() })?;
+        self.run_over(outcome);
+        Ok(())
+    }
+
+    /// The output of the last completed step of a block, or null.
+    pub(super) fn last_output(&self, block: BlockId, path: &[u32]) -> Data {
+        let nodes = &self.state.program.block(block).nodes;
+        nodes
+            .iter()
+            .rev()
+            .find_map(|node| self.state.instance(*node, path).and_then(|instance| instance.output.clone()))
+            .unwrap_or_else(Data::null)
+    }
+
+    /// An evaluation took a thread with it.
+    fn stuck(&mut self, place: Place) -> Result<()> {
+        let error = StepError::new(
+            class::LIMIT,
+            &run::STEP_LIMIT,
+            format!("an expression did not end within {} ms", limits::EVALUATION_MS_MAX),
+        );
+        if self.state.at(&place).is_some_and(|instance| instance.status.is_terminal()) {
+            return self.fail_run(error, Some(place));
+        }
+        self.fail_step(place, error)
+    }
+}
+
+/// The timer row by which a child's end wakes its parent after a crash: one for each child, apart from the record numbers.
+pub fn child_timer_seq(child: RunId) -> u32 {
+    let bytes = child.as_bytes();
+    u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]) | 0x8000_0000
+}
+
+pub(super) fn prefixed(what: &str, error: StepError) -> StepError {
+    StepError { message: format!("{what}: {}", error.message), ..error }
+}
+
+/// A decision met something that validation should have refused.
+pub(super) fn bug(what: &str) -> Error {
+    Error::new(&definition::INVALID, format!("the compiled definition is inconsistent: {what}"))
+}

@@ -1,0 +1,351 @@
+//! The fold: how each record changes a [`RunState`]. Total: a record that does not fit is an error that names it, because
+//! it means a journal of another definition or a damaged one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::error::code::store;
+use crate::error::{Error, Result};
+use crate::expr::Data;
+use crate::id::RunId;
+use crate::limits;
+use crate::model::{Json, OnError, Place, Plan, Record, RecordBody, RunStatus, StepStatus, Waiting};
+use crate::time::Timestamp;
+
+use super::program::{Op, Owner, Program};
+use super::state::{BranchState, Control, Due, Instance, LoopState, RunState};
+
+impl RunState {
+    /// Folds a whole journal. The first record must be `RunCreated`.
+    pub fn fold<'a>(
+        id: RunId,
+        program: Arc<Program>,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<Self> {
+        let mut records = records.into_iter();
+        let first = records.next().ok_or_else(|| damaged(id, 0, "the journal is empty"))?;
+        let mut state = Self::begin(id, program, first)?;
+        for record in records {
+            state.apply(record)?;
+        }
+        Ok(state)
+    }
+
+    /// The state after the first record.
+    pub fn begin(id: RunId, program: Arc<Program>, first: &Record) -> Result<Self> {
+        let RecordBody::RunCreated(created) = &first.body else {
+            return Err(damaged(id, first.seq, "it does not begin with the run's creation"));
+        };
+        if first.seq != 0 || created.definition != program.hash {
+            return Err(damaged(id, first.seq, "its first record is of another definition"));
+        }
+        let root = (0..program.nodes.len()).map(|_| None).collect();
+        Ok(Self {
+            id,
+            program,
+            created: (**created).clone(),
+            created_at: first.at,
+            status: RunStatus::Pending,
+            inputs: Data::from_json(created.inputs.clone()),
+            vars: BTreeMap::new(),
+            signals: VecDeque::new(),
+            signal_keys: HashSet::new(),
+            cancelling: None,
+            next_seq: 1,
+            last_at: first.at,
+            started_at: None,
+            output: None,
+            error: None,
+            steps_completed: 0,
+            dues: BTreeSet::new(),
+            busy: 0,
+            root,
+            inner: HashMap::new(),
+        })
+    }
+
+    /// Takes one more record.
+    pub fn apply(&mut self, record: &Record) -> Result<()> {
+        if record.seq != self.next_seq {
+            return Err(damaged(self.id, record.seq, "its number does not follow the one before"));
+        }
+        if let Some(place) = place_of(&record.body)
+            && !self.program.has(place.node)
+        {
+            return Err(damaged(self.id, record.seq, "it names a step that the definition does not have"));
+        }
+        self.next_seq += 1;
+        self.last_at = self.last_at.max(record.at);
+        match &record.body {
+            RecordBody::RunCreated(_) => {
+                return Err(damaged(self.id, record.seq, "the run is created twice"));
+            }
+            RecordBody::RunStarted => {
+                self.status = RunStatus::Running;
+                self.started_at = Some(record.at);
+                if let Some(timeout) = self.program.timeout {
+                    self.dues.insert((record.at.after(timeout), Due::Run));
+                }
+            }
+            RecordBody::RunCompleted { output } => {
+                self.output = Some(Data::from_json(output.clone()));
+                self.end(RunStatus::Completed);
+            }
+            RecordBody::RunFailed { error, .. } => {
+                self.error = Some(error.clone());
+                self.end(RunStatus::Failed);
+            }
+            RecordBody::RunCancelled { .. } => self.end(RunStatus::Cancelled),
+            RecordBody::CancelRequested { reason } => self.cancelling = Some(reason.clone()),
+            RecordBody::SignalReceived { name, data, key } => {
+                self.signals.push_back((name.clone(), Data::from_json(data.clone())));
+                self.signal_keys.extend(key.clone());
+            }
+            RecordBody::EventEmitted { .. } => {}
+            body => self.apply_step(record.at, record.seq, body)?,
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, status: RunStatus) {
+        self.status = status;
+        self.dues.clear();
+        self.busy = 0;
+    }
+
+    fn apply_step(&mut self, at: Timestamp, seq: u32, body: &RecordBody) -> Result<()> {
+        match body {
+            RecordBody::StepStarted { place, attempt, key, input } => self.change(at, place, |instance| {
+                instance.status = StepStatus::Running;
+                if !input.is_null() {
+                    instance.input = Some(input.clone());
+                }
+                instance.attempts = *attempt;
+                instance.key = Some(*key);
+                instance.is_backing_off = false;
+                instance.is_uncertain = false;
+            }),
+            RecordBody::StepCompleted { place, attempt, output } => {
+                self.completed(at, place, *attempt, output)
+            }
+            RecordBody::AttemptFailed { place, attempt, error, due } => self.change(at, place, |instance| {
+                instance.status = StepStatus::Running;
+                instance.attempts = *attempt;
+                instance.failures += 1;
+                instance.error = Some(error.clone());
+                instance.is_backing_off = true;
+                instance.due = Some(*due);
+            }),
+            RecordBody::StepFailed { place, attempt, error } => self.change(at, place, |instance| {
+                instance.status = StepStatus::Failed;
+                instance.attempts = *attempt;
+                instance.error = Some(error.clone());
+            }),
+            RecordBody::StepSkipped { place } => {
+                self.change(at, place, |instance| instance.status = StepStatus::Skipped)
+            }
+            RecordBody::StepCancelled { place } => {
+                self.change(at, place, |instance| instance.status = StepStatus::Cancelled)
+            }
+            RecordBody::StepWaiting { place, wait } => self.change(at, place, |instance| {
+                instance.status = StepStatus::Waiting;
+                instance.attempts = instance.attempts.max(1);
+                instance.due = wait.due();
+                instance.waiting = Some(wait.clone());
+            }),
+            RecordBody::StepUncertain { place, attempt, key } => self.change(at, place, |instance| {
+                instance.status = StepStatus::Waiting;
+                instance.attempts = *attempt;
+                instance.key = Some(*key);
+                instance.is_uncertain = true;
+            }),
+            RecordBody::ControlStarted { place, plan } => return self.control_started(at, seq, place, plan),
+            RecordBody::IterationStarted { place, index } => {
+                let state = self.loop_state(place, seq)?;
+                state.next = state.next.max(index + 1);
+                state.running.insert(*index);
+            }
+            RecordBody::IterationEnded { place, index, result, .. } => {
+                let state = self.loop_state(place, seq)?;
+                state.running.remove(index);
+                let slot = *index as usize;
+                if slot >= limits::LOOP_ITERATIONS_MAX as usize {
+                    return Err(damaged(self.id, seq, "its iteration is over the bound"));
+                }
+                if state.results.len() <= slot {
+                    state.results.resize_with(slot + 1, Data::null);
+                }
+                state.results[slot] = Data::from_json(result.clone());
+                self.forget_iteration(place, *index);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Changes an instance, and keeps the counts and moments that are derived from it.
+    fn change(&mut self, at: Timestamp, place: &Place, change: impl FnOnce(&mut Instance)) {
+        if self.at(place).is_none() {
+            self.put(place, Instance::new(StepStatus::Pending, at));
+        }
+        let Some(instance) = self.at_mut(place) else { return };
+        let (was_busy, old_due) = (instance.is_busy(), instance.due);
+        let is_control = instance.control.is_some();
+        if !is_control {
+            instance.due = None;
+        }
+        change(instance);
+        if instance.status.is_terminal() {
+            instance.due = None;
+            instance.waiting = None;
+            instance.input = None;
+            instance.is_backing_off = false;
+            instance.is_uncertain = false;
+        }
+        let (is_busy, new_due, status) = (instance.is_busy(), instance.due, instance.status);
+        self.busy = (self.busy + usize::from(is_busy)).saturating_sub(usize::from(was_busy));
+        if old_due != new_due {
+            if let Some(due) = old_due {
+                self.dues.remove(&(due, Due::Step(place.clone())));
+            }
+            if let Some(due) = new_due {
+                self.dues.insert((due, Due::Step(place.clone())));
+            }
+        }
+        self.note_branch(place, status);
+    }
+
+    fn completed(&mut self, at: Timestamp, place: &Place, attempt: u32, output: &Json) {
+        let data = Data::from_json(output.clone());
+        let program = self.program.clone();
+        let node = program.node(place.node);
+        if let Some(Waiting::Signal { name, .. }) =
+            self.at(place).and_then(|instance| instance.waiting.as_ref())
+            && let Some(index) = self.signals.iter().position(|(signal, _)| signal == name)
+        {
+            self.signals.remove(index);
+        }
+        if matches!(node.op, Op::Set(_))
+            && let serde_json::Value::Object(variables) = &**output
+        {
+            for (name, value) in variables {
+                self.vars.insert(name.clone(), Data::new(value.clone()));
+            }
+        }
+        if let Some(name) = &node.output_variable {
+            self.vars.insert(name.clone(), data.clone());
+        }
+        self.steps_completed += u32::from(!node.id.is_empty());
+        self.change(at, place, |instance| {
+            instance.status = StepStatus::Completed;
+            instance.attempts = attempt.max(instance.attempts);
+            instance.error = None;
+            instance.output = Some(data);
+        });
+    }
+
+    fn control_started(&mut self, at: Timestamp, seq: u32, place: &Place, plan: &Plan) -> Result<()> {
+        let program = self.program.clone();
+        let node = program.node(place.node);
+        let control = match (&node.op, plan) {
+            (Op::Condition(condition), Plan::Branch { taken }) => Control::Branch(
+                taken
+                    .as_ref()
+                    .and_then(|taken| condition.branches.iter().position(|(name, _)| name == taken)),
+            ),
+            (Op::Fork(fork), Plan::All) => Control::Fork(
+                fork.branches
+                    .iter()
+                    .map(|branch| match program.block(branch.block).nodes.is_empty() {
+                        true => BranchState::Done,
+                        false => BranchState::Pending,
+                    })
+                    .collect(),
+            ),
+            (Op::Loop(_), Plan::Items { items }) => {
+                let serde_json::Value::Array(list) = &**items else {
+                    return Err(damaged(self.id, seq, "the items of a loop are no list"));
+                };
+                let items: Vec<Data> = list.iter().map(|item| Data::new(item.clone())).collect();
+                Control::Loop(new_loop(Some(items.len() as u32), Some(Arc::new(items))))
+            }
+            (Op::Loop(_), Plan::Times { count }) => Control::Loop(new_loop(Some(*count), None)),
+            (Op::Loop(_), Plan::Open) => Control::Loop(new_loop(None, None)),
+            _ => return Err(damaged(self.id, seq, "its plan does not fit the step")),
+        };
+        let due = node.timeout.map(|timeout| at.after(timeout));
+        self.change(at, place, |instance| {
+            instance.status = StepStatus::Running;
+            instance.attempts = 1;
+            instance.control = Some(control);
+            instance.due = due;
+        });
+        Ok(())
+    }
+
+    fn loop_state(&mut self, place: &Place, seq: u32) -> Result<&mut LoopState> {
+        let id = self.id;
+        match self.at_mut(place).and_then(|instance| instance.control.as_mut()) {
+            Some(Control::Loop(state)) => Ok(state),
+            _ => Err(damaged(id, seq, "it names an iteration of a loop that has not begun")),
+        }
+    }
+
+    /// Drops the steps of an iteration that has ended: nothing outside can see them.
+    fn forget_iteration(&mut self, place: &Place, index: u32) {
+        let mut path = place.path.clone();
+        path.push(index);
+        self.inner.remove(&path);
+    }
+
+    /// A fork's branch stands where its steps stand.
+    fn note_branch(&mut self, place: &Place, status: StepStatus) {
+        let program = self.program.clone();
+        let node = program.node(place.node);
+        let block = program.block(node.block);
+        let Owner::Fork { node: fork, branch } = block.owner else { return };
+        let is_last = node.slot as usize + 1 == block.nodes.len();
+        let now = match status {
+            StepStatus::Failed if node.on_error == OnError::Fail => BranchState::Failed,
+            StepStatus::Cancelled => BranchState::Cancelled,
+            status if status.is_terminal() && is_last => BranchState::Done,
+            _ => BranchState::Running,
+        };
+        let fork = Place { node: fork, path: place.path.clone() };
+        if let Some(Control::Fork(branches)) =
+            self.at_mut(&fork).and_then(|instance| instance.control.as_mut())
+            && let Some(state) = branches.get_mut(branch as usize)
+        {
+            *state = now;
+        }
+    }
+}
+
+fn new_loop(total: Option<u32>, items: Option<Arc<Vec<Data>>>) -> LoopState {
+    LoopState { items, total, next: 0, running: BTreeSet::new(), results: Vec::new() }
+}
+
+/// The place a record is about, when it is about a step.
+pub fn place_of(body: &RecordBody) -> Option<&Place> {
+    match body {
+        RecordBody::StepStarted { place, .. }
+        | RecordBody::StepCompleted { place, .. }
+        | RecordBody::AttemptFailed { place, .. }
+        | RecordBody::StepFailed { place, .. }
+        | RecordBody::StepSkipped { place }
+        | RecordBody::StepCancelled { place }
+        | RecordBody::StepWaiting { place, .. }
+        | RecordBody::ControlStarted { place, .. }
+        | RecordBody::IterationStarted { place, .. }
+        | RecordBody::IterationEnded { place, .. }
+        | RecordBody::EventEmitted { place, .. }
+        | RecordBody::StepUncertain { place, .. } => Some(place),
+        RecordBody::RunFailed { place, .. } => place.as_ref(),
+        _ => None,
+    }
+}
+
+fn damaged(run: RunId, seq: u32, why: &str) -> Error {
+    Error::new(&store::CORRUPT, format!("record {seq} of run {run}: {why}"))
+        .help("run `chainbot health` and restore the newest backup if the database is damaged")
+}

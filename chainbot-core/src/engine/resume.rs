@@ -1,0 +1,158 @@
+//! Taking up a run that was read from its journal: derives the agenda from the state.
+//!
+//! An effect that began and has no end is in doubt. Its `on_uncertain` decides: again with the same key, fail, or park for
+//! a person. A person is asked through the inbox, in the transaction of the record.
+
+use serde_json::json;
+
+use crate::error::Result;
+use crate::error::code::run;
+use crate::id::InboxId;
+use crate::model::{
+    OnError, OnUncertain, Place, RecordBody, RunStatus, StepError, StepStatus, Waiting, class,
+};
+use crate::port::{InboxKind, Op as StoreOp};
+
+use super::decide::{Agenda, Command, Stepper, Todo};
+use super::program::{BlockId, Op, Program};
+use super::state::{BranchState, Control, Instance};
+
+impl Stepper<'_> {
+    pub(super) fn resume(&mut self) -> Result<()> {
+        *self.agenda = Agenda::default();
+        if let Some(reason) = self.state.cancelling.clone() {
+            return self.cancel_run(reason);
+        }
+        if self.state.status == RunStatus::Running {
+            self.resume_block(Program::ROOT, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn resume_block(&mut self, block: BlockId, path: Vec<u32>) -> Result<()> {
+        let program = self.state.program.clone();
+        for (slot, node) in program.block(block).nodes.iter().enumerate() {
+            let place = Place { node: *node, path: path.clone() };
+            let Some(instance) = self.state.at(&place).cloned() else {
+                self.push(Todo::Enter { block, path, slot });
+                return Ok(());
+            };
+            match instance.status {
+                StepStatus::Completed if program.block(block).first_only => {
+                    self.push(Todo::Ended { place });
+                    return Ok(());
+                }
+                StepStatus::Completed | StepStatus::Skipped => {}
+                StepStatus::Failed if program.node(*node).on_error == OnError::Continue => {}
+                StepStatus::Failed => {
+                    self.push(Todo::Ended { place });
+                    return Ok(());
+                }
+                StepStatus::Cancelled => return Ok(()),
+                _ => return self.resume_step(place, &instance),
+            }
+        }
+        self.push(Todo::BlockDone { block, path });
+        Ok(())
+    }
+
+    /// A step that is not over.
+    fn resume_step(&mut self, place: Place, instance: &Instance) -> Result<()> {
+        if let Some(control) = &instance.control {
+            return self.resume_control(place, control);
+        }
+        if let Some(Waiting::Child { run, .. }) = &instance.waiting {
+            self.out.commands.push(Command::CheckChild { run: *run });
+            self.out.is_durable = true;
+        }
+        if !instance.is_busy() {
+            return Ok(());
+        }
+        let program = self.state.program.clone();
+        match &program.node(place.node).op {
+            Op::Child { .. } => {
+                if let Some(input) = instance.input.clone() {
+                    self.out.is_durable = true;
+                    self.resolve_child(place, &input);
+                }
+                Ok(())
+            }
+            _ => self.in_doubt(place, instance),
+        }
+    }
+
+    fn resume_control(&mut self, place: Place, control: &Control) -> Result<()> {
+        let program = self.state.program.clone();
+        match (&program.node(place.node).op, control) {
+            (Op::Condition(condition), Control::Branch(taken)) => {
+                match taken.and_then(|index| condition.branches.get(index)) {
+                    Some((_, block)) => self.resume_block(*block, place.path),
+                    None => Ok(()),
+                }
+            }
+            (Op::Fork(fork), Control::Fork(states)) => {
+                for (branch, state) in fork.branches.iter().zip(states) {
+                    if *state == BranchState::Running {
+                        self.resume_block(branch.block, place.path.clone())?;
+                    }
+                }
+                self.push(Todo::Fork { place });
+                Ok(())
+            }
+            (Op::Loop(a_loop), Control::Loop(state)) => {
+                for index in &state.running {
+                    let mut path = place.path.clone();
+                    path.push(*index);
+                    self.resume_block(a_loop.body, path)?;
+                }
+                self.push(Todo::Loop { place });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The process ended between the effect's start and its end.
+    fn in_doubt(&mut self, place: Place, instance: &Instance) -> Result<()> {
+        let program = self.state.program.clone();
+        let node = program.node(place.node);
+        match node.on_uncertain {
+            OnUncertain::Retry => self.repeat_effect(place),
+            OnUncertain::Fail => {
+                let message =
+                    "the process ended while this effect was under way; whether it happened is unknown";
+                self.fail_step(place, StepError::new(class::UNCERTAIN, &run::UNCERTAIN, message))
+            }
+            OnUncertain::Ask => {
+                let Some(key) = instance.key else { return Ok(()) };
+                let question = json!({
+                    "step": node.id, "type": node.kind, "path": place.path, "attempt": instance.attempts,
+                    "key": key.to_string(), "sent": instance.input.as_deref(), "sent_at": instance.since,
+                    "message": format!(
+                        "step `{}` was under way when the process ended; did its effect happen?", node.id
+                    ),
+                    "choices": ["retry", "done", "fail"],
+                });
+                self.out.ops.push(StoreOp::InboxPut {
+                    id: question_id(&key.0, instance.attempts),
+                    run: self.state.id,
+                    place: place.clone(),
+                    kind: InboxKind::Uncertain,
+                    question,
+                    at: self.context.now,
+                });
+                self.out.is_durable = true;
+                self.record(RecordBody::StepUncertain { place, attempt: instance.attempts, key })
+            }
+        }
+    }
+}
+
+/// One question for each try of each effect, so that asking twice is asking once.
+fn question_id(key: &[u8; 16], attempt: u32) -> InboxId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"question").update(key).update(&attempt.to_le_bytes());
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    InboxId::from(id)
+}

@@ -1,0 +1,252 @@
+//! What is known of a run: a fold over its records.
+//!
+//! Invariants: changed only by `apply` (in `fold.rs`); equal journals give equal states. Steps inside a loop are kept
+//! only while their iteration runs, so a loop of 100,000 iterations holds what its concurrency needs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::expr::Data;
+use crate::id::{NodeId, RunId};
+use crate::model::{EffectKey, Json, Place, RunCreated, RunStatus, StepError, StepStatus, Waiting};
+use crate::time::Timestamp;
+
+use super::program::Program;
+
+/// A run, as its journal tells it.
+#[derive(Debug)]
+pub struct RunState {
+    /// Which run.
+    pub id: RunId,
+    /// Its definition.
+    pub program: Arc<Program>,
+    /// What it was made from.
+    pub created: RunCreated,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// `Pending`, `Running` or terminal; whether a running one waits is in [`RunState::is_idle`].
+    pub status: RunStatus,
+    /// Inputs, in the form that expressions read.
+    pub inputs: Data,
+    /// Variables.
+    pub vars: BTreeMap<String, Data>,
+    /// Signals that no step has taken.
+    pub signals: VecDeque<(String, Data)>,
+    /// Keys of all signals that came.
+    pub signal_keys: HashSet<String>,
+    /// Why somebody asked to end it.
+    pub cancelling: Option<String>,
+    /// Number of the next record.
+    pub next_seq: u32,
+    /// Time of the newest record.
+    pub last_at: Timestamp,
+    /// When it got its first permit.
+    pub started_at: Option<Timestamp>,
+    /// Result of a completed run.
+    pub output: Option<Data>,
+    /// Why it failed.
+    pub error: Option<StepError>,
+    /// Steps that completed, iterations counted each.
+    pub steps_completed: u32,
+    /// Moments at which something happens by itself.
+    pub(super) dues: BTreeSet<(Timestamp, Due)>,
+    /// Effects and unresolved children under way.
+    pub(super) busy: usize,
+    /// Instances outside of loops, by node.
+    pub(super) root: Vec<Option<Instance>>,
+    /// Instances inside of running iterations, by path.
+    pub(super) inner: HashMap<Vec<u32>, BTreeMap<NodeId, Instance>>,
+}
+
+/// What happens at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// The run's timeout.
+    Run,
+    /// A wait's end, a retry, or a control step's timeout.
+    Step(Place),
+}
+
+/// A step in one iteration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// Where it stands.
+    pub status: StepStatus,
+    /// Tries so far.
+    pub attempts: u32,
+    /// Tries that failed; a try that a crash cut short is none.
+    pub failures: u32,
+    /// What it gave.
+    pub output: Option<Data>,
+    /// Why it failed.
+    pub error: Option<StepError>,
+    /// Of the effect.
+    pub key: Option<EffectKey>,
+    /// What the effect was given, while it is not over: every try sends the same.
+    pub input: Option<Json>,
+    /// What it waits for.
+    pub waiting: Option<Waiting>,
+    /// Between two tries.
+    pub is_backing_off: bool,
+    /// It is unknown whether the effect happened, and a person is asked.
+    pub is_uncertain: bool,
+    /// When something happens by itself.
+    pub due: Option<Timestamp>,
+    /// When it began.
+    pub since: Timestamp,
+    /// Of control steps.
+    pub control: Option<Control>,
+}
+
+impl Instance {
+    pub(super) fn new(status: StepStatus, since: Timestamp) -> Self {
+        Self {
+            status,
+            attempts: 0,
+            failures: 0,
+            output: None,
+            error: None,
+            key: None,
+            input: None,
+            waiting: None,
+            is_backing_off: false,
+            is_uncertain: false,
+            due: None,
+            since,
+            control: None,
+        }
+    }
+
+    /// An effect, or the start of a child, is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.status == StepStatus::Running && !self.is_backing_off && self.control.is_none()
+    }
+}
+
+/// Where a control step stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Control {
+    /// A condition: which branch, by index.
+    Branch(Option<usize>),
+    /// A fork.
+    Fork(Vec<BranchState>),
+    /// A loop.
+    Loop(LoopState),
+}
+
+/// Where a branch of a fork stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BranchState {
+    /// Not begun.
+    Pending,
+    /// Begun.
+    Running,
+    /// Ended well.
+    Done,
+    /// Ended badly.
+    Failed,
+    /// Ended by its fork.
+    Cancelled,
+}
+
+/// Where a loop stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoopState {
+    /// Items of a `for_each`.
+    pub items: Option<Arc<Vec<Data>>>,
+    /// How many iterations, where that is known.
+    pub total: Option<u32>,
+    /// Next index to begin.
+    pub next: u32,
+    /// Begun and not ended.
+    pub running: BTreeSet<u32>,
+    /// Results by index; null where an iteration failed or has not ended.
+    pub results: Vec<Data>,
+}
+
+impl RunState {
+    /// An instance.
+    pub fn instance(&self, node: NodeId, path: &[u32]) -> Option<&Instance> {
+        if path.is_empty() {
+            self.root.get(node.0 as usize)?.as_ref()
+        } else {
+            self.inner.get(path)?.get(&node)
+        }
+    }
+
+    /// An instance by place.
+    pub fn at(&self, place: &Place) -> Option<&Instance> {
+        self.instance(place.node, &place.path)
+    }
+
+    pub(super) fn at_mut(&mut self, place: &Place) -> Option<&mut Instance> {
+        if place.path.is_empty() {
+            self.root.get_mut(place.node.0 as usize)?.as_mut()
+        } else {
+            self.inner.get_mut(&place.path)?.get_mut(&place.node)
+        }
+    }
+
+    pub(super) fn put(&mut self, place: &Place, instance: Instance) {
+        if place.path.is_empty() {
+            if let Some(slot) = self.root.get_mut(place.node.0 as usize) {
+                *slot = Some(instance);
+            }
+        } else {
+            self.inner.entry(place.path.clone()).or_default().insert(place.node, instance);
+        }
+    }
+
+    /// Every instance, in no particular order.
+    pub fn instances(&self) -> impl Iterator<Item = (Place, &Instance)> {
+        let root = self.root.iter().enumerate().filter_map(|(index, instance)| {
+            Some((Place { node: NodeId(index as u32), path: Vec::new() }, instance.as_ref()?))
+        });
+        let inner = self.inner.iter().flat_map(|(path, nodes)| {
+            nodes.iter().map(|(node, instance)| (Place { node: *node, path: path.clone() }, instance))
+        });
+        root.chain(inner)
+    }
+
+    /// Nothing is under way: what comes next is a time, a signal, a child's end or a person.
+    pub fn is_idle(&self) -> bool {
+        self.busy == 0
+    }
+
+    /// The next moment at which something happens by itself.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.dues.first().map(|(due, _)| *due)
+    }
+
+    /// What it waits for, in words; for people.
+    pub fn waiting_for(&self) -> Option<String> {
+        let mut words: Vec<String> = self
+            .instances()
+            .filter_map(|(place, instance)| Some((place.node, waiting_words(instance)?)))
+            .map(|(node, words)| format!("{}: {words}", self.program.node(node).id))
+            .collect();
+        words.sort();
+        let more = words.len().saturating_sub(3);
+        words.truncate(3);
+        if more > 0 {
+            words.push(format!("and {more} more"));
+        }
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+}
+
+/// What an instance waits for.
+pub fn waiting_words(instance: &Instance) -> Option<String> {
+    if instance.is_uncertain {
+        return Some("a person must say whether the effect happened".to_owned());
+    }
+    if instance.is_backing_off {
+        return instance.due.map(|due| format!("next try at {due}"));
+    }
+    Some(match instance.waiting.as_ref()? {
+        Waiting::Until { due } => format!("until {due}"),
+        Waiting::Signal { name, due: None } => format!("signal `{name}`"),
+        Waiting::Signal { name, due: Some(due) } => format!("signal `{name}` until {due}"),
+        Waiting::Child { run, .. } => format!("run {run}"),
+    })
+}

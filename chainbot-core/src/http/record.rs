@@ -1,0 +1,262 @@
+//! A record of the journal as JSON: for the journal's pages, and as an event of a stream.
+//!
+//! Types are words with a dot (`step.completed`), a place is the step's id and its loop indexes. In an event a
+//! value over [`EVENT_VALUE_BYTES_MAX`] is left out and named in `omitted`: a stream tells what happened, the
+//! journal holds it.
+
+use serde_json::{Map, Value, json};
+
+use super::backend::Backend;
+use crate::id::{Lsn, RunId};
+use crate::limits::EVENT_VALUE_BYTES_MAX;
+use crate::model::{Place, Plan, Record, RecordBody, StepError, Trigger, Waiting};
+
+/// Whether a value of any size is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Values {
+    /// As it is.
+    Whole,
+    /// Left out when large.
+    Small,
+}
+
+/// The type of a record.
+pub fn type_of(body: &RecordBody) -> &'static str {
+    match body {
+        RecordBody::RunCreated(_) => "run.created",
+        RecordBody::RunStarted => "run.started",
+        RecordBody::RunCompleted { .. } => "run.completed",
+        RecordBody::RunFailed { .. } => "run.failed",
+        RecordBody::RunCancelled { .. } => "run.cancelled",
+        RecordBody::CancelRequested { .. } => "run.cancel_requested",
+        RecordBody::StepStarted { .. } => "step.started",
+        RecordBody::StepCompleted { .. } => "step.completed",
+        RecordBody::AttemptFailed { .. } => "step.attempt_failed",
+        RecordBody::StepFailed { .. } => "step.failed",
+        RecordBody::StepSkipped { .. } => "step.skipped",
+        RecordBody::StepCancelled { .. } => "step.cancelled",
+        RecordBody::StepWaiting { .. } => "step.waiting",
+        RecordBody::ControlStarted { .. } => "step.control_started",
+        RecordBody::IterationStarted { .. } => "iteration.started",
+        RecordBody::IterationEnded { .. } => "iteration.ended",
+        RecordBody::SignalReceived { .. } => "signal.received",
+        RecordBody::StepUncertain { .. } => "step.uncertain",
+        RecordBody::EventEmitted { .. } => "event.emitted",
+    }
+}
+
+/// The record as JSON.
+pub fn to_json(backend: &dyn Backend, run: RunId, lsn: Lsn, record: &Record, values: Values) -> Value {
+    let mut shape = Shape { backend, run, values, fields: Map::new(), omitted: Vec::new() };
+    shape.put("type", json!(type_of(&record.body)));
+    shape.put("run", json!(run.to_string()));
+    shape.put("seq", json!(record.seq));
+    shape.put("lsn", json!(lsn.0));
+    shape.put("time", json!(record.at.to_string()));
+    shape.body(&record.body);
+    if !shape.omitted.is_empty() {
+        let omitted = std::mem::take(&mut shape.omitted);
+        shape.put("omitted", json!(omitted));
+    }
+    Value::Object(shape.fields)
+}
+
+struct Shape<'a> {
+    backend: &'a dyn Backend,
+    run: RunId,
+    values: Values,
+    fields: Map<String, Value>,
+    omitted: Vec<&'static str>,
+}
+
+impl Shape<'_> {
+    fn put(&mut self, name: &str, value: Value) {
+        self.fields.insert(name.to_owned(), value);
+    }
+
+    fn body(&mut self, body: &RecordBody) {
+        match body {
+            RecordBody::RunCreated(created) => self.created(created),
+            RecordBody::RunStarted => {}
+            RecordBody::RunCompleted { output } => self.value("output", output),
+            RecordBody::RunFailed { error, place } => {
+                if let Some(place) = place {
+                    self.place(place);
+                }
+                self.error(error);
+            }
+            RecordBody::RunCancelled { reason } | RecordBody::CancelRequested { reason } => {
+                self.put("reason", json!(reason));
+            }
+            RecordBody::SignalReceived { name, data, key } => {
+                self.put("name", json!(name));
+                self.value("data", data);
+                if let Some(key) = key {
+                    self.put("key", json!(key));
+                }
+            }
+            RecordBody::EventEmitted { place, topic, data } => {
+                self.place(place);
+                self.put("topic", json!(topic));
+                self.value("data", data);
+            }
+            RecordBody::IterationStarted { place, index } => {
+                self.place(place);
+                self.put("index", json!(index));
+            }
+            RecordBody::IterationEnded { place, index, result, error } => {
+                self.place(place);
+                self.put("index", json!(index));
+                self.value("result", result);
+                if let Some(error) = error {
+                    self.error(error);
+                }
+            }
+            step => self.step(step),
+        }
+    }
+
+    fn step(&mut self, body: &RecordBody) {
+        match body {
+            RecordBody::StepStarted { place, attempt, key, input } => {
+                self.attempt(place, *attempt);
+                self.put("key", json!(key.to_string()));
+                self.value("input", input);
+            }
+            RecordBody::StepCompleted { place, attempt, output } => {
+                self.attempt(place, *attempt);
+                self.value("output", output);
+            }
+            RecordBody::AttemptFailed { place, attempt, error, due } => {
+                self.attempt(place, *attempt);
+                self.error(error);
+                self.put("due", json!(due.to_string()));
+            }
+            RecordBody::StepFailed { place, attempt, error } => {
+                self.attempt(place, *attempt);
+                self.error(error);
+            }
+            RecordBody::StepUncertain { place, attempt, key } => {
+                self.attempt(place, *attempt);
+                self.put("key", json!(key.to_string()));
+            }
+            RecordBody::StepSkipped { place } | RecordBody::StepCancelled { place } => self.place(place),
+            RecordBody::StepWaiting { place, wait } => {
+                self.place(place);
+                self.put("wait", waiting(wait));
+            }
+            RecordBody::ControlStarted { place, plan } => {
+                self.place(place);
+                self.plan(plan);
+            }
+            // The others have no step of their own; `body` has shown them.
+            _ => {}
+        }
+    }
+
+    fn created(&mut self, created: &crate::model::RunCreated) {
+        self.put("workflow", json!(created.name));
+        self.put("workflow_id", json!(created.workflow.to_string()));
+        self.put("definition", json!(created.definition.to_string()));
+        let trigger = match &created.trigger {
+            Trigger::Api => json!({ "kind": "api" }),
+            Trigger::Parent { run, depth } => {
+                json!({ "kind": "parent", "run": run.to_string(), "depth": depth })
+            }
+        };
+        self.put("trigger", trigger);
+        self.value("inputs", &created.inputs);
+    }
+
+    fn attempt(&mut self, place: &Place, attempt: u32) {
+        self.place(place);
+        self.put("attempt", json!(attempt));
+    }
+
+    fn place(&mut self, place: &Place) {
+        // The number stands in where the program is not at hand; ids cannot begin with `#`.
+        let step = self.backend.step_id(self.run, place.node).unwrap_or_else(|| format!("#{}", place.node.0));
+        self.put("step", json!(step));
+        self.put("path", json!(place.path));
+    }
+
+    fn error(&mut self, error: &StepError) {
+        self.put("error", json!({ "class": error.class, "code": error.code, "message": error.message }));
+    }
+
+    fn plan(&mut self, plan: &Plan) {
+        match plan {
+            Plan::Branch { taken } => self.put("plan", json!({ "kind": "branch", "taken": taken })),
+            Plan::Items { items } => {
+                self.put("plan", json!({ "kind": "items" }));
+                self.value("items", items);
+            }
+            Plan::Times { count } => self.put("plan", json!({ "kind": "times", "count": count })),
+            Plan::Open => self.put("plan", json!({ "kind": "open" })),
+            Plan::All => self.put("plan", json!({ "kind": "all" })),
+        }
+    }
+
+    fn value(&mut self, name: &'static str, value: &Value) {
+        if self.values == Values::Whole || fits(value, EVENT_VALUE_BYTES_MAX) {
+            self.put(name, value.clone());
+        } else {
+            self.omitted.push(name);
+        }
+    }
+}
+
+fn waiting(wait: &Waiting) -> Value {
+    let mut shape = match wait {
+        Waiting::Until { .. } => json!({ "kind": "until" }),
+        Waiting::Signal { name, .. } => json!({ "kind": "signal", "name": name }),
+        Waiting::Child { run, .. } => json!({ "kind": "child", "run": run.to_string() }),
+    };
+    if let Some(due) = wait.due() {
+        shape["due"] = json!(due.to_string());
+    }
+    shape
+}
+
+/// Whether a value's JSON has at most `bytes_max` bytes; stops counting when it has more.
+fn fits(value: &Value, bytes_max: usize) -> bool {
+    struct Room(usize);
+    impl std::io::Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::WriteZero)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Room(bytes_max), value).is_ok()
+}
+
+/// A record of a run's journal.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "the shape in the OpenAPI document; `to_json` writes it")]
+pub struct Entry {
+    /// What happened.
+    #[schema(example = "step.completed")]
+    #[serde(rename = "type")]
+    kind: String,
+    /// The run.
+    #[schema(format = "uuid")]
+    run: String,
+    /// Its number within the run, from 0.
+    seq: u32,
+    /// Its place in the journal; the cursor of event streams.
+    lsn: i64,
+    /// When it was decided.
+    #[schema(format = "date-time")]
+    time: String,
+    /// The step's id in the definition.
+    step: Option<String>,
+    /// Loop indexes, outermost first.
+    path: Option<Vec<u32>>,
+    /// Which try, from 1.
+    attempt: Option<u32>,
+    /// Values that were left out of an event.
+    omitted: Option<Vec<String>>,
+}

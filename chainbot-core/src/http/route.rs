@@ -1,0 +1,28 @@
+//! The routes, one file a subject. Each file has its path, its shapes, `routes()` and its handlers, and each
+//! handler carries its entry of the OpenAPI document, so a route without one cannot be served.
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Shared;
+
+mod control;
+mod events;
+mod health;
+mod inbox;
+mod info;
+mod runs;
+mod workflows;
+
+/// Every route.
+pub fn all() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(info::routes())
+        .merge(workflows::routes())
+        .merge(runs::routes())
+        .merge(control::routes())
+        .merge(inbox::routes())
+        .merge(events::routes())
+}

@@ -1,0 +1,103 @@
+//! What happens, as it happens: server-sent events.
+//!
+//! On the port the answer is a stream; over the host's door, where one request has one reply, it is a long poll
+//! with the same text. This and the WebSocket are the only differences between the two ways in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::http::Shared;
+use crate::http::problem::Answer;
+use crate::http::request::{Call, wrong};
+use crate::http::sse::{Listener, Wanted};
+use crate::id::Lsn;
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(events))
+}
+
+/// Events of runs and steps
+#[utoipa::path(get, path = "/api/chainbot/events", tag = "events",
+    params(
+        ("Last-Event-ID" = Option<i64>, Header, description = "Goes on after this event; wins over `since`"),
+        ("since" = Option<i64>, Query, description = "Goes on after this event; without it, from now on"),
+        ("run" = Option<String>, Query, description = "Only of this run")),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String,
+            description = "`id` is the `lsn`, `event` the `type`, `data` a record as in a run's journal, without \
+                values over 16 KiB (they are named in `omitted`). An event `gap` says that records were missed. \
+                Over a host that forwards requests this is a long poll"),
+        (status = 429, description = "Too many listeners")))]
+async fn events(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let wanted = wanted(&call)?;
+    let permit = shared.streams.clone().try_acquire_owned().map_err(|_| {
+        Error::new(&general::BUSY, "as many event streams are open as there may be")
+            .help("close one, or ask again later")
+    })?;
+    let listener = Listener::open(
+        shared.backend.clone(),
+        wanted,
+        shared.closing.subscribe(),
+        shared.limits.heartbeat,
+        permit,
+    )
+    .await?;
+    let body = match call.via_host() {
+        Some(_) => Body::from(listener.into_poll(poll_time(call.budget())).await),
+        None => listener.into_stream(),
+    };
+    let stream = HeaderValue::from_static("text/event-stream");
+    // Proxies that buffer answers would hold events back.
+    let unbuffered = HeaderValue::from_static("no");
+    let headers =
+        [(header::CONTENT_TYPE, stream), (header::HeaderName::from_static("x-accel-buffering"), unbuffered)];
+    Ok((headers, body).into_response())
+}
+
+fn wanted(call: &Call) -> Result<Wanted> {
+    let query = call.query(&["since", "run"])?;
+    // A client reconnects with the URL it began with, so the header is newer than the parameter. An empty one is
+    // what some send before the first event.
+    let resumed = call.header("last-event-id")?.filter(|text| !text.is_empty());
+    let resumed = resumed
+        .map(|text| {
+            text.parse().ok().filter(|lsn| *lsn >= 0).ok_or_else(|| {
+                Error::new(&general::MALFORMED, "the header Last-Event-ID is not the id of an event")
+                    .help("send the `id` of the last event, or leave it out to begin with what comes")
+            })
+        })
+        .transpose()?;
+    let since = query.parsed::<i64>("since", "the id of an event")?;
+    if since.is_some_and(|since| since < 0) {
+        return Err(wrong("since", "is negative", "give the id of an event"));
+    }
+    let run = query.parsed("run", "a run's id")?;
+    Ok(Wanted { since: resumed.or(since).map(Lsn), run })
+}
+
+/// A little less than the time the host gives, so that the reply is there before its patience ends.
+fn poll_time(budget: Duration) -> Duration {
+    budget.saturating_sub((budget / 10).max(Duration::from_millis(100)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_poll_ends_before_the_host_gives_up() {
+        for (budget_ms, wait_ms) in [(30_000, 27_000), (500, 400), (100, 0), (0, 0)] {
+            assert_eq!(poll_time(Duration::from_millis(budget_ms)), Duration::from_millis(wait_ms));
+        }
+    }
+}

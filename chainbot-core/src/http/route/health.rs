@@ -1,0 +1,120 @@
+//! How well it goes: the report for people, and two public probes that say only `ok`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::Error;
+use crate::error::code::general;
+use crate::http::Shared;
+use crate::http::problem::Answer;
+use crate::http::view::{Alive, Numbers};
+
+/// From here on a score is `healthy`.
+const HEALTHY_MIN: f64 = 0.8;
+/// From here on a score is `degraded`; below, `unhealthy`.
+const DEGRADED_MIN: f64 = 0.5;
+
+/// The whole report.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `healthy` from 0.8, `degraded` from 0.5, else `unhealthy`.
+    status: &'static str,
+    /// 0.0 to 1.0.
+    score: f64,
+    /// The component that lowers the score most, and why; `ok` when none does.
+    detail: String,
+    /// Version of the module.
+    version: &'static str,
+    /// Since the start, in seconds.
+    uptime_s: u64,
+    /// Components by name.
+    checks: BTreeMap<&'static str, Check>,
+    /// Runs and effects.
+    counts: Numbers,
+}
+
+/// One component.
+#[derive(Serialize, ToSchema)]
+struct Check {
+    /// 0.0 to 1.0.
+    score: f64,
+    /// `healthy`, `degraded` or `unhealthy`.
+    status: &'static str,
+    /// Why, when not healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(live)).routes(routes!(ready))
+}
+
+/// How well each component does
+#[utoipa::path(get, path = "/api/chainbot/health", tag = "health",
+    responses((status = 200, description = "The report, also when unhealthy", body = Health)))]
+async fn health(State(shared): State<Arc<Shared>>) -> Answer {
+    let report = (shared.health)();
+    let checks = shared.backend.components().into_iter().map(|(name, component)| {
+        let check = Check { score: component.score, status: component.status, reason: component.reason };
+        (name, check)
+    });
+    let health = Health {
+        status: label(report.score),
+        score: report.score,
+        detail: report.detail,
+        version: crate::VERSION,
+        uptime_s: shared.uptime_s(),
+        checks: checks.collect(),
+        counts: shared.backend.counts().into(),
+    };
+    Ok(Json(health).into_response())
+}
+
+/// The process answers (public)
+#[utoipa::path(get, path = "/api/chainbot/health/live", tag = "health",
+    responses((status = 200, description = "It does", body = Alive)))]
+async fn live() -> Answer {
+    Ok(Json(Alive { status: "ok" }).into_response())
+}
+
+/// The module takes work (public)
+#[utoipa::path(get, path = "/api/chainbot/health/ready", tag = "health",
+    responses((status = 200, description = "It does", body = Alive)))]
+async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
+    // The reason stays inside: this answer goes to anybody.
+    if (shared.health)().score < DEGRADED_MIN || shared.is_closing() {
+        return Err(Error::new(&general::STOPPING, "not ready").help("ask again in some seconds").into());
+    }
+    Ok(Json(Alive { status: "ok" }).into_response())
+}
+
+fn label(score: f64) -> &'static str {
+    if score >= HEALTHY_MIN {
+        "healthy"
+    } else if score >= DEGRADED_MIN {
+        "degraded"
+    } else {
+        "unhealthy"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_follows_the_score() {
+        let labels = [1.0, 0.8, 0.79, 0.5, 0.49, 0.0, f64::NAN].map(label);
+        let expect = ["healthy", "healthy", "degraded", "degraded", "unhealthy", "unhealthy", "unhealthy"];
+        assert_eq!(labels, expect);
+    }
+}

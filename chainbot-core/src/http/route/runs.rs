@@ -1,0 +1,181 @@
+//! Runs: started, listed, looked into.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::workflows::REPLAYED;
+use crate::http::Shared;
+use crate::http::page::{self, Pager};
+use crate::http::problem::Answer;
+use crate::http::record::{self, Values};
+use crate::http::request::{Call, printable, wrong};
+use crate::http::suggest;
+use crate::http::view::{Execution, Run, RunHead, Step, status_named};
+use crate::limits::PAGE_MAX;
+use crate::model::RunStatus;
+use crate::runtime::{NewRun, StartedRun};
+
+const PATH: &str = "/api/chainbot/runs";
+
+/// What a run is started with.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the shape in the OpenAPI document; the fields are read one by one")]
+struct Start {
+    /// As the workflow's schema asks; `{}` unless given.
+    #[schema(value_type = Option<Object>)]
+    inputs: Option<Value>,
+}
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(start))
+        .routes(routes!(execute))
+        .routes(routes!(list))
+        .routes(routes!(read))
+        .routes(routes!(steps))
+        .routes(routes!(journal))
+}
+
+/// Starts a run; it is durable when this answers
+#[utoipa::path(post, path = "/api/chainbot/workflows/{id}/runs", tag = "runs",
+    params(
+        ("id" = String, Path, description = "Id or name of the workflow"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
+    request_body(content = Start, description = "May be left out"),
+    responses(
+        (status = 201, description = "Started; headers Location and, on a repeat, Idempotency-Replayed. \
+            A repeat shows the run as it stands", body = Run),
+        (status = 404, description = "There is no such workflow"),
+        (status = 409, description = "The key was used for another request"),
+        (status = 422, description = "The inputs do not match the workflow's schema")))]
+async fn start(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let started = begin(&shared, &mut call).await?;
+    let location = call.location(&format!("{PATH}/{}", started.run.id));
+    let mut response =
+        (StatusCode::CREATED, [(header::LOCATION, location)], Json(Run::from(started.run))).into_response();
+    if started.replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Starts a run, in the words of older clients
+#[utoipa::path(post, path = "/api/chainbot/workflows/{id}/execute", tag = "runs",
+    params(
+        ("id" = String, Path, description = "Id or name of the workflow"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
+    request_body(content = Start, description = "May be left out"),
+    responses(
+        (status = 200, description = "Started; header Idempotency-Replayed on a repeat", body = Execution),
+        (status = 404, description = "There is no such workflow"),
+        (status = 409, description = "The key was used for another request"),
+        (status = 422, description = "The inputs do not match the workflow's schema")))]
+async fn execute(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let started = begin(&shared, &mut call).await?;
+    let mut response = Json(Execution::from(started.run)).into_response();
+    if started.replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+async fn begin(shared: &Shared, call: &mut Call) -> crate::Result<StartedRun> {
+    let idempotency_key = call.idempotency_key()?;
+    let mut fields = call.fields(&["inputs"]).await?;
+    let inputs = fields.object("inputs")?.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let workflow = call.path("id")?.to_owned();
+    shared.backend.start_run(NewRun { workflow, inputs, idempotency_key }).await
+}
+
+/// Runs, newest first
+#[utoipa::path(get, path = "/api/chainbot/runs", tag = "runs",
+    params(
+        ("workflow" = Option<String>, Query, description = "Only of this workflow: id or name"),
+        ("status" = Option<String>, Query, description = "Only with this status"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
+        ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
+    responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
+        body = Vec<RunHead>)))]
+async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let query = call.query(&["workflow", "status", "limit", "cursor"])?;
+    let limit = page::limit(&query)?;
+    let status = query.text("status").map(status_of).transpose()?;
+    let before =
+        query.text("cursor").map(|text| text.parse().map_err(|_| page::bad_cursor(text))).transpose()?;
+    let workflow = query.text("workflow");
+    let page = shared.backend.runs(workflow, status, before, limit).await?;
+    let pager = Pager::of(page.items, |row| (row.id.to_string(), RunHead::from(row)))?;
+    let filters = [("workflow", workflow), ("status", query.text("status"))];
+    pager.reply(&call, PATH, page.total, page.more, limit, &filters)
+}
+
+fn status_of(word: &str) -> crate::Result<RunStatus> {
+    status_named(word).ok_or_else(|| {
+        let known = RunStatus::ALL.map(RunStatus::as_str);
+        wrong("status", &format!("is `{}`", printable(word)), &suggest::hint(word, &known))
+    })
+}
+
+/// A run
+#[utoipa::path(get, path = "/api/chainbot/runs/{id}", tag = "runs",
+    params(("id" = String, Path, description = "The run")),
+    responses(
+        (status = 200, description = "The run", body = Run),
+        (status = 404, description = "There is no such run")))]
+async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let view = shared.backend.run(call.run_id()?).await?;
+    Ok(Json(Run::from(view)).into_response())
+}
+
+/// The steps of a run that have a record, in order of their first one
+#[utoipa::path(get, path = "/api/chainbot/runs/{id}/steps", tag = "runs",
+    params(
+        ("id" = String, Path, description = "The run"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
+        ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
+    responses(
+        (status = 200, description = "A page; headers Link (rel=next) and X-Total-Count", body = Vec<Step>),
+        (status = 404, description = "There is no such run")))]
+async fn steps(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let query = call.query(&["limit", "cursor"])?;
+    let limit = page::limit(&query)?;
+    let id = call.run_id()?;
+    // Steps only ever join at the end, so a number is a stable cursor.
+    let from = page::number_cursor(&query)?.unwrap_or(0) as usize;
+    let all = shared.backend.steps(id).await?;
+    let total = all.len();
+    let some = all.into_iter().enumerate().skip(from).take(limit as usize);
+    let pager = Pager::of(some, |(index, view)| ((index + 1).to_string(), Step::from(view)))?;
+    let more = from.saturating_add(limit as usize) < total;
+    pager.reply(&call, &format!("{PATH}/{id}/steps"), total as u64, more, limit, &[])
+}
+
+/// The records of a run, in order
+#[utoipa::path(get, path = "/api/chainbot/runs/{id}/journal", tag = "runs",
+    params(
+        ("id" = String, Path, description = "The run"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
+        ("cursor" = Option<u32>, Query, description = "A `seq`: the page begins with the record after it")),
+    responses(
+        (status = 200, description = "A page; headers Link (rel=next) and X-Total-Count. The fields besides \
+            `type`, `run`, `seq`, `lsn` and `time` depend on `type`", body = Vec<record::Entry>),
+        (status = 404, description = "There is no such run")))]
+async fn journal(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let query = call.query(&["limit", "cursor"])?;
+    let limit = page::limit(&query)?.min(PAGE_MAX);
+    let id = call.run_id()?;
+    let page = shared.backend.journal(id, page::number_cursor(&query)?, limit).await?;
+    let pager = Pager::of(page.items, |(lsn, one)| {
+        (one.seq.to_string(), record::to_json(&*shared.backend, id, lsn, &one, Values::Whole))
+    })?;
+    pager.reply(&call, &format!("{PATH}/{id}/journal"), page.total, page.more, limit, &[])
+}

@@ -1,0 +1,176 @@
+//! Definitions: made, read, changed, deleted, checked.
+//!
+//! The ETag of a workflow is the hash of its source; `If-Match` with it guards a change against one that came
+//! between. A body is a definition as YAML or JSON, see [`crate::http::body::definition_source`].
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::http::Shared;
+use crate::http::page::{self, Pager};
+use crate::http::problem::Answer;
+use crate::http::request::{Call, Tags};
+use crate::http::view::{Validation, Workflow, WorkflowHead};
+use crate::runtime::WorkflowView;
+
+const PATH: &str = "/api/chainbot/workflows";
+/// Says that an answer is that of an earlier request with the same key.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(validate))
+        .routes(routes!(read, update, delete))
+}
+
+/// All workflows, by name
+#[utoipa::path(get, path = "/api/chainbot/workflows", tag = "workflows",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
+        ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
+    responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
+        body = Vec<WorkflowHead>)))]
+async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let query = call.query(&["limit", "cursor"])?;
+    let limit = page::limit(&query)?;
+    let page = shared.backend.workflows(query.text("cursor"), limit).await?;
+    let pager = Pager::of(page.items, |view| (view.name.clone(), WorkflowHead::from(view)))?;
+    pager.reply(&call, PATH, page.total, page.more, limit, &[])
+}
+
+/// Makes a workflow from a definition
+#[utoipa::path(post, path = "/api/chainbot/workflows", tag = "workflows",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
+    request_body(content(
+        (String = "application/yaml"),
+        (serde_json::Value = "application/json")),
+        description = "The definition as YAML or JSON, or an object with one of the fields \
+            `definition` (the definition as an object) and `source` (its text)"),
+    responses(
+        (status = 201, description = "Made; headers Location, ETag and, on a repeat, Idempotency-Replayed",
+            body = Workflow),
+        (status = 409, description = "The name exists, or the key was used for another definition"),
+        (status = 422, description = "The definition has problems; all are listed")))]
+async fn create(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let key = call.idempotency_key()?;
+    let source = call.definition().await?;
+    let (view, replayed) = shared.backend.create_workflow(&source, key.as_deref()).await?;
+    let location = HeaderValue::try_from(call.location(&format!("{PATH}/{}", view.id)))
+        .map_err(|e| Error::new(&general::INTERNAL, "the location is no header").because(e))?;
+    let mut response = show(view)?;
+    *response.status_mut() = StatusCode::CREATED;
+    response.headers_mut().insert(header::LOCATION, location);
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Checks a definition and executes nothing
+#[utoipa::path(post, path = "/api/chainbot/workflows/validate", tag = "workflows",
+    request_body(content(
+        (String = "application/yaml"),
+        (serde_json::Value = "application/json")),
+        description = "As for making a workflow"),
+    responses((status = 200, description = "What was found, also when it is not valid", body = Validation)))]
+async fn validate(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let source = call.definition().await?;
+    let backend = shared.backend.clone();
+    // A definition of a megabyte takes a while; other requests go on meanwhile.
+    let found = tokio::task::spawn_blocking(move || backend.validate(&source))
+        .await
+        .map_err(|e| Error::new(&general::INTERNAL, "the check of a definition ended early").because(e))?;
+    Ok(Json(Validation::from(found)).into_response())
+}
+
+/// A workflow with its definition
+#[utoipa::path(get, path = "/api/chainbot/workflows/{id}", tag = "workflows",
+    params(
+        ("id" = String, Path, description = "Id or name"),
+        ("If-None-Match" = Option<String>, Header, description = "An ETag: 304 when it still holds")),
+    responses(
+        (status = 200, description = "The workflow; header ETag", body = Workflow),
+        (status = 304, description = "Not changed"),
+        (status = 404, description = "There is no such workflow")))]
+async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let held = call.tags("if-none-match")?;
+    let view = shared.backend.workflow(call.path("id")?).await?;
+    if held.is_some_and(|tags| tags.contains(&view.hash)) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(&view)?)]).into_response());
+    }
+    Ok(show(view)?)
+}
+
+/// A new version of a workflow
+#[utoipa::path(put, path = "/api/chainbot/workflows/{id}", tag = "workflows",
+    params(
+        ("id" = String, Path, description = "Id or name"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that must be current")),
+    request_body(content(
+        (String = "application/yaml"),
+        (serde_json::Value = "application/json")),
+        description = "As for making a workflow; the name inside must be the workflow's"),
+    responses(
+        (status = 200, description = "The new version; header ETag", body = Workflow),
+        (status = 404, description = "There is no such workflow"),
+        (status = 412, description = "The workflow has changed since"),
+        (status = 422, description = "The definition has problems; all are listed")))]
+async fn update(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let source = call.definition().await?;
+    let reference = call.path("id")?;
+    let expected = expected(&shared, call.tags("if-match")?, reference).await?;
+    let view = shared.backend.update_workflow(reference, &source, expected.as_deref()).await?;
+    Ok(show(view)?)
+}
+
+/// Deletes a workflow; its runs and their history stay
+#[utoipa::path(delete, path = "/api/chainbot/workflows/{id}", tag = "workflows",
+    params(
+        ("id" = String, Path, description = "Id or name"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that must be current")),
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 404, description = "There is no such workflow"),
+        (status = 412, description = "The workflow has changed since")))]
+async fn delete(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let reference = call.path("id")?;
+    let expected = expected(&shared, call.tags("if-match")?, reference).await?;
+    shared.backend.delete_workflow(reference, expected.as_deref()).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The one hash that `If-Match` asks for. With several the current one is looked up; the runtime then still
+/// compares it within the change, so nothing can come between.
+async fn expected(shared: &Shared, tags: Option<Tags>, reference: &str) -> Result<Option<String>> {
+    let Some(Tags::These(tags)) = tags else { return Ok(None) };
+    match tags.as_slice() {
+        [one] => Ok(Some(one.clone())),
+        _ => {
+            let current = shared.backend.workflow(reference).await?.hash;
+            if tags.contains(&current) {
+                return Ok(Some(current));
+            }
+            Err(Error::new(&general::PRECONDITION, "no tag of If-Match is the workflow's current one")
+                .help("read the workflow again and repeat the change on top of it"))
+        }
+    }
+}
+
+fn show(view: WorkflowView) -> Result<Response> {
+    Ok(([(header::ETAG, etag(&view)?)], Json(Workflow::from(view))).into_response())
+}
+
+fn etag(view: &WorkflowView) -> Result<HeaderValue> {
+    HeaderValue::try_from(format!("\"{}\"", view.hash))
+        .map_err(|e| Error::new(&general::INTERNAL, "the hash is no header").because(e))
+}

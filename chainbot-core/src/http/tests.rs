@@ -1,0 +1,134 @@
+//! The HTTP face through its own service, against an engine in memory.
+
+mod bodies;
+mod events;
+mod flow;
+mod memory;
+mod port;
+mod routes;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
+use serde_json::Value;
+
+use super::{AccessToken, Api, ApiLimits, ApiOptions, HealthReport};
+use crate::env::{Env, SeededRandom, VirtualClock};
+use crate::time::Timestamp;
+use memory::Memory;
+
+/// An API over an engine in memory, with a clock that stands still.
+struct Bench {
+    api: Api,
+    engine: Arc<Memory>,
+    token: String,
+}
+
+/// A reply in full.
+#[derive(Debug)]
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(ApiLimits::default())
+    }
+
+    fn with(limits: ApiLimits) -> Self {
+        Self::scored(limits, 1.0)
+    }
+
+    fn scored(limits: ApiLimits, score: f64) -> Self {
+        let clock = Arc::new(VirtualClock::at(Timestamp(1_767_225_600_000)));
+        let env = Env::new(clock, Arc::new(SeededRandom::new(7)));
+        let engine = Arc::new(Memory::new(env.clone()));
+        let token = AccessToken::generate(&env);
+        let api = Api::new(ApiOptions {
+            backend: engine.clone(),
+            token: token.clone(),
+            env,
+            health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
+            manifest: serde_json::json!({ "name": "chainbot" }),
+            own_port: None,
+            limits,
+        })
+        .unwrap();
+        Self { api, engine, token: token.reveal().to_owned() }
+    }
+
+    /// A request with the token; `head` is like `POST /path`, each header `Name: value`.
+    fn request(&self, head: &str, headers: &[&str], body: impl Into<Body>) -> Request<Body> {
+        let (method, path) = head.split_once(' ').unwrap();
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/api/chainbot/{path}") };
+        let mut request = Request::builder().method(method).uri(path);
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        if !headers.iter().any(|header| header.starts_with("Authorization")) {
+            request = request.header("Authorization", format!("Bearer {}", self.token));
+        }
+        request.body(body.into()).unwrap()
+    }
+
+    async fn send(&self, head: &str, headers: &[&str], body: impl Into<Body>) -> Reply {
+        let request = self.request(head, headers, body);
+        read(self.api.call(request).await).await
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.send(&format!("GET {path}"), &[], "").await
+    }
+
+    async fn post(&self, path: &str, json: &str) -> Reply {
+        self.send(&format!("POST {path}"), &["Content-Type: application/json"], json.to_owned()).await
+    }
+
+    /// A workflow of this name.
+    async fn workflow(&self, name: &str) -> Reply {
+        let source = format!("name: {name}\nsteps: []\n");
+        let reply = self.send("POST workflows", &["Content-Type: application/yaml"], source).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        reply
+    }
+
+    /// The id of a new run of a new workflow.
+    async fn run(&self, name: &str) -> String {
+        self.workflow(name).await;
+        let reply = self.post(&format!("workflows/{name}/runs"), "{}").await;
+        reply.json()["id"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Holds that this is a problem document of that status and code, and gives it.
+    fn problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("/docs/errors/{code}"));
+        assert_eq!(problem["instance"], format!("urn:uuid:{}", self.header("x-request-id")));
+        problem
+    }
+}
+
+async fn read(response: Response) -> Reply {
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    Reply { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.into()).unwrap() }
+}

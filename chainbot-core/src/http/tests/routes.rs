@@ -1,0 +1,211 @@
+//! The table of routes: what is served, who gets in, what the document says.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use serde_json::Value;
+
+use super::Bench;
+use crate::http::guard::{PUBLIC, is_public};
+
+/// Every route there is. A new one is a line here, and an entry of the guard if it is public.
+const ROUTES: &[&str] = &[
+    "DELETE /api/chainbot/workflows/{id}",
+    "GET /api/chainbot/events",
+    "GET /api/chainbot/health",
+    "GET /api/chainbot/health/live",
+    "GET /api/chainbot/health/ready",
+    "GET /api/chainbot/inbox",
+    "GET /api/chainbot/info",
+    "GET /api/chainbot/openapi.json",
+    "GET /api/chainbot/runs",
+    "GET /api/chainbot/runs/{id}",
+    "GET /api/chainbot/runs/{id}/journal",
+    "GET /api/chainbot/runs/{id}/steps",
+    "GET /api/chainbot/workflows",
+    "GET /api/chainbot/workflows/{id}",
+    "POST /api/chainbot/runs/{id}/cancel",
+    "POST /api/chainbot/runs/{id}/signal/{name}",
+    "POST /api/chainbot/workflows",
+    "POST /api/chainbot/workflows/validate",
+    "POST /api/chainbot/workflows/{id}/execute",
+    "POST /api/chainbot/workflows/{id}/runs",
+    "PUT /api/chainbot/workflows/{id}",
+];
+
+fn documented(document: &Value) -> Vec<String> {
+    let paths = document["paths"].as_object().unwrap();
+    let mut routes: Vec<String> = paths
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().keys().map(move |m| format!("{} {path}", m.to_uppercase()))
+        })
+        .collect();
+    routes.sort();
+    routes
+}
+
+#[tokio::test]
+async fn the_document_lists_exactly_the_golden_routes() {
+    let bench = Bench::new();
+    let document = bench.get("openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(documented(&document), ROUTES);
+}
+
+#[tokio::test]
+async fn every_documented_route_is_served() {
+    let bench = Bench::new();
+    for route in ROUTES {
+        let head = route.replace("{id}", "none").replace("{name}", "none");
+        let reply = bench.api.call(bench.request(&head, &[], "")).await;
+        let code = reply.status().as_u16();
+        assert_ne!(code, 405, "{route}");
+        if code == 404 {
+            let problem = super::read(reply).await.json();
+            assert_ne!(problem["code"], "CB-0002", "{route}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_but_the_public_ones_refuses_every_wrong_credential() {
+    let bench = Bench::with(crate::http::ApiLimits { rate_per_s: 0, ..Default::default() });
+    let wrong_token = format!("Authorization: Bearer cb_{}", "0".repeat(64));
+    let basic = format!("Authorization: Basic {}", bench.token);
+    let bare = format!("Authorization: {}", bench.token);
+    let longer = format!("Authorization: Bearer {}0", bench.token);
+    let credentials =
+        ["", "Authorization: Bearer", "Authorization: Bearer ", &wrong_token, &basic, &bare, &longer];
+    let unknown = [
+        "GET /",
+        "GET /api/chainbot/nothing",
+        "GET /api/chainbot/health/live/",
+        "POST /api/chainbot/health/live",
+    ];
+    for route in ROUTES.iter().chain(&unknown) {
+        let head = route.replace("{id}", "none").replace("{name}", "none");
+        let (method, path) = head.split_once(' ').unwrap();
+        for credential in credentials {
+            let mut request = bench.request(&head, &["Authorization: x"], "");
+            request.headers_mut().remove("authorization");
+            if let Some((name, value)) = credential.split_once(": ") {
+                request.headers_mut().insert(
+                    axum::http::HeaderName::try_from(name.to_lowercase()).unwrap(),
+                    value.parse().unwrap(),
+                );
+            }
+            let reply = super::read(bench.api.call(request).await).await;
+            if PUBLIC.contains(&(method, path)) {
+                assert_eq!(reply.status, 200, "{head}");
+                continue;
+            }
+            reply.problem(401, "CB-0004");
+            assert!(reply.header("www-authenticate").starts_with("Bearer"), "{head}");
+            assert!(!reply.text.contains("cb_0"), "{head}");
+        }
+    }
+}
+
+#[test]
+fn nothing_but_two_probes_is_public_in_any_spelling() {
+    assert_eq!(PUBLIC.len(), 2);
+    assert!(is_public(&Method::HEAD, "/api/chainbot/health/live"));
+    for path in [
+        "/api/chainbot/health",
+        "/api/chainbot/health/live/",
+        "/api/chainbot/health//live",
+        "/api/chainbot/Health/live",
+        "/api/chainbot/health/%6cive",
+        "/api/chainbot/runs/../health/live",
+    ] {
+        assert!(!is_public(&Method::GET, path), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_or_a_cookie_is_no_credential() {
+    let bench = Bench::new();
+    let mut request = bench.request(&format!("GET health?token={0}&access_token={0}", bench.token), &[], "");
+    let cookie = format!("token={}", bench.token).parse().unwrap();
+    request.headers_mut().remove("authorization");
+    request.headers_mut().insert("cookie", cookie);
+    super::read(bench.api.call(request).await).await.problem(401, "CB-0004");
+}
+
+#[tokio::test]
+async fn two_credentials_are_refused_even_when_one_is_right() {
+    let bench = Bench::new();
+    let mut request = bench.request("GET health", &[], "");
+    request.headers_mut().append("authorization", "Bearer cb_x".parse().unwrap());
+    super::read(bench.api.call(request).await).await.problem(401, "CB-0004");
+}
+
+#[tokio::test]
+async fn a_probe_says_nothing_but_ok_and_is_not_ready_when_unhealthy() {
+    let bench = Bench::scored(Default::default(), 0.3);
+    let live = bench.get("health/live").await;
+    assert_eq!((live.status.as_u16(), live.text.as_str()), (200, "{\"status\":\"ok\"}"));
+    let ready = bench.get("health/ready").await;
+    ready.problem(503, "CB-0012");
+    assert_eq!(bench.get("health").await.json()["status"], "unhealthy");
+}
+
+#[tokio::test]
+async fn every_reply_has_a_request_id_and_the_security_headers() {
+    let bench = Bench::new();
+    let mut ids = BTreeSet::new();
+    for head in ["GET health", "GET nothing", "PATCH runs", "HEAD health", "OPTIONS runs", "GET runs?x=1"] {
+        let reply = bench.send(head, &[], "").await;
+        assert_eq!(reply.header("cache-control"), "no-store", "{head}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{head}");
+        assert_eq!(reply.header("access-control-allow-origin"), "", "{head}");
+        assert!(ids.insert(reply.header("x-request-id").to_owned()), "{head}");
+        assert_eq!(reply.header("x-request-id").len(), 36, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_says_what_the_path_takes() {
+    let bench = Bench::new();
+    let reply = bench.send("PATCH workflows", &[], "").await;
+    reply.problem(405, "CB-0003");
+    assert_eq!(reply.header("allow"), "GET,HEAD,POST");
+    let options = bench.send("OPTIONS workflows", &[], "").await;
+    assert_eq!((options.status.as_u16(), options.header("allow")), (204, "GET,HEAD,POST"));
+    let head = bench.send("HEAD workflows", &[], "").await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+    let head = bench.send("HEAD nothing", &[], "").await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (404, ""));
+}
+
+#[tokio::test]
+async fn the_document_shows_the_credential_and_the_problems_of_every_route() {
+    let document = Bench::new().get("openapi.json").await.json();
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    for route in ROUTES {
+        let (method, path) = route.split_once(' ').unwrap();
+        let operation = &document["paths"][path][method.to_lowercase()];
+        let public = PUBLIC.contains(&(method, path));
+        assert_eq!(operation["responses"].get("401").is_none(), public, "{route}");
+        let schema = &operation["responses"]["default"]["content"]["application/problem+json"]["schema"];
+        assert_eq!(schema["$ref"], "#/components/schemas/Problem", "{route}");
+        assert!(operation["summary"].is_string(), "{route}");
+    }
+    check_references(&document, &document);
+}
+
+/// Every `$ref` leads somewhere.
+fn check_references(document: &Value, value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get("$ref") {
+                let pointer = reference.strip_prefix('#').unwrap();
+                assert!(document.pointer(pointer).is_some(), "{reference}");
+            }
+            fields.values().for_each(|inner| check_references(document, inner));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| check_references(document, inner)),
+        _ => {}
+    }
+}

@@ -1,0 +1,167 @@
+//! A run in memory: a mailbox that anybody fills, and a body that one worker at a time works on.
+//!
+//! Lock order: the map of cells, then a mailbox, then nothing. A body is locked by workers alone and for one turn; nobody
+//! else waits for it, because a turn may evaluate an expression that does not end.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::engine::{Agenda, Command, Input, RunState};
+use crate::error::{Error, Result};
+use crate::id::{Lsn, RunId};
+use crate::model::{Place, Record, RunStatus, StepError};
+use crate::port::Op;
+use crate::time::Timestamp;
+
+/// What is put into a mailbox.
+pub(super) enum Mail {
+    /// For the engine.
+    Input(Input),
+    /// For the engine; the answer comes when it is durable, or when it is refused.
+    Asked(Input, Answer),
+}
+
+/// Tells whoever asked.
+pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
+
+/// Why an input was not taken.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The engine does not take it.
+    Refused(StepError),
+    /// The run is over.
+    Over,
+    /// The runtime cannot go on.
+    Failed(Error),
+}
+
+/// A run in memory.
+pub(super) struct Cell {
+    pub(super) id: RunId,
+    pub(super) mailbox: Mutex<Mailbox>,
+    pub(super) body: Mutex<Body>,
+    /// Places of all records that are on disk, in order.
+    pub(super) lsns: Mutex<Vec<Lsn>>,
+    /// What views say: a [`RunStatus`] by its number.
+    status: AtomicU8,
+    pub(super) waiting_for: Mutex<Option<String>>,
+    /// Given up: what it still says is ignored.
+    pub(super) is_dead: AtomicBool,
+}
+
+/// What came and was not worked on.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    pub(super) mail: VecDeque<Mail>,
+    /// The batch that was at the writer is on disk; the place of its first record.
+    pub(super) committed: Option<Lsn>,
+    /// A permit that was waited for has come.
+    pub(super) permits: u32,
+    /// It stands in the queue of the workers, or one works on it.
+    pub(super) is_scheduled: bool,
+    /// It stands in the queue for a permit and nothing is urgent.
+    pub(super) is_queued: bool,
+}
+
+/// What a worker works on.
+pub(super) struct Body {
+    pub(super) state: RunState,
+    pub(super) agenda: Agenda,
+    /// Decided and not at the writer.
+    pub(super) pending: Pending,
+    /// Commands that wait for the batch at the writer; `Some` while one is there.
+    pub(super) committing: Option<Committing>,
+    /// Whether this run counts against the permits.
+    pub(super) has_permit: bool,
+    /// Its row says that it is parked, with this timer.
+    pub(super) parked: Option<Parked>,
+    /// The moment for which the timer thread was last asked.
+    pub(super) armed: Option<Timestamp>,
+    /// Effects under way.
+    pub(super) effects: HashMap<Place, AbortHandle>,
+}
+
+/// How the row of a parked run can be found by time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parked {
+    pub(super) timer_seq: Option<u32>,
+}
+
+/// Decided, applied to the state, and only in memory.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) records: Vec<Record>,
+    pub(super) ops: Vec<Op>,
+    pub(super) commands: Vec<Command>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) is_durable: bool,
+}
+
+/// At the writer.
+pub(super) struct Committing {
+    pub(super) records: u32,
+    pub(super) commands: Vec<Command>,
+    pub(super) answers: Vec<Answer>,
+    /// The batch parks the run.
+    pub(super) parks: Option<Parked>,
+    /// The batch unparked the run.
+    pub(super) unparks: bool,
+}
+
+impl Mail {
+    /// Whether it is worked on without a permit of its own: somebody waits for the answer.
+    pub(super) fn is_urgent(&self) -> bool {
+        matches!(self, Mail::Asked(..) | Mail::Input(Input::Cancel { .. } | Input::Stuck { .. }))
+    }
+}
+
+impl Mailbox {
+    /// Whether a worker would find something to do.
+    pub(super) fn wants_worker(&self) -> bool {
+        self.committed.is_some()
+            || self.permits > 0
+            || (!self.mail.is_empty() && (!self.is_queued || self.mail.iter().any(Mail::is_urgent)))
+    }
+}
+
+impl Cell {
+    pub(super) fn new(state: RunState, lsns: Vec<Lsn>, parked: Option<Parked>, has_permit: bool) -> Self {
+        let status = state.status;
+        let cell = Self {
+            id: state.id,
+            mailbox: Mutex::new(Mailbox::default()),
+            body: Mutex::new(Body {
+                state,
+                agenda: Agenda::default(),
+                pending: Pending::default(),
+                committing: None,
+                has_permit,
+                parked,
+                armed: None,
+                effects: HashMap::new(),
+            }),
+            lsns: Mutex::new(lsns),
+            status: AtomicU8::new(0),
+            waiting_for: Mutex::new(None),
+            is_dead: AtomicBool::new(false),
+        };
+        cell.show(if parked.is_some() { RunStatus::Waiting } else { status });
+        cell
+    }
+
+    /// What views say from now on.
+    pub(super) fn show(&self, status: RunStatus) {
+        let number = RunStatus::ALL.iter().position(|other| *other == status).unwrap_or(0);
+        self.status.store(number as u8, Ordering::Relaxed);
+    }
+
+    /// What views say.
+    pub(super) fn status(&self) -> RunStatus {
+        let number = usize::from(self.status.load(Ordering::Relaxed));
+        RunStatus::ALL.get(number).copied().unwrap_or(RunStatus::Pending)
+    }
+}

@@ -1,0 +1,317 @@
+//! The runtime's parts in one place, and the ways between them: to a run's mailbox, to the workers, to a halt.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{Semaphore, watch};
+
+use crate::engine::{Command, Defaults, Input};
+use crate::env::Env;
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::id::RunId;
+use crate::limits;
+use crate::port::{EventBus, Store};
+use crate::step::Executors;
+use crate::time::Timestamp;
+
+use super::admission::{Admission, Queued};
+use super::bus::Bus;
+use super::cell::{Cell, Mail};
+use super::outbox::Outbox;
+use super::poison::Poison;
+use super::programs::Programs;
+use super::timer::Timers;
+use super::worker::WorkerSlot;
+
+/// What a runtime is made from.
+pub struct Options {
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// Effects.
+    pub executors: Arc<Executors>,
+    /// Clock and randomness.
+    pub env: Env,
+    /// The host's bus; `None` when there is none.
+    pub host_bus: Option<Arc<dyn EventBus>>,
+    /// What definitions leave open.
+    pub defaults: Defaults,
+    /// Runs at work at once.
+    pub runs_max: usize,
+    /// Runs waiting for a permit.
+    pub queued_max: usize,
+    /// Threads that decide; 0 = one for each processor, at least two.
+    pub workers: usize,
+    /// Where the note of a step under evaluation is kept.
+    pub poison_file: Option<PathBuf>,
+    /// Where effects run.
+    pub tokio: tokio::runtime::Handle,
+}
+
+/// A running runtime. Ends by [`Runtime::stop`].
+pub struct Runtime {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) executors: Arc<Executors>,
+    pub(super) env: Env,
+    pub(super) defaults: Defaults,
+    pub(super) tokio: tokio::runtime::Handle,
+    pub(super) programs: Programs,
+    pub(super) admission: Admission,
+    pub(super) bus: Bus,
+    pub(super) outbox: Option<Outbox>,
+    pub(super) timers: Timers,
+    pub(super) poison: Poison,
+    pub(super) effects: Arc<Semaphore>,
+    pub(super) effects_running: AtomicUsize,
+    pub(super) parked: AtomicUsize,
+    pub(super) written_off: AtomicUsize,
+    pub(super) cells: Mutex<HashMap<RunId, Slot>>,
+    pub(super) jobs: Jobs,
+    pub(super) workers: Mutex<Vec<Arc<WorkerSlot>>>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
+    /// No new run, signal or cancellation is taken.
+    pub(super) is_stopping: AtomicBool,
+    /// Why nothing goes on; the value is set once.
+    pub(super) failure: watch::Sender<Option<Arc<Error>>>,
+    /// Idempotency keys under way, striped, so that two requests with one key follow each other.
+    pub(super) keys: [tokio::sync::Mutex<()>; 64],
+    /// Programs of runs that were shown lately.
+    pub(super) shown: Mutex<HashMap<RunId, Arc<crate::engine::Program>>>,
+    /// Changes of workflows follow each other.
+    pub(super) workflows: tokio::sync::Mutex<()>,
+    /// The newest record when this process began: no timer fires while the clock stands before it.
+    pub(super) clock_floor: Timestamp,
+}
+
+/// A run's place in the map.
+pub(super) enum Slot {
+    /// In memory.
+    Live(Arc<Cell>),
+    /// A worker is to read it; this came meanwhile. The flag: it has a permit.
+    Loading { mail: Vec<Mail>, has_permit: bool },
+}
+
+/// What workers do next.
+pub(super) enum Job {
+    /// Work on a run's mail.
+    Turn(Arc<Cell>),
+    /// Read a run from the store.
+    Load(RunId),
+}
+
+/// The queue of the workers. Bounded by the runs in memory: each stands in it at most once.
+#[derive(Default)]
+pub(super) struct Jobs {
+    queue: Mutex<JobQueue>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct JobQueue {
+    jobs: VecDeque<Job>,
+    is_closed: bool,
+}
+
+impl Jobs {
+    pub(super) fn push(&self, job: Job) {
+        self.queue.lock().jobs.push_back(job);
+        self.more.notify_one();
+    }
+
+    /// Waits for a job; `None` when the workers are to end.
+    pub(super) fn next(&self) -> Option<Job> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_closed {
+                return None;
+            }
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            self.more.wait(&mut queue);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.queue.lock().is_closed = true;
+        self.more.notify_all();
+    }
+}
+
+impl Runtime {
+    /// Puts mail into a run's mailbox; reads the run from the store first when it is not in memory.
+    pub(super) fn deliver(self: &Arc<Self>, run: RunId, mail: Mail) {
+        let mut cells = self.cells.lock();
+        match cells.get_mut(&run) {
+            Some(Slot::Live(cell)) => {
+                let cell = cell.clone();
+                self.post(&cell, mail);
+            }
+            Some(Slot::Loading { mail: waiting, .. }) => waiting.push(mail),
+            None => {
+                cells.insert(run, Slot::Loading { mail: vec![mail], has_permit: false });
+                self.jobs.push(Job::Load(run));
+            }
+        }
+    }
+
+    /// Puts mail into the mailbox of a run in memory.
+    pub(super) fn post(&self, cell: &Arc<Cell>, mail: Mail) {
+        let mut mailbox = cell.mailbox.lock();
+        mailbox.mail.push_back(mail);
+        self.schedule(cell, &mut mailbox);
+    }
+
+    /// Brings a run before the workers unless it stands there already.
+    pub(super) fn schedule(&self, cell: &Arc<Cell>, mailbox: &mut super::cell::Mailbox) {
+        if !mailbox.is_scheduled && mailbox.wants_worker() {
+            mailbox.is_scheduled = true;
+            self.jobs.push(Job::Turn(cell.clone()));
+        }
+    }
+
+    /// A permit was given back: hands it to the next in the queue.
+    pub(super) fn release_permit(self: &Arc<Self>) {
+        match self.admission.release() {
+            None => {}
+            Some(next) => self.grant(next),
+        }
+    }
+
+    /// Whoever it is has a permit from here on.
+    pub(super) fn grant(self: &Arc<Self>, who: Queued) {
+        match who {
+            Queued::Known(cell) => {
+                let mut mailbox = cell.mailbox.lock();
+                mailbox.permits += 1;
+                mailbox.is_queued = false;
+                self.schedule(&cell, &mut mailbox);
+            }
+            Queued::Fresh(run) => {
+                let mut cells = self.cells.lock();
+                match cells.get_mut(&run) {
+                    Some(Slot::Live(cell)) => {
+                        let mut mailbox = cell.mailbox.lock();
+                        mailbox.permits += 1;
+                        mailbox.mail.push_back(Mail::Input(Input::Admit));
+                        self.schedule(cell, &mut mailbox);
+                    }
+                    Some(Slot::Loading { mail, has_permit }) => {
+                        mail.push(Mail::Input(Input::Admit));
+                        if *has_permit {
+                            drop(cells);
+                            self.release_permit();
+                        } else {
+                            *has_permit = true;
+                        }
+                    }
+                    None => {
+                        let mail = vec![Mail::Input(Input::Admit)];
+                        cells.insert(run, Slot::Loading { mail, has_permit: true });
+                        self.jobs.push(Job::Load(run));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A run exists on disk and wants to begin.
+    pub(super) fn admit(self: &Arc<Self>, run: RunId) {
+        if let Some(who) = self.admission.queue(Queued::Fresh(run)) {
+            self.grant(who);
+        }
+    }
+
+    /// A run in memory, or `None`.
+    pub(super) fn live(&self, run: RunId) -> Option<Arc<Cell>> {
+        match self.cells.lock().get(&run) {
+            Some(Slot::Live(cell)) => Some(cell.clone()),
+            _ => None,
+        }
+    }
+
+    /// Nothing goes on from here: a commit failed, or threads were lost.
+    pub(super) fn fail(&self, error: Arc<Error>) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        let first = self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                *failure = Some(error.clone());
+            }
+            first
+        });
+        if first {
+            log::error!("the engine stops: {error}");
+            self.jobs.close();
+        }
+    }
+
+    /// Why nothing goes on.
+    pub fn failure(&self) -> Option<Arc<Error>> {
+        self.failure.borrow().clone()
+    }
+
+    /// Resolves when nothing can go on.
+    pub async fn failed(&self) -> Arc<Error> {
+        let mut failure = self.failure.subscribe();
+        loop {
+            if let Some(error) = failure.borrow_and_update().clone() {
+                return error;
+            }
+            if failure.changed().await.is_err() {
+                // The sender lives in `self`: this arm ends the wait only while `self` is going away.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Refuses new work while stopping.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if let Some(failure) = self.failure() {
+            return Err(Error::new(&general::STOPPING, format!("the engine has stopped: {failure}"))
+                .help("see the log, mend the cause and start again"));
+        }
+        if self.is_stopping.load(Ordering::SeqCst) {
+            return Err(
+                Error::new(&general::STOPPING, "ChainBot is stopping").help("try again after the restart")
+            );
+        }
+        Ok(())
+    }
+
+    /// Carries out what a decision asked for; its records are on disk.
+    pub(super) fn command(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        body: &mut super::cell::Body,
+        command: Command,
+    ) {
+        match command {
+            Command::Execute(execute) => self.execute(cell, body, execute),
+            Command::Abort { place } => {
+                if let Some(effect) = body.effects.remove(&place) {
+                    effect.abort();
+                }
+            }
+            Command::ResolveChild { place, workflow, inputs } => {
+                let child = self.resolve_child(&workflow, &inputs);
+                self.post(cell, Mail::Input(Input::ChildReady { place, child }));
+            }
+            Command::AdmitChild { run } => self.admit(run),
+            Command::CheckChild { run } => self.check_child(cell, run),
+            Command::CancelChild { run, reason } => self.deliver(run, Mail::Input(Input::Cancel { reason })),
+            Command::NotifyParent { parent, outcome } => {
+                self.deliver(parent.run, Mail::Input(Input::ChildEnded { run: cell.id, outcome }));
+            }
+        }
+    }
+}
+
+/// How many threads decide when nothing is said.
+pub(super) fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, limits::WORKERS_MAX)
+}

@@ -1,0 +1,178 @@
+//! Brings a run into memory: reads its journal, folds it, and puts what came meanwhile into its mailbox.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::engine::decide::{NewChild, Outcome};
+use crate::engine::{Input, RunState, inputs};
+use crate::error::code::{definition, store};
+use crate::error::{Error, Result};
+use crate::id::{Lsn, RunId};
+use crate::model::{Json, Record, RecordBody, RunStatus, StepError, class};
+
+use super::cell::{Cell, Mail, Mailbox, Parked, Refusal};
+use super::core::{Runtime, Slot};
+
+impl Runtime {
+    /// A worker's job: the run is in the map as loading.
+    pub(super) fn load(self: &Arc<Self>, run: RunId) {
+        let read = self.read_run(run);
+        let mut cells = self.cells.lock();
+        let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return };
+        match read {
+            Ok(Some(loaded)) => {
+                let mut body_mail: Vec<Mail> = Vec::with_capacity(mail.len() + 1);
+                // A step whose thread was lost fails before the run is taken up, or it would be entered again.
+                let (first, rest): (Vec<Mail>, Vec<Mail>) =
+                    mail.into_iter().partition(|mail| matches!(mail, Mail::Input(Input::Stuck { .. })));
+                body_mail.extend(first);
+                body_mail.push(Mail::Input(Input::Resume));
+                body_mail.extend(rest);
+                let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, loaded.parked, has_permit));
+                let mut mailbox = Mailbox::default();
+                mailbox.mail.extend(body_mail);
+                *cell.mailbox.lock() = mailbox;
+                cells.insert(run, Slot::Live(cell.clone()));
+                self.schedule(&cell, &mut cell.mailbox.lock());
+            }
+            Ok(None) => {
+                drop(cells);
+                self.turn_away(mail, has_permit, || Refusal::Over);
+            }
+            Err(error) => {
+                drop(cells);
+                log::error!("run {run} cannot be taken up: {error}");
+                self.turn_away(mail, has_permit, || {
+                    Refusal::Failed(Error::new(error.code(), error.message()))
+                });
+            }
+        }
+    }
+
+    fn turn_away(self: &Arc<Self>, mail: Vec<Mail>, has_permit: bool, why: impl Fn() -> Refusal) {
+        for mail in mail {
+            if let Mail::Asked(_, answer) = mail {
+                let _ = answer.send(Err(why()));
+            }
+        }
+        if has_permit {
+            self.release_permit();
+        }
+    }
+
+    /// Reads and folds; `None` when the run is over or was never there.
+    fn read_run(&self, run: RunId) -> Result<Option<Loaded>> {
+        let Some(stored) = self.store.run(run)? else { return Ok(None) };
+        if stored.row.status.is_terminal() {
+            return Ok(None);
+        }
+        let lsns = match stored.lsns {
+            Some(lsns) => lsns,
+            None => self.scan(run, stored.first_lsn)?,
+        };
+        let records = self.store.records(run, &lsns)?;
+        let parked = match stored.row.status {
+            RunStatus::Waiting => Some(Parked { timer_seq: None }),
+            _ => None,
+        };
+        self.fold(run, records, parked).map(Some)
+    }
+
+    /// The places of a run's records when no row keeps them: it was at work when its thread was lost, or never began.
+    fn scan(&self, run: RunId, first: Lsn) -> Result<Vec<Lsn>> {
+        const PAGE: u32 = 4_096;
+        let (mut after, mut found) = (Lsn(first.0 - 1), Vec::new());
+        loop {
+            let page = self.store.journal_after(after, PAGE)?;
+            found.extend(page.iter().filter(|committed| committed.run == run).map(|committed| committed.lsn));
+            match page.last() {
+                Some(last) if page.len() == PAGE as usize => after = last.lsn,
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Folds records that were read.
+    pub(super) fn fold(
+        &self,
+        run: RunId,
+        records: Vec<(Lsn, Record)>,
+        parked: Option<Parked>,
+    ) -> Result<Loaded> {
+        let Some((_, Record { body: RecordBody::RunCreated(created), .. })) = records.first() else {
+            return Err(Error::new(
+                &store::CORRUPT,
+                format!("the journal of run {run} does not begin with its creation"),
+            )
+            .help("restore the newest backup"));
+        };
+        let program = self.programs.get(created.definition)?;
+        let state = RunState::fold(run, program, records.iter().map(|(_, record)| record))?;
+        let parked = parked.map(|_| Parked { timer_seq: state.next_due().map(|_| state.next_seq) });
+        if parked.is_some() {
+            log::debug!("run {run} is taken up from its wait");
+        }
+        Ok(Loaded { state, lsns: records.into_iter().map(|(lsn, _)| lsn).collect(), parked })
+    }
+
+    /// Which version a child will be of, and whether its inputs fit. Blocks on the disk.
+    pub(super) fn resolve_child(
+        &self,
+        workflow: &str,
+        given: &Json,
+    ) -> std::result::Result<NewChild, StepError> {
+        let resolve = || -> Result<NewChild> {
+            let stored = self.store.workflow_named(workflow)?.ok_or_else(|| {
+                Error::new(&definition::NOT_FOUND, format!("there is no workflow `{workflow}`"))
+                    .help("create it, or mend the step's `workflow`")
+            })?;
+            let program = self.programs.get(stored.hash)?;
+            let inputs = inputs::prepare(&program, (**given).clone())?;
+            Ok(NewChild {
+                run: self.env.run_id(),
+                workflow: stored.id,
+                name: stored.name,
+                definition: stored.hash,
+                inputs: Json::new(inputs),
+            })
+        };
+        resolve().map_err(|error| StepError::from_error(class::INVALID, &error))
+    }
+
+    /// Tells a parent whose child may have ended while the parent was not in memory.
+    pub(super) fn check_child(self: &Arc<Self>, parent: &Arc<Cell>, child: RunId) {
+        match self.outcome(child) {
+            Ok(Some(outcome)) => self.post(parent, Mail::Input(Input::ChildEnded { run: child, outcome })),
+            Ok(None) => {}
+            Err(error) => log::error!("run {}: its child {child} cannot be read: {error}", parent.id),
+        }
+    }
+
+    fn outcome(&self, child: RunId) -> Result<Option<Outcome>> {
+        let Some(stored) = self.store.run(child)?.filter(|stored| stored.row.status.is_terminal()) else {
+            return Ok(None);
+        };
+        let last = stored.lsns.as_deref().and_then(|lsns| lsns.last().copied());
+        let records = match last {
+            Some(last) => self.store.records(child, &[last])?,
+            None => Vec::new(),
+        };
+        Ok(match records.into_iter().next().map(|(_, record)| record.body) {
+            Some(RecordBody::RunCompleted { output }) => Some(Outcome::Completed(output)),
+            Some(RecordBody::RunFailed { error, .. }) => Some(Outcome::Failed(error)),
+            _ => Some(Outcome::Cancelled),
+        })
+    }
+
+    /// Parked runs, for the health report.
+    pub(super) fn parked_count(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
+    }
+}
+
+/// A run that was read.
+pub(super) struct Loaded {
+    pub(super) state: RunState,
+    pub(super) lsns: Vec<Lsn>,
+    pub(super) parked: Option<Parked>,
+}

@@ -1,0 +1,341 @@
+//! Tells the host's bus what runs do: at least once, in the order of the journal, each with an id that stays the same.
+//!
+//! The journal itself is the outbox; a cursor in the store says how far the host has been told. What is committed now comes
+//! through a bounded queue; what the queue could not hold, and what was left at the last stop, is read from the journal.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use serde_json::json;
+
+use crate::engine::RunState;
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::id::{Lsn, RunId, WorkflowId};
+use crate::limits;
+use crate::model::event::Committed;
+use crate::model::{Record, RecordBody};
+use crate::port::{Batch, EventBus, Op, Published, Store};
+use crate::time::Timestamp;
+
+use super::core::Runtime;
+
+/// Name of the cursor in the store.
+const CURSOR: &str = "host_bus";
+/// Between two tries when the host has no room.
+const RETRY: Duration = Duration::from_millis(50);
+/// How long the cursor may stay behind: what was told in that time is told again after a crash.
+const CURSOR_EVERY: Duration = Duration::from_secs(1);
+/// Records read from the journal at once when catching up.
+const PAGE: u32 = 512;
+
+/// The queue towards the host.
+pub(super) struct Outbox {
+    host: Arc<dyn EventBus>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Decided, at the writer: with the record's index in its batch.
+    staged: HashMap<RunId, Vec<(u32, Announcement)>>,
+    ready: VecDeque<(Lsn, Announcement)>,
+    /// Up to here everything was delivered or is in `ready`; behind it the journal must be read.
+    newest: Lsn,
+    is_behind: bool,
+    is_closed: bool,
+}
+
+/// An event for the host.
+#[derive(Clone, Debug)]
+struct Announcement {
+    topic: String,
+    payload: String,
+    id: String,
+    at: Timestamp,
+}
+
+/// What every event of a run says.
+struct Subject {
+    run: RunId,
+    workflow: WorkflowId,
+    name: String,
+    created_at: Timestamp,
+    steps: Option<(u32, usize)>,
+}
+
+impl Outbox {
+    pub(super) fn new(host: Arc<dyn EventBus>) -> Self {
+        Self { host, queue: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Before a batch is handed to the writer.
+    pub(super) fn prepare(&self, state: &RunState, records: &[Record], parks: bool) {
+        let subject = Subject {
+            run: state.id,
+            workflow: state.created.workflow,
+            name: state.created.name.clone(),
+            created_at: state.created_at,
+            steps: Some((state.steps_completed, state.program.step_count())),
+        };
+        let mut staged: Vec<(u32, Announcement)> = records
+            .iter()
+            .enumerate()
+            .filter_map(|(index, record)| Some((index as u32, announcement(&subject, record)?)))
+            .collect();
+        if let (true, Some(last)) = (parks, records.last()) {
+            // Told when it happens and not again: after a restart the run's own state says it.
+            let mut data = subject.data("waiting", last.at);
+            data["waiting_for"] = json!(state.waiting_for());
+            let id = format!("{}-{}-waiting", state.id, last.seq);
+            staged.push((
+                records.len() as u32 - 1,
+                cloud_event("chainbot.workflow.waiting", &id, last.at, &data),
+            ));
+        }
+        if !staged.is_empty() {
+            self.queue.lock().staged.insert(state.id, staged);
+        }
+    }
+
+    /// On the writer's thread: a batch is on disk.
+    pub(super) fn committed(&self, run: RunId, first: Lsn, count: u32) {
+        let mut queue = self.queue.lock();
+        queue.newest = queue.newest.max(Lsn(first.0 + i64::from(count) - 1));
+        let Some(staged) = queue.staged.remove(&run) else { return };
+        if queue.is_behind || queue.ready.len() + staged.len() > limits::EVENTS_KEPT_MAX {
+            queue.is_behind = true;
+        } else {
+            queue
+                .ready
+                .extend(staged.into_iter().map(|(index, what)| (Lsn(first.0 + i64::from(index)), what)));
+        }
+        self.changed.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.queue.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// The thread's work: deliver until closed.
+    fn run(&self, store: &Arc<dyn Store>, mut delivered: Lsn) {
+        let mut saved = delivered;
+        while let Some(work) = self.next() {
+            let told = match work {
+                Work::One(lsn, what) => self.deliver(&what).then_some(lsn),
+                Work::CatchUp => self.catch_up(store, delivered),
+                Work::Idle => None,
+            };
+            delivered = told.map_or(delivered, |lsn| delivered.max(lsn));
+            if delivered > saved && self.is_quiet() {
+                saved = delivered;
+                self.save(store, saved);
+            }
+        }
+        if delivered > saved {
+            self.save(store, delivered);
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.queue.lock().ready.is_empty()
+    }
+
+    fn next(&self) -> Option<Work> {
+        let mut queue = self.queue.lock();
+        if let Some((lsn, what)) = queue.ready.pop_front() {
+            return Some(Work::One(lsn, what));
+        }
+        if queue.is_closed {
+            return None;
+        }
+        if queue.is_behind {
+            return Some(Work::CatchUp);
+        }
+        self.changed.wait_for(&mut queue, CURSOR_EVERY);
+        Some(Work::Idle)
+    }
+
+    /// True when the host has it, or will never have it.
+    fn deliver(&self, what: &Announcement) -> bool {
+        loop {
+            match self.host.publish(&what.topic, &what.payload, &what.id, what.at) {
+                Published::Sent => return true,
+                Published::Refused => {
+                    log::warn!("the host refused event {} on {}", what.id, what.topic);
+                    return true;
+                }
+                Published::Busy => {
+                    let mut queue = self.queue.lock();
+                    if queue.is_closed {
+                        return false;
+                    }
+                    self.changed.wait_for(&mut queue, RETRY);
+                }
+            }
+        }
+    }
+
+    /// Reads what the queue could not hold.
+    fn catch_up(&self, store: &Arc<dyn Store>, from: Lsn) -> Option<Lsn> {
+        let page = match store.journal_after(from, PAGE) {
+            Ok(page) => page,
+            Err(error) => {
+                log::error!("events for the host cannot be read: {error}");
+                self.queue.lock().is_behind = false;
+                return None;
+            }
+        };
+        let mut told = None;
+        for committed in &page {
+            let what = from_journal(store, committed);
+            if what.is_some_and(|what| !self.deliver(&what)) {
+                return told;
+            }
+            told = Some(committed.lsn);
+        }
+        let mut queue = self.queue.lock();
+        if page.is_empty() || told.is_some_and(|told| told >= queue.newest) {
+            queue.is_behind = false;
+        }
+        told
+    }
+
+    fn save(&self, store: &Arc<dyn Store>, lsn: Lsn) {
+        let batch = Batch {
+            run: RunId::from([0; 16]),
+            records: Vec::new(),
+            ops: vec![Op::CursorSet { name: CURSOR, lsn }],
+            // Lost with a crash, and then some events are told twice, with the same ids.
+            ack: Box::new(|_| {}),
+        };
+        if let Err(error) = store.submit(batch) {
+            log::debug!("the cursor of the host's bus was not saved: {error}");
+        }
+    }
+}
+
+enum Work {
+    One(Lsn, Announcement),
+    CatchUp,
+    Idle,
+}
+
+impl Runtime {
+    /// Starts the thread that tells the host, from where it was left.
+    pub(super) fn spawn_outbox(self: &Arc<Self>) -> Result<()> {
+        let Some(outbox) = &self.outbox else { return Ok(()) };
+        let newest = self.store.newest_lsn()?;
+        let from = self.store.cursor(CURSOR)?.unwrap_or(Lsn(0));
+        {
+            let mut queue = outbox.queue.lock();
+            queue.newest = newest;
+            queue.is_behind = from < newest;
+        }
+        let runtime = self.clone();
+        let thread = std::thread::Builder::new()
+            .name("cb-outbox".to_owned())
+            .spawn(move || {
+                if let Some(outbox) = &runtime.outbox {
+                    outbox.run(&runtime.store, from);
+                }
+            })
+            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
+        // Joined by `stop`.
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+}
+
+impl Subject {
+    fn data(&self, status: &str, at: Timestamp) -> serde_json::Value {
+        let mut data = json!({
+            "module_id": "chainbot",
+            "workflow_id": self.workflow,
+            "workflow_name": self.name,
+            "execution_id": self.run,
+            "status": status,
+            "duration_ms": at.since(self.created_at).as_millis() as u64,
+        });
+        if let Some((completed, total)) = self.steps {
+            data["steps_completed"] = completed.into();
+            data["total_steps"] = total.into();
+        }
+        data
+    }
+}
+
+/// The event that a record makes, if it makes one.
+fn announcement(subject: &Subject, record: &Record) -> Option<Announcement> {
+    let id = format!("{}-{}", subject.run, record.seq);
+    let (topic, data) = match &record.body {
+        RecordBody::RunStarted => ("chainbot.workflow.started", subject.data("running", record.at)),
+        RecordBody::RunCompleted { .. } => {
+            ("chainbot.workflow.completed", subject.data("completed", record.at))
+        }
+        RecordBody::RunFailed { error, .. } => {
+            let mut data = subject.data("failed", record.at);
+            data["error"] = json!(error);
+            ("chainbot.workflow.failed", data)
+        }
+        RecordBody::RunCancelled { reason } => {
+            let mut data = subject.data("cancelled", record.at);
+            data["reason"] = json!(reason);
+            ("chainbot.workflow.cancelled", data)
+        }
+        RecordBody::StepUncertain { .. } => ("chainbot.inbox.added", subject.data("waiting", record.at)),
+        RecordBody::EventEmitted { topic, data, .. } => {
+            return Some(cloud_event(topic, &id, record.at, data));
+        }
+        _ => return None,
+    };
+    Some(cloud_event(topic, &id, record.at, &data))
+}
+
+fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announcement> {
+    let is_told = matches!(
+        committed.record.body,
+        RecordBody::RunStarted
+            | RecordBody::RunCompleted { .. }
+            | RecordBody::RunFailed { .. }
+            | RecordBody::RunCancelled { .. }
+            | RecordBody::StepUncertain { .. }
+            | RecordBody::EventEmitted { .. }
+    );
+    if !is_told {
+        return None;
+    }
+    let row = match store.run(committed.run) {
+        Ok(row) => row?.row,
+        Err(error) => {
+            log::error!("events of run {} cannot be told to the host: {error}", committed.run);
+            return None;
+        }
+    };
+    let subject = Subject {
+        run: committed.run,
+        workflow: row.workflow,
+        name: row.name,
+        created_at: row.created_at,
+        steps: None,
+    };
+    announcement(&subject, &committed.record)
+}
+
+/// CloudEvents 1.0 as JSON.
+fn cloud_event(topic: &str, id: &str, at: Timestamp, data: &serde_json::Value) -> Announcement {
+    let payload = json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": "/chainbot",
+        "type": topic,
+        "time": at,
+        "datacontenttype": "application/json",
+        "data": data,
+    });
+    Announcement { topic: topic.to_owned(), payload: payload.to_string(), id: id.to_owned(), at }
+}

@@ -1,0 +1,206 @@
+//! Runs as the handle shows and makes them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+use tokio::sync::{MutexGuard, oneshot};
+
+use crate::engine::Program;
+use crate::error::code::{general, store};
+use crate::error::{Error, Result};
+use crate::id::{Lsn, RunId};
+use crate::model::{Json, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
+use crate::port::{Batch, Idempotency, Op, StoredRun, StoredWorkflow};
+
+use super::core::Runtime;
+use super::handle::no_run;
+
+/// Looks at a run that changes its place between memory and row meanwhile.
+const LOOKS_MAX: usize = 8;
+/// Runs whose program is remembered for listeners and histories.
+const SHOWN_MAX: usize = 1_024;
+
+impl Runtime {
+    /// Makes a run and waits until it is on disk.
+    pub(super) async fn insert_run(
+        &self,
+        workflow: &StoredWorkflow,
+        inputs: Value,
+        idempotency: Option<Idempotency>,
+    ) -> Result<RunId> {
+        let id = self.env.run_id();
+        let at = self.env.now();
+        let created = RunCreated {
+            workflow: workflow.id,
+            name: workflow.name.clone(),
+            definition: workflow.hash,
+            inputs: Json::new(inputs),
+            trigger: Trigger::Api,
+            parent: None,
+        };
+        let row = RunRow {
+            id,
+            workflow: workflow.id,
+            name: workflow.name.clone(),
+            definition: workflow.hash,
+            status: RunStatus::Pending,
+            detail: None,
+            created_at: at,
+            finished_at: None,
+        };
+        let (done, waits) = oneshot::channel();
+        let record = Record { seq: 0, at, body: RecordBody::RunCreated(Box::new(created)) };
+        let copy = self.bus.has_listeners().then(|| record.clone());
+        let notify = self.created_notifier(id, copy);
+        self.store.submit(Batch {
+            run: id,
+            records: vec![record],
+            ops: vec![Op::RunInsert { row, idempotency, created: None }],
+            ack: Box::new(move |result| {
+                if let Ok(first) = &result {
+                    notify(*first);
+                }
+                // Nobody may be waiting any more; then the run is taken up at the next start.
+                let _ = done.send(result.map(|_| ()));
+            }),
+        })?;
+        match waits.await {
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
+            Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the run was on disk")
+                .help("start it again after the restart, with the same Idempotency-Key")),
+        }
+    }
+
+    /// Tells the bus of a run's creation, on the writer's thread.
+    fn created_notifier(&self, run: RunId, copy: Option<Record>) -> impl FnOnce(Lsn) + Send + 'static {
+        let bus = self.bus.sender();
+        move |lsn| bus.created(lsn, run, copy)
+    }
+
+    /// The run's row and the places of its records, wherever it is.
+    pub(super) fn places(&self, id: RunId) -> Result<(StoredRun, Vec<Lsn>)> {
+        for _ in 0..LOOKS_MAX {
+            let live = self.live(id);
+            let Some(stored) = self.store.run(id)? else { return Err(no_run(id)) };
+            if let Some(lsns) = &stored.lsns {
+                let lsns = lsns.clone();
+                return Ok((stored, lsns));
+            }
+            if let Some(cell) = live {
+                let lsns = cell.lsns.lock().clone();
+                if !lsns.is_empty() {
+                    return Ok((stored, lsns));
+                }
+            }
+            if self.live(id).is_none() {
+                // Queued and never begun: its first record is all there is.
+                let first = stored.first_lsn;
+                return Ok((stored, vec![first]));
+            }
+        }
+        Err(Error::new(&store::READ, format!("run {id} changes faster than it can be read"))
+            .help("try again"))
+    }
+
+    /// The program of a run, for showing it.
+    pub(super) fn program_of(&self, run: RunId) -> Option<Arc<Program>> {
+        if let Some(program) = self.shown.lock().get(&run) {
+            return Some(program.clone());
+        }
+        let stored = match self.store.run(run) {
+            Ok(stored) => stored?,
+            Err(error) => {
+                log::error!("run {run} cannot be read: {error}");
+                return None;
+            }
+        };
+        let program = self.programs.get(stored.row.definition).ok()?;
+        let mut shown = self.shown.lock();
+        if shown.len() >= SHOWN_MAX {
+            shown.clear();
+        }
+        shown.insert(run, program.clone());
+        Some(program)
+    }
+
+    /// One run as the API shows it.
+    pub(super) fn run_view(&self, id: RunId) -> Result<RunView> {
+        let (stored, lsns) = self.places(id)?;
+        let live = self.live(id).filter(|_| !stored.row.status.is_terminal());
+        let mut wanted: Vec<Lsn> = lsns.iter().take(2).copied().collect();
+        wanted.extend(lsns.iter().skip(2).next_back());
+        let records = self.store.records(id, &wanted)?;
+        let Some((_, Record { body: RecordBody::RunCreated(created), .. })) = records.first() else {
+            return Err(Error::new(
+                &store::CORRUPT,
+                format!("the journal of run {id} does not begin with its creation"),
+            ));
+        };
+        let started_at = records.iter().find_map(|(_, record)| match record.body {
+            RecordBody::RunStarted => Some(record.at),
+            _ => None,
+        });
+        let (output, error) = match records.last().map(|(_, record)| &record.body) {
+            Some(RecordBody::RunCompleted { output }) => (Some((**output).clone()), None),
+            Some(RecordBody::RunFailed { error, .. }) => (None, Some(error.clone())),
+            _ => (None, None),
+        };
+        let (status, waiting_for) = match live {
+            Some(cell) => (cell.status(), cell.waiting_for.lock().clone()),
+            None if stored.row.status == RunStatus::Waiting => {
+                (RunStatus::Waiting, stored.row.detail.clone())
+            }
+            None => (stored.row.status, None),
+        };
+        // A run whose last record is on disk is over, also before its row is read again.
+        let status = match records.last().map(|(_, record)| &record.body) {
+            Some(RecordBody::RunCompleted { .. }) => RunStatus::Completed,
+            Some(RecordBody::RunFailed { .. }) => RunStatus::Failed,
+            Some(RecordBody::RunCancelled { .. }) => RunStatus::Cancelled,
+            _ if status.is_terminal() => RunStatus::Running,
+            _ => status,
+        };
+        Ok(RunView {
+            id,
+            workflow_id: stored.row.workflow,
+            workflow_name: stored.row.name,
+            definition: stored.row.definition.to_string(),
+            status,
+            trigger: created.trigger.clone(),
+            inputs: (*created.inputs).clone(),
+            output,
+            error,
+            waiting_for,
+            created_at: stored.row.created_at,
+            started_at,
+            finished_at: stored.row.finished_at,
+        })
+    }
+
+    /// Requests with one key follow each other.
+    pub(super) async fn lock_key(&self, key: &str) -> MutexGuard<'_, ()> {
+        let stripe = blake3::hash(key.as_bytes()).as_bytes()[0] as usize % self.keys.len();
+        self.keys[stripe].lock().await
+    }
+
+    /// What a key has made, when it came before with the same request.
+    pub(super) async fn replayed(self: &Arc<Self>, key: &Idempotency) -> Result<Option<[u8; 16]>> {
+        let name = key.key.clone();
+        match self.read(move |runtime| runtime.store.idempotent(&name)).await? {
+            None => Ok(None),
+            Some(hit) if hit.digest == key.digest => Ok(Some(hit.made)),
+            Some(_) => Err(Error::new(
+                &general::IDEMPOTENCY,
+                "this Idempotency-Key came before with another request",
+            )
+            .help("use a new key for a new request")),
+        }
+    }
+
+    /// Whether the runtime is at its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,217 @@
+//! Start and stop: takes up everything unfinished, and lets go of it in order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::{Semaphore, watch};
+
+use crate::engine::Input;
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::id::{InboxId, Lsn, RunId};
+use crate::limits;
+use crate::model::{Place, Record, RunStatus};
+use crate::port::{Batch, InboxKind, Op, Recovery};
+use crate::store::note::NoteFile;
+
+use super::admission::Admission;
+use super::bus::Bus;
+use super::cell::{Cell, Mail};
+use super::core::{Jobs, Options, Runtime, Slot, default_workers};
+use super::outbox::Outbox;
+use super::poison::Poison;
+use super::programs::Programs;
+use super::timer::Timers;
+
+/// At stop, what is left of the deadline for the threads after the effects had their time.
+const STOP_RESERVE: Duration = Duration::from_millis(1_000);
+
+impl Runtime {
+    /// Recovers and begins to work. Blocks on the disk.
+    pub fn start(options: Options) -> Result<Arc<Self>> {
+        let note_file = options.poison_file.as_deref().map(NoteFile::open).transpose()?.map(Arc::new);
+        let recovery = options.store.recover()?;
+        let runtime = Arc::new(Self {
+            programs: Programs::new(options.store.clone()),
+            store: options.store,
+            executors: options.executors,
+            env: options.env,
+            defaults: options.defaults,
+            tokio: options.tokio,
+            admission: Admission::new(options.runs_max, options.queued_max),
+            bus: Bus::new(),
+            outbox: options.host_bus.map(Outbox::new),
+            timers: Timers::default(),
+            poison: Poison::new(note_file),
+            effects: Arc::new(Semaphore::new(limits::EFFECTS_MAX)),
+            effects_running: AtomicUsize::new(0),
+            parked: AtomicUsize::new(recovery.parked),
+            written_off: AtomicUsize::new(0),
+            cells: Mutex::new(HashMap::new()),
+            jobs: Jobs::default(),
+            workers: Mutex::default(),
+            threads: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+            failure: watch::Sender::new(None),
+            keys: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            shown: Mutex::default(),
+            workflows: tokio::sync::Mutex::new(()),
+            clock_floor: recovery.newest.unwrap_or_default(),
+        });
+        runtime.recover(recovery);
+        let workers = if options.workers == 0 { default_workers() } else { options.workers };
+        for _ in 0..workers {
+            runtime.spawn_worker()?;
+        }
+        runtime.spawn_timer()?;
+        runtime.spawn_outbox()?;
+        Ok(runtime)
+    }
+
+    /// Takes up what the last process left.
+    fn recover(self: &Arc<Self>, recovery: Recovery) {
+        if !recovery.live.is_empty() || recovery.parked > 0 {
+            log::info!("{} unfinished runs go on, {} more wait", recovery.live.len(), recovery.parked);
+        }
+        for timer in recovery.timers {
+            self.timers.arm(timer.due, timer.run);
+        }
+        for (run, records) in recovery.live {
+            if let Err(error) = self.take_up(run, records) {
+                log::error!("run {run} is held: {error}");
+                self.hold(
+                    run,
+                    &Place { node: crate::id::NodeId(0), path: Vec::new() },
+                    &error.to_string(),
+                    Vec::new(),
+                );
+            }
+        }
+    }
+
+    fn take_up(self: &Arc<Self>, run: RunId, records: Vec<(Lsn, Record)>) -> Result<()> {
+        if let Some((node, deaths)) = self.poison.holds(run) {
+            let reason = format!("the process ended {deaths} times in a step of this run");
+            let lsns = records.iter().map(|(lsn, _)| *lsn).collect();
+            self.hold(run, &Place { node, path: Vec::new() }, &reason, lsns);
+            return Ok(());
+        }
+        let loaded = self.fold(run, records, None)?;
+        if loaded.state.status == RunStatus::Pending {
+            // It never began: its row is enough until there is a permit.
+            self.admit(run);
+            return Ok(());
+        }
+        let has_permit = self.admission.try_take();
+        let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, has_permit));
+        self.cells.lock().insert(run, Slot::Live(cell.clone()));
+        self.post(&cell, Mail::Input(Input::Resume));
+        Ok(())
+    }
+
+    /// Parks a run for a person.
+    fn hold(self: &Arc<Self>, run: RunId, place: &Place, reason: &str, lsns: Vec<Lsn>) {
+        log::error!("run {run} is held: {reason}");
+        let runtime = self.clone();
+        let at = self.env.now();
+        let question = json!({
+            "message": format!("run {run} is held: {reason}"), "node": place.node, "choices": ["retry", "fail"],
+        });
+        let batch = Batch {
+            run,
+            records: Vec::new(),
+            ops: vec![
+                Op::InboxPut {
+                    id: InboxId::from(*run.as_bytes()),
+                    run,
+                    place: place.clone(),
+                    kind: InboxKind::Poison,
+                    question,
+                    at,
+                },
+                Op::RunPark {
+                    run,
+                    status: RunStatus::Waiting,
+                    detail: Some(format!("held: {reason}")),
+                    lsns,
+                },
+            ],
+            ack: Box::new(move |result| {
+                if let Err(error) = result {
+                    runtime.fail(error);
+                }
+            }),
+        };
+        if let Err(error) = self.store.submit(batch) {
+            self.fail(Arc::new(error));
+        }
+        self.parked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Refuses new work, gives effects under way their time, and ends every thread. Runs go on at the next start from their
+    /// last durable record. `Err` names what was left.
+    pub async fn stop(&self, deadline: Duration) -> Result<()> {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        let begun = self.env.monotonic();
+        // Effects that wait for their turn were not sent; the next start sends them.
+        self.effects.close();
+        let patience = deadline.saturating_sub(STOP_RESERVE.min(deadline / 2));
+        while self.failure().is_none()
+            && self.env.monotonic() - begun < patience
+            && (self.effects_running.load(Ordering::SeqCst) > 0 || self.is_committing())
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let left = self.effects_running.load(Ordering::SeqCst);
+        self.timers.close();
+        self.jobs.close();
+        if let Some(outbox) = &self.outbox {
+            outbox.close();
+        }
+        let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(Duration::from_millis(100));
+        let joined = self.join_threads(rest);
+        self.abort_effects();
+        self.cells.lock().clear();
+        if let Err(threads) = joined {
+            return Err(Error::new(
+                &general::TIMEOUT,
+                format!("{threads} threads of the engine did not end"),
+            )
+            .help("stop again, or end the process: no acknowledged work is lost"));
+        }
+        if left > 0 {
+            log::warn!(
+                "{left} effects were under way at the end of the stop; the next start decides about them"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a run's records are on their way to the disk.
+    fn is_committing(&self) -> bool {
+        let cells: Vec<Arc<Cell>> = self
+            .cells
+            .lock()
+            .values()
+            .filter_map(|slot| match slot {
+                Slot::Live(cell) => Some(cell.clone()),
+                Slot::Loading { .. } => None,
+            })
+            .collect();
+        cells.iter().any(|cell| cell.body.try_lock().is_none_or(|body| body.committing.is_some()))
+    }
+
+    fn abort_effects(&self) {
+        for slot in self.cells.lock().values() {
+            if let Slot::Live(cell) = slot
+                && let Some(mut body) = cell.body.try_lock()
+            {
+                body.effects.drain().for_each(|(_, effect)| effect.abort());
+            }
+        }
+    }
+}

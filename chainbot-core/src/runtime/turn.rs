@@ -1,0 +1,401 @@
+//! One turn of a worker on one run: read the mail, decide, hand the records to the writer.
+//!
+//! Records that nothing outside depends on wait in memory for the next batch; a batch is made when an effect is to be
+//! sent, a checkpoint or an end is reached, the run is parked, somebody waits for an answer, or too much has gathered.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::engine::{Context, Decision, Input, decide};
+use crate::error::Error;
+use crate::id::Lsn;
+use crate::limits;
+use crate::model::event::Committed;
+use crate::model::{Record, RecordBody, RunStatus};
+use crate::port::{Batch, Op};
+
+use super::bus::Note;
+use super::cell::{Answer, Body, Cell, Committing, Mail, Parked, Refusal};
+use super::core::{Runtime, Slot};
+use super::worker::WorkerSlot;
+
+/// A run that sleeps for less than this stays in memory: parking writes two rows.
+const PARK_AFTER: Duration = Duration::from_secs(2);
+
+impl Runtime {
+    /// Works on a run until it has nothing to do or its batch is at the writer.
+    pub(super) fn turn(self: &Arc<Self>, worker: &WorkerSlot, cell: &Arc<Cell>) {
+        let mut body = cell.body.lock();
+        worker.begin(cell);
+        self.read_mail(worker, cell, &mut body);
+        worker.end();
+        if !cell.is_dead.load(Ordering::SeqCst) {
+            self.after_turn(cell, &mut body);
+        }
+        drop(body);
+        let mut mailbox = cell.mailbox.lock();
+        mailbox.is_scheduled = false;
+        self.schedule(cell, &mut mailbox);
+    }
+
+    fn read_mail(self: &Arc<Self>, worker: &WorkerSlot, cell: &Arc<Cell>, body: &mut Body) {
+        loop {
+            let (committed, permits, mail) = {
+                let mut mailbox = cell.mailbox.lock();
+                let committed = mailbox.committed.take();
+                let permits = std::mem::take(&mut mailbox.permits);
+                (committed, permits, mailbox.mail.len())
+            };
+            for _ in 0..permits {
+                if std::mem::replace(&mut body.has_permit, true) {
+                    self.release_permit();
+                }
+            }
+            if let Some(first) = committed {
+                self.on_committed(cell, body, first);
+            }
+            let is_full = body.pending.records.len() >= limits::DECISION_RECORDS_MAX;
+            if body.committing.is_some() || is_full || cell.is_dead.load(Ordering::SeqCst) {
+                return;
+            }
+            if mail == 0 && body.agenda.is_empty() {
+                return;
+            }
+            if !body.has_permit && !self.get_permit(cell, body) {
+                return;
+            }
+            let next = cell.mailbox.lock().mail.pop_front();
+            let (input, answer) = match next {
+                Some(Mail::Input(input)) => (input, None),
+                Some(Mail::Asked(input, answer)) => (input, Some(answer)),
+                None => (Input::Continue, None),
+            };
+            self.decide(worker, cell, body, input, answer);
+        }
+    }
+
+    fn get_permit(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body) -> bool {
+        if cell.mailbox.lock().mail.iter().any(Mail::is_urgent) {
+            self.admission.force();
+            body.has_permit = true;
+            return true;
+        }
+        let mut mailbox = cell.mailbox.lock();
+        if mailbox.is_queued {
+            return false;
+        }
+        match self.admission.queue(super::admission::Queued::Known(cell.clone())) {
+            Some(_) => {
+                body.has_permit = true;
+                true
+            }
+            None => {
+                mailbox.is_queued = true;
+                false
+            }
+        }
+    }
+
+    fn decide(
+        self: &Arc<Self>,
+        worker: &WorkerSlot,
+        cell: &Arc<Cell>,
+        body: &mut Body,
+        input: Input,
+        answer: Option<Answer>,
+    ) {
+        if body.state.status.is_terminal() {
+            if let Some(answer) = answer {
+                // Nobody may be waiting any more.
+                let _ = answer.send(Err(Refusal::Over));
+            }
+            return;
+        }
+        if let Input::EffectDone { place, .. } = &input {
+            body.effects.remove(place);
+        }
+        let context = Context {
+            watch: worker,
+            now: self.env.now(),
+            random: self.env.below(u64::MAX),
+            defaults: &self.defaults,
+        };
+        match decide(&mut body.state, &mut body.agenda, input, &context) {
+            Ok(decision) => take(body, decision, answer),
+            Err(error) => {
+                if let Some(answer) = answer {
+                    let _ = answer.send(Err(Refusal::Failed(Error::new(error.code(), error.message()))));
+                }
+                self.give_up(cell, body, &error);
+            }
+        }
+    }
+
+    /// Sends what must be on disk, parks what only waits, and arms the timer.
+    fn after_turn(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body) {
+        if body.committing.is_none() {
+            let is_over = body.state.status.is_terminal() && !body.pending.records.is_empty();
+            let parks = !is_over && self.can_park(cell, body);
+            let wants_commit = body.pending.is_durable
+                || !body.pending.commands.is_empty()
+                || !body.pending.answers.is_empty()
+                || body.agenda.awaits_commit()
+                || body.pending.records.len() >= limits::DECISION_RECORDS_MAX;
+            if is_over || parks || wants_commit {
+                self.flush(cell, body, parks);
+            }
+        }
+        let idle = body.state.is_idle() && body.agenda.is_empty() && body.state.status == RunStatus::Running;
+        cell.show(if idle { RunStatus::Waiting } else { body.state.status });
+        *cell.waiting_for.lock() = if idle { body.state.waiting_for() } else { None };
+        let due = body.state.next_due();
+        if due != body.armed {
+            body.armed = due;
+            if let Some(due) = due {
+                self.timers.arm(due, cell.id);
+            }
+        }
+        let is_parked_still =
+            body.parked.is_some() && body.committing.is_none() && body.pending.records.is_empty();
+        if is_parked_still && idle && cell.mailbox.lock().mail.is_empty() {
+            // Woken for nothing: its row is still right.
+            if std::mem::take(&mut body.has_permit) {
+                self.release_permit();
+            }
+            self.evict(cell);
+        }
+    }
+
+    /// Nothing is under way and nothing will be soon.
+    fn can_park(&self, cell: &Arc<Cell>, body: &Body) -> bool {
+        let waits_long = match body.state.next_due() {
+            None => true,
+            Some(due) => due.since(self.env.now()) >= PARK_AFTER,
+        };
+        waits_long
+            && body.state.status == RunStatus::Running
+            && body.state.is_idle()
+            && body.agenda.is_empty()
+            && !body.agenda.awaits_commit()
+            && body.pending.commands.is_empty()
+            && (body.parked.is_none() || !body.pending.records.is_empty())
+            && cell.mailbox.lock().mail.is_empty()
+    }
+
+    /// Hands everything decided to the writer in one batch.
+    fn flush(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, parks: bool) {
+        let mut pending = std::mem::take(&mut body.pending);
+        if pending.records.is_empty() && pending.ops.is_empty() && !parks {
+            body.committing = Some(Committing {
+                records: 0,
+                commands: pending.commands,
+                answers: pending.answers,
+                parks: None,
+                unparks: false,
+            });
+            return self.on_committed(cell, body, Lsn(0));
+        }
+        let unparks = body.parked.is_some();
+        if let Some(Parked { timer_seq: Some(seq) }) = body.parked {
+            pending.ops.push(Op::TimerClear { run: cell.id, seq });
+        }
+        let is_over = body.state.status.is_terminal();
+        let parked = parks.then(|| self.park_ops(cell, body, &mut pending.ops));
+        if is_over {
+            pending.ops.push(finish_op(cell, body, &pending.records));
+        } else if unparks && !parks {
+            pending.ops.push(Op::RunUnpark { run: cell.id });
+        }
+        let count = pending.records.len() as u32;
+        let copies = self.bus.has_listeners().then(|| pending.records.clone());
+        if let Some(outbox) = &self.outbox {
+            outbox.prepare(&body.state, &pending.records, parks);
+        }
+        body.committing = Some(Committing {
+            records: count,
+            commands: pending.commands,
+            answers: pending.answers,
+            parks: parked,
+            unparks,
+        });
+        let (runtime, owner) = (self.clone(), cell.clone());
+        let batch = Batch {
+            run: cell.id,
+            records: pending.records,
+            ops: pending.ops,
+            ack: Box::new(move |result| match result {
+                Ok(first) => runtime.acknowledged(&owner, first, count, copies),
+                Err(error) => runtime.not_committed(&owner, error),
+            }),
+        };
+        if let Err(error) = self.store.submit(batch) {
+            self.not_committed(cell, Arc::new(error));
+        }
+    }
+
+    /// A batch is not on disk: everything ends when the store has failed, else this run alone.
+    fn not_committed(&self, cell: &Arc<Cell>, error: Arc<Error>) {
+        if self.store.failed().is_some() {
+            return self.fail(error);
+        }
+        log::error!("run {} is held until the next start: {error}", cell.id);
+        cell.is_dead.store(true, Ordering::SeqCst);
+        self.cells.lock().remove(&cell.id);
+    }
+
+    fn park_ops(&self, cell: &Cell, body: &Body, ops: &mut Vec<Op>) -> Parked {
+        let timer_seq = body.state.next_due().map(|due| {
+            let seq = body.state.next_seq;
+            ops.push(Op::TimerSet { run: cell.id, seq, due });
+            seq
+        });
+        ops.push(Op::RunPark {
+            run: cell.id,
+            status: RunStatus::Waiting,
+            detail: body.state.waiting_for(),
+            lsns: cell.lsns.lock().clone(),
+        });
+        Parked { timer_seq }
+    }
+
+    /// On the writer's thread, in the order of the journal.
+    fn acknowledged(&self, cell: &Arc<Cell>, first: Lsn, count: u32, copies: Option<Vec<Record>>) {
+        match copies {
+            Some(records) => {
+                for (index, record) in records.into_iter().enumerate() {
+                    let lsn = Lsn(first.0 + index as i64);
+                    self.bus.publish(Note::Record(Arc::new(Committed { lsn, run: cell.id, record })));
+                }
+            }
+            None if count > 0 => self.bus.publish(Note::Uncopied(Lsn(first.0 + i64::from(count) - 1))),
+            None => {}
+        }
+        if let Some(outbox) = &self.outbox {
+            outbox.committed(cell.id, first, count);
+        }
+        let mut mailbox = cell.mailbox.lock();
+        mailbox.committed = Some(first);
+        self.schedule(cell, &mut mailbox);
+    }
+
+    /// Back on a worker: what waited for the disk goes on.
+    fn on_committed(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, first: Lsn) {
+        let Some(committing) = body.committing.take() else { return };
+        cell.lsns.lock().extend((0..i64::from(committing.records)).map(|offset| Lsn(first.0 + offset)));
+        if committing.unparks {
+            body.parked = None;
+            self.parked.fetch_sub(1, Ordering::Relaxed);
+        }
+        for answer in committing.answers {
+            // Nobody may be waiting any more; the record is on disk all the same.
+            let _ = answer.send(Ok(()));
+        }
+        body.agenda.committed();
+        let is_over = body.state.status.is_terminal();
+        for command in committing.commands {
+            self.command(cell, body, command);
+        }
+        if is_over {
+            self.forget(cell, body);
+        } else if let Some(parked) = committing.parks {
+            body.parked = Some(parked);
+            self.parked.fetch_add(1, Ordering::Relaxed);
+            if std::mem::take(&mut body.has_permit) {
+                self.release_permit();
+            }
+            self.evict(cell);
+        }
+    }
+
+    /// A run that is over leaves memory.
+    fn forget(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body) {
+        cell.show(body.state.status);
+        for (_, effect) in body.effects.drain() {
+            effect.abort();
+        }
+        self.cells.lock().remove(&cell.id);
+        let mail = std::mem::take(&mut cell.mailbox.lock().mail);
+        for mail in mail {
+            if let Mail::Asked(_, answer) = mail {
+                let _ = answer.send(Err(Refusal::Over));
+            }
+        }
+        if std::mem::take(&mut body.has_permit) {
+            self.release_permit();
+        }
+    }
+
+    /// A parked run leaves memory unless something came meanwhile.
+    fn evict(&self, cell: &Arc<Cell>) {
+        let mut cells = self.cells.lock();
+        if cell.mailbox.lock().mail.is_empty() && matches!(cells.get(&cell.id), Some(Slot::Live(_))) {
+            cells.remove(&cell.id);
+            cell.is_dead.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The run cannot go on in this process: parks it with the reason, so that it is seen.
+    fn give_up(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, error: &Error) {
+        log::error!("run {} is held: {error}", cell.id);
+        cell.is_dead.store(true, Ordering::SeqCst);
+        self.cells.lock().remove(&cell.id);
+        if std::mem::take(&mut body.has_permit) {
+            self.release_permit();
+        }
+        for (_, effect) in body.effects.drain() {
+            effect.abort();
+        }
+        let (runtime, owner) = (self.clone(), cell.clone());
+        let batch = Batch {
+            run: cell.id,
+            records: Vec::new(),
+            ops: vec![Op::RunPark {
+                run: cell.id,
+                status: RunStatus::Waiting,
+                detail: Some(format!("held: {error}")),
+                lsns: cell.lsns.lock().clone(),
+            }],
+            ack: Box::new(move |result| {
+                if let Err(error) = result {
+                    runtime.not_committed(&owner, error);
+                }
+            }),
+        };
+        if let Err(error) = self.store.submit(batch) {
+            self.not_committed(cell, Arc::new(error));
+        }
+    }
+}
+
+/// Adds a decision to what is pending.
+fn take(body: &mut Body, decision: Decision, answer: Option<Answer>) {
+    match (decision.refused, answer) {
+        (Some(refused), Some(answer)) => {
+            // Nobody may be waiting any more; nothing has happened.
+            let _ = answer.send(Err(Refusal::Refused(refused)));
+        }
+        (None, Some(answer)) => body.pending.answers.push(answer),
+        (_, None) => {}
+    }
+    body.pending.records.extend(decision.records);
+    body.pending.ops.extend(decision.ops);
+    body.pending.commands.extend(decision.commands);
+    body.pending.is_durable |= decision.is_durable;
+}
+
+fn finish_op(cell: &Cell, body: &Body, records: &[Record]) -> Op {
+    let reason = records.iter().rev().find_map(|record| match &record.body {
+        RecordBody::RunFailed { error, .. } => Some(error.message.clone()),
+        RecordBody::RunCancelled { reason } => Some(reason.clone()),
+        _ => None,
+    });
+    let detail = body.state.error.as_ref().map(|error| error.message.clone()).or(reason);
+    Op::RunFinish {
+        run: cell.id,
+        status: body.state.status,
+        detail,
+        at: body.state.last_at,
+        lsns: cell.lsns.lock().clone(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Worker threads: they decide, and evaluate expressions while they do.
+//!
+//! An expression that does not end takes its thread with it: after the limit the thread is written off, another takes its
+//! place, and the step fails. Two such losses mean that something is wrong beyond one definition, and the engine stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::engine::Input;
+use crate::engine::decide::Watch;
+use crate::error::code::{expression, general};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::model::Place;
+
+use super::cell::{Cell, Mail};
+use super::core::{Job, Runtime, Slot};
+use super::poison::Poison;
+
+/// Deep values and long expressions recurse; see the shape check of expressions.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Threads that may be lost before the engine stops.
+const WRITTEN_OFF_MAX: usize = 2;
+
+/// What is known of a worker from outside.
+pub(super) struct WorkerSlot {
+    number: usize,
+    /// Monotonic milliseconds plus one at which the present step was entered; 0 when none is.
+    entered_ms: AtomicU64,
+    is_written_off: AtomicBool,
+    now: Mutex<Now>,
+    env: crate::env::Env,
+    poison: Poison,
+}
+
+#[derive(Default)]
+struct Now {
+    cell: Option<Arc<Cell>>,
+    place: Option<Place>,
+}
+
+impl WorkerSlot {
+    /// A turn on a run begins.
+    pub(super) fn begin(&self, cell: &Arc<Cell>) {
+        self.now.lock().cell = Some(cell.clone());
+    }
+
+    /// The turn is over.
+    pub(super) fn end(&self) {
+        self.entered_ms.store(0, Ordering::Release);
+        let mut now = self.now.lock();
+        if let (Some(cell), Some(place)) = (now.cell.take(), now.place.take()) {
+            self.poison.survived(self.number, cell.id, &place);
+        }
+    }
+}
+
+impl Watch for WorkerSlot {
+    fn entering(&self, place: &Place) {
+        let mut now = self.now.lock();
+        if let Some(cell) = &now.cell {
+            self.poison.entering(self.number, cell.id, place);
+        }
+        now.place = Some(place.clone());
+        self.entered_ms.store(self.env.monotonic().as_millis() as u64 + 1, Ordering::Release);
+    }
+}
+
+impl Runtime {
+    /// Starts one more worker.
+    pub(super) fn spawn_worker(self: &Arc<Self>) -> Result<()> {
+        let mut workers = self.workers.lock();
+        let slot = Arc::new(WorkerSlot {
+            number: workers.len(),
+            entered_ms: AtomicU64::new(0),
+            is_written_off: AtomicBool::new(false),
+            now: Mutex::default(),
+            env: self.env.clone(),
+            poison: self.poison.clone(),
+        });
+        let (runtime, own) = (self.clone(), slot.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("cb-worker-{}", slot.number))
+            .stack_size(STACK_BYTES)
+            .spawn(move || runtime.work(&own))
+            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
+        workers.push(slot);
+        // Joined by `stop`, written off ones excepted.
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    fn work(self: &Arc<Self>, slot: &WorkerSlot) {
+        while let Some(job) = self.jobs.next() {
+            match job {
+                Job::Turn(cell) => self.turn_contained(slot, &cell),
+                Job::Load(run) => self.load(run),
+            }
+            if slot.is_written_off.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    /// A panic ends one run's turn, not the worker.
+    fn turn_contained(self: &Arc<Self>, slot: &WorkerSlot, cell: &Arc<Cell>) {
+        let turn = std::panic::AssertUnwindSafe(|| self.turn(slot, cell));
+        if std::panic::catch_unwind(turn).is_err() {
+            slot.end();
+            log::error!("run {} is held: a turn on it panicked; this is a bug in ChainBot", cell.id);
+            self.abandon(cell);
+        }
+    }
+
+    /// Takes a run out of memory whatever its state there; its journal is whole.
+    fn abandon(&self, cell: &Arc<Cell>) {
+        cell.is_dead.store(true, Ordering::SeqCst);
+        self.cells.lock().remove(&cell.id);
+    }
+
+    /// Looks for workers that do not come back from a step. Called by the timer thread several times a second.
+    pub(super) fn watch_workers(self: &Arc<Self>) {
+        let now = self.env.monotonic().as_millis() as u64 + 1;
+        let workers: Vec<Arc<WorkerSlot>> = self.workers.lock().clone();
+        for worker in workers {
+            let entered = worker.entered_ms.load(Ordering::Acquire);
+            let over = entered != 0 && now.saturating_sub(entered) > limits::EVALUATION_MS_MAX;
+            if over && !worker.is_written_off.swap(true, Ordering::AcqRel) {
+                self.write_off(&worker);
+            }
+        }
+    }
+
+    fn write_off(self: &Arc<Self>, worker: &Arc<WorkerSlot>) {
+        let (cell, place) = {
+            let now = worker.now.lock();
+            (now.cell.clone(), now.place.clone())
+        };
+        let (Some(cell), Some(place)) = (cell, place) else { return };
+        log::error!("run {}: an expression did not end; its thread is given up and the step fails", cell.id);
+        let lost = self.written_off.fetch_add(1, Ordering::SeqCst) + 1;
+        self.abandon(&cell);
+        if lost >= WRITTEN_OFF_MAX {
+            let message = format!("{lost} threads were lost to expressions that did not end");
+            self.fail(Arc::new(
+                Error::new(&expression::LOST, message).help("see the log for the runs and steps"),
+            ));
+            return;
+        }
+        if let Err(error) = self.spawn_worker() {
+            self.fail(Arc::new(error));
+            return;
+        }
+        // The permit of the lost turn goes with the run to its new place in memory.
+        let mail = vec![Mail::Input(Input::Stuck { place })];
+        self.cells.lock().insert(cell.id, Slot::Loading { mail, has_permit: true });
+        self.jobs.push(Job::Load(cell.id));
+    }
+
+    /// Ends the workers and joins those that still come back.
+    pub(super) fn join_threads(&self, deadline: Duration) -> std::result::Result<(), usize> {
+        let give_up = self.env.monotonic() + deadline;
+        let mut threads = std::mem::take(&mut *self.threads.lock());
+        while !threads.is_empty() {
+            let (ended, running): (Vec<_>, Vec<_>) =
+                threads.drain(..).partition(|thread| thread.is_finished());
+            for thread in ended {
+                // A worker contains its panics, so there is nothing to learn from the result.
+                let _ = thread.join();
+            }
+            threads = running;
+            let lost = self.written_off.load(Ordering::SeqCst);
+            if threads.len() <= lost {
+                return Ok(());
+            }
+            if self.env.monotonic() >= give_up {
+                return Err(threads.len() - lost);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}

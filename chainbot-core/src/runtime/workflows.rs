@@ -1,0 +1,213 @@
+//! Workflows and their versions, as the handle offers them. Changes follow each other; a run keeps the version it began with.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::engine::Program;
+use crate::error::code::{definition, general};
+use crate::error::{Error, Result};
+use crate::id::{DefinitionHash, RunId, WorkflowId};
+use crate::limits;
+use crate::port::{Batch, Idempotency, Op, Page, StoredWorkflow};
+use crate::validate;
+
+use super::core::Runtime;
+use super::handle::{Handle, WorkflowView};
+
+impl Handle {
+    /// Makes a workflow from a definition's source. All its problems at once: CB-0100 with
+    /// [`Error::diagnostics`]. A name that exists is CB-0191. The flag: replayed by key.
+    pub async fn create_workflow(
+        &self,
+        source: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<(WorkflowView, bool)> {
+        self.0.check_open()?;
+        let (_guard, key) = match idempotency_key {
+            None => (None, None),
+            Some(key) => {
+                let key = Idempotency {
+                    key: format!("workflow {key}"),
+                    digest: *blake3::hash(source.as_bytes()).as_bytes(),
+                };
+                let guard = self.0.lock_key(&key.key).await;
+                if let Some(made) = self.0.replayed(&key).await? {
+                    return Ok((self.workflow(&WorkflowId::from(made).to_string()).await?, true));
+                }
+                (Some(guard), Some(key))
+            }
+        };
+        let program = self.0.compile(source).await?;
+        let _changes = self.0.workflows.lock().await;
+        let name = program.name.clone();
+        if let Some(existing) = self
+            .0
+            .read({
+                let name = name.clone();
+                move |runtime| runtime.store.workflow_named(&name)
+            })
+            .await?
+        {
+            return Err(Error::new(
+                &definition::EXISTS,
+                format!("a workflow `{name}` exists ({})", existing.id),
+            )
+            .help(format!("PUT /api/chainbot/workflows/{name} makes a new version of it")));
+        }
+        let id = self.0.env.workflow_id();
+        let at = self.0.env.now();
+        self.0
+            .write(vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }])
+            .await?;
+        Ok((self.workflow(&id.to_string()).await?, false))
+    }
+
+    /// By id or name.
+    pub async fn workflow(&self, reference: &str) -> Result<WorkflowView> {
+        self.0.workflow_of(reference).await.and_then(|stored| view(&stored))
+    }
+
+    /// By name, after a name; `limit` ≤ 200.
+    pub async fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<WorkflowView>> {
+        let after = after.map(str::to_owned);
+        let page = self
+            .0
+            .read(move |runtime| runtime.store.workflows(after.as_deref(), limit.min(limits::PAGE_MAX)))
+            .await?;
+        let items = page.items.iter().map(view).collect::<Result<Vec<_>>>()?;
+        Ok(Page { items, total: page.total, more: page.more })
+    }
+
+    /// A new version; the name in the source must be the workflow's. `if_match`: the hash that must be current.
+    pub async fn update_workflow(
+        &self,
+        reference: &str,
+        source: &str,
+        if_match: Option<&str>,
+    ) -> Result<WorkflowView> {
+        self.0.check_open()?;
+        let program = self.0.compile(source).await?;
+        let _changes = self.0.workflows.lock().await;
+        let stored = self.0.workflow_of(reference).await?;
+        check_match(&stored, if_match)?;
+        if program.name != stored.name {
+            return Err(Error::new(
+                &definition::EXISTS,
+                format!("the definition is named `{}` and the workflow `{}`", program.name, stored.name),
+            )
+            .help("keep the name, or create another workflow"));
+        }
+        if stored.hash != program.hash {
+            let at = self.0.env.now();
+            let op = Op::WorkflowVersion { id: stored.id, name: stored.name, source: source.to_owned(), at };
+            self.0.write(vec![op]).await?;
+        }
+        self.workflow(&stored.id.to_string()).await
+    }
+
+    /// Deletes the workflow. Runs under way go on; their history stays.
+    pub async fn delete_workflow(&self, reference: &str, if_match: Option<&str>) -> Result<()> {
+        self.0.check_open()?;
+        let _changes = self.0.workflows.lock().await;
+        let stored = self.0.workflow_of(reference).await?;
+        check_match(&stored, if_match)?;
+        let at = self.0.env.now();
+        self.0.write(vec![Op::WorkflowDelete { id: stored.id, at }]).await
+    }
+
+    /// Every problem of a definition; executes nothing.
+    pub fn validate(&self, source: &str) -> Vec<crate::model::Diagnostic> {
+        validate::check(source).diagnostics
+    }
+}
+
+impl Runtime {
+    /// The workflow that text names: an id, else a name.
+    pub(super) async fn workflow_of(self: &Arc<Self>, reference: &str) -> Result<StoredWorkflow> {
+        let reference = reference.to_owned();
+        let missing = Error::new(&definition::NOT_FOUND, format!("there is no workflow `{reference}`"))
+            .help("GET /api/chainbot/workflows lists them");
+        let found = self
+            .read(move |runtime| match reference.parse::<WorkflowId>() {
+                Ok(id) => Ok(runtime.store.workflow(id)?.filter(|stored| stored.deleted_at.is_none())),
+                Err(_) => runtime.store.workflow_named(&reference),
+            })
+            .await?;
+        found.ok_or(missing)
+    }
+
+    /// Checks and compiles off the async threads: a large definition takes milliseconds.
+    pub(super) async fn compile(self: &Arc<Self>, source: &str) -> Result<Arc<Program>> {
+        if let Some(program) = self.programs.cached(DefinitionHash::of(source)) {
+            return Ok(program);
+        }
+        let source = source.to_owned();
+        self.read(move |runtime| runtime.programs.compile(&source)).await
+    }
+
+    /// Runs something that may block on the disk.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Runtime>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let runtime = self.clone();
+        match self.tokio.spawn_blocking(move || work(&runtime)).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::new(&general::INTERNAL, "a read was cut short").because(error)),
+        }
+    }
+
+    /// Changes derived tables and waits until that is on disk.
+    pub(super) async fn write(&self, ops: Vec<Op>) -> Result<()> {
+        let (done, waits) = oneshot::channel();
+        self.store.submit(Batch {
+            run: RunId::from([0; 16]),
+            records: Vec::new(),
+            ops,
+            ack: Box::new(move |result| {
+                // Nobody may be waiting any more; the change is made all the same.
+                let _ = done.send(result.map(|_| ()));
+            }),
+        })?;
+        match waits.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
+            Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the change was on disk")),
+        }
+    }
+}
+
+fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
+    let current = stored.hash.to_string();
+    match if_match {
+        Some(wanted) if wanted != "*" && wanted != current => Err(Error::new(
+            &general::PRECONDITION,
+            format!(
+                "the workflow `{}` has changed: its version is {} ({current})",
+                stored.name, stored.version
+            ),
+        )
+        .help("read it again, merge, and send the new ETag in If-Match")),
+        _ => Ok(()),
+    }
+}
+
+fn view(stored: &StoredWorkflow) -> Result<WorkflowView> {
+    let document = validate::document(&stored.source).map_err(|diagnostics| {
+        Error::new(&definition::INVALID, format!("the stored definition of `{}` does not parse", stored.name))
+            .diagnostics_of(diagnostics)
+    })?;
+    Ok(WorkflowView {
+        id: stored.id,
+        name: stored.name.clone(),
+        description: document.get("description").and_then(|text| text.as_str()).map(str::to_owned),
+        status: "active".to_owned(),
+        version: stored.version,
+        hash: stored.hash.to_string(),
+        definition: document.to_json(),
+        source: stored.source.clone(),
+        created_at: stored.created_at,
+        updated_at: stored.updated_at,
+    })
+}

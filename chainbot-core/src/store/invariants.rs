@@ -1,0 +1,170 @@
+//! The invariants of a store that can be tested from the store alone.
+//!
+//! I1: `seq` is dense and the checksum chain unbroken in every run. I3: the run's row says what its
+//! journal says, its list of
+//! places is the list of its records, and only unfinished runs have timers and questions. One pass over the
+//! journal within one read transaction, so it can run beside a writer; memory grows with the unfinished
+//! runs only.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::chain::Tip;
+use super::problem;
+use super::sqlite::{SqliteStore, journal, run};
+use crate::error::Result;
+use crate::id::{Lsn, RunId};
+use crate::model::{RecordBody, RunCreated, RunStatus};
+use crate::time::Timestamp;
+
+const ROWS: &str = "SELECT count(*) FROM run";
+const ORPHAN_TIMERS: &str = "SELECT run, seq FROM timer t \
+     WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.id = t.run AND r.status < 4)";
+const ORPHAN_QUESTIONS: &str = "SELECT run, 0 FROM inbox i \
+     WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.id = i.run AND r.status < 4)";
+
+/// What does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// `I1` or `I3`.
+    pub invariant: &'static str,
+    /// Which run.
+    pub run: Option<RunId>,
+    /// Which record, where it is about one.
+    pub lsn: Option<Lsn>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What a run's journal has said so far.
+struct Seen {
+    tip: Tip,
+    lsns: Vec<Lsn>,
+    created: Option<(RunCreated, Timestamp)>,
+}
+
+/// Everything that does not hold; empty when all is well.
+pub fn check(store: &SqliteStore) -> Result<Vec<Violation>> {
+    store.read(|conn| {
+        let mut checker = Checker { conn, seen: HashMap::new(), ended: 0, found: Vec::new() };
+        journal::each(conn, Lsn(1), |row, columns| checker.record(row, columns))?;
+        checker.rest()?;
+        checker.orphans(ORPHAN_TIMERS, "a timer waits for a run that is not unfinished")?;
+        checker.orphans(ORPHAN_QUESTIONS, "a question is open for a run that is not unfinished")?;
+        Ok(checker.found)
+    })
+}
+
+struct Checker<'a> {
+    conn: &'a Connection,
+    seen: HashMap<RunId, Seen>,
+    ended: u64,
+    found: Vec<Violation>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, invariant: &'static str, run: RunId, lsn: Option<Lsn>, message: impl Into<String>) {
+        self.found.push(Violation { invariant, run: Some(run), lsn, message: message.into() });
+    }
+
+    fn record(&mut self, row: &super::chain::Row<'_>, columns: &journal::Columns) -> Result<()> {
+        let (run, lsn) = (row.run, row.lsn);
+        let begun = Seen { tip: Tip::default(), lsns: Vec::new(), created: None };
+        let seen = self.seen.entry(run).or_insert(begun);
+        seen.lsns.push(lsn);
+        let broken = row.verify(&mut seen.tip).err();
+        if broken.is_some() {
+            // Goes on from what the row says, so that one damage is one violation.
+            seen.tip = row.tip().unwrap_or(seen.tip);
+        }
+        let decoded = row.decode();
+        if let Some(error) =
+            broken.or(decoded.as_ref().err().map(|_| problem::corrupt(run, lsn, "it does not decode")))
+        {
+            self.report("I1", run, Some(lsn), error.message());
+        }
+        let Ok(record) = decoded else { return Ok(()) };
+        if !columns.fit(row, &record.body) {
+            self.report("I3", run, Some(lsn), "its columns are not those of its body");
+        }
+        match record.body {
+            RecordBody::RunCreated(created) => {
+                if let Some(seen) = self.seen.get_mut(&run) {
+                    seen.created = Some((*created, record.at));
+                }
+                Ok(())
+            }
+            RecordBody::RunCompleted { .. } => self.end(run, RunStatus::Completed),
+            RecordBody::RunFailed { .. } => self.end(run, RunStatus::Failed),
+            RecordBody::RunCancelled { .. } => self.end(run, RunStatus::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    /// The run is over. It is forgotten, so a later record of it shows as a gap.
+    fn end(&mut self, run: RunId, status: RunStatus) -> Result<()> {
+        let Some(seen) = self.seen.remove(&run) else { return Ok(()) };
+        self.ended += 1;
+        self.compare(run, &seen, Some(status))
+    }
+
+    fn compare(&mut self, run: RunId, seen: &Seen, ended: Option<RunStatus>) -> Result<()> {
+        let Some(stored) = run::find(self.conn, run)? else {
+            self.report("I3", run, seen.lsns.first().copied(), "it has records and no row");
+            return Ok(());
+        };
+        let status = stored.row.status;
+        if ended.is_some_and(|ended| ended != status) || (ended.is_none() && status.is_terminal()) {
+            let expected = ended.map_or("unfinished", RunStatus::as_str);
+            let message =
+                format_args!("its row says {}, its journal {expected}", status.as_str()).to_string();
+            self.report("I3", run, None, message);
+        }
+        if status.is_terminal() != stored.row.finished_at.is_some() {
+            self.report("I3", run, None, "its row has an end without a time, or a time without an end");
+        }
+        if stored.lsns.is_some_and(|lsns| lsns != seen.lsns) {
+            self.report("I3", run, None, "its row lists other records than its journal has");
+        }
+        if seen.lsns.first() != Some(&stored.first_lsn) {
+            self.report("I3", run, Some(stored.first_lsn), "its row names another first record");
+        }
+        let Some((created, at)) = &seen.created else { return Ok(()) };
+        let row = &stored.row;
+        let same = row.workflow == created.workflow
+            && row.name == created.name
+            && row.definition == created.definition
+            && row.created_at == *at;
+        if !same {
+            self.report("I3", run, Some(stored.first_lsn), "its row differs from its first record");
+        }
+        Ok(())
+    }
+
+    /// Unfinished runs, and rows that no record has made.
+    fn rest(&mut self) -> Result<()> {
+        let seen = std::mem::take(&mut self.seen);
+        let runs = self.ended + seen.len() as u64;
+        for (run, seen) in &seen {
+            self.compare(*run, seen, None)?;
+        }
+        let rows: i64 = self.conn.query_row(ROWS, [], |row| row.get(0)).map_err(problem::read)?;
+        if rows.unsigned_abs() != runs {
+            let message =
+                format_args!("there are {rows} rows of runs, and {runs} runs in the journal").to_string();
+            self.found.push(Violation { invariant: "I3", run: None, lsn: None, message });
+        }
+        Ok(())
+    }
+
+    fn orphans(&mut self, sql: &'static str, what: &str) -> Result<()> {
+        let mut statement = self.conn.prepare_cached(sql).map_err(problem::read)?;
+        let mut rows = statement.query([]).map_err(problem::read)?;
+        while let Some(row) = rows.next().map_err(problem::read)? {
+            let run = RunId::from(row.get::<_, [u8; 16]>(0).map_err(problem::read)?);
+            self.report("I3", run, None, what);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! The store on SQLite: one writer thread, a few readers, one file of code a table family.
+//!
+//! [`connection`] opens with settings that are read back, [`migrate`] holds the schema's versions,
+//! [`writer`] commits in
+//! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer workflow inbox
+//! idempotency
+//! cursor` hold the SQL of their tables, which is static text with bound values.
+
+mod connection;
+mod cursor;
+mod idempotency;
+mod inbox;
+pub(super) mod journal;
+mod migrate;
+mod readers;
+pub(super) mod run;
+mod timer;
+mod transaction;
+mod workflow;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::journal::History;
+use self::readers::Readers;
+use self::writer::Writer;
+use super::{DataDir, batch, problem};
+use crate::error::{Error, Result};
+use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
+use crate::model::event::Committed;
+use crate::model::{Record, RunRow};
+use crate::port::{
+    Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredQuestion, StoredRun, StoredWorkflow,
+};
+
+/// How to open a store.
+pub struct OpenOptions {
+    /// The database file. Relative to the data folder.
+    pub path: PathBuf,
+    /// The folder, held as long as the store is open.
+    pub data_dir: Arc<DataDir>,
+    /// How long a commit waits for more work: less wear of a card for more latency. At most a second.
+    pub commit_delay: Duration,
+    /// Connections for reading, from 1 to 16.
+    pub readers: usize,
+}
+
+impl OpenOptions {
+    /// `chainbot.db` in the folder, commits at once, two readers.
+    pub fn new(data_dir: Arc<DataDir>) -> Self {
+        Self { path: PathBuf::from("chainbot.db"), data_dir, commit_delay: Duration::ZERO, readers: 2 }
+    }
+}
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    /// Outlives the connections, so that no other process opens the file while one is left.
+    _data_dir: Arc<DataDir>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the database. CB-0400, CB-0401, CB-0402.
+    pub fn open(options: OpenOptions) -> Result<Arc<SqliteStore>> {
+        Self::open_limited(options, None)
+    }
+
+    /// With a database that can grow to `pages_max` only: a disk that is full at a chosen moment.
+    pub(super) fn open_limited(options: OpenOptions, pages_max: Option<u32>) -> Result<Arc<SqliteStore>> {
+        let path = options.data_dir.path().join(&options.path);
+        let fail = |error: rusqlite::Error| problem::open(&path, &error);
+        let conn = connection::open_writer(&path)?;
+        if let Some(pages) = pages_max {
+            conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(fail)?;
+        }
+        let newest = journal::newest(&conn).map_err(fail)?.max(cursor::newest(&conn).map_err(fail)?);
+        let readers = Readers::open(&path, options.readers)?;
+        let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay)
+            .map_err(|error| problem::open(&path, &error))?;
+        Ok(Arc::new(SqliteStore { writer, readers, _data_dir: options.data_dir }))
+    }
+
+    /// Reads within one transaction.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
+        self.readers.read(|transaction| read(transaction))
+    }
+
+    fn rows<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.readers.read(|transaction| read(transaction).map_err(problem::read))
+    }
+}
+
+impl Store for SqliteStore {
+    fn submit(&self, batch: Batch) -> Result<()> {
+        self.writer.submit(batch::prepare(batch)?)
+    }
+
+    fn failed(&self) -> Option<Arc<Error>> {
+        self.writer.failed()
+    }
+
+    fn recover(&self) -> Result<Recovery> {
+        let (recovery, tips) = self.read(|conn| {
+            let live = run::live(conn)?;
+            let mut histories = HashMap::with_capacity(live.len());
+            for run in &live {
+                let mut history = History::default();
+                history.resume(conn, run.id, &run.lsns)?;
+                histories.insert(run.id, history);
+            }
+            if let Some(from) = live.iter().map(|run| run.tail).min() {
+                journal::scan(conn, from, &mut histories)?;
+            }
+            let mut recovery = Recovery {
+                timers: timer::all(conn).map_err(problem::read)?,
+                parked: run::parked(conn).map_err(problem::read)?,
+                newest: journal::newest_time(conn).map_err(problem::read)?,
+                live: Vec::with_capacity(live.len()),
+            };
+            let mut tips = Vec::with_capacity(live.len());
+            for run in live {
+                let history = histories.remove(&run.id).unwrap_or_default();
+                if history.records.is_empty() {
+                    return Err(problem::corrupt(run.id, run.tail, "it is missing"));
+                }
+                tips.push((run.id, history.tip));
+                recovery.live.push((run.id, history.records));
+            }
+            Ok((recovery, tips))
+        })?;
+        self.writer.chains().lock().seed(tips);
+        Ok(recovery)
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<StoredRun>> {
+        self.read(|conn| run::find(conn, id))
+    }
+
+    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        self.read(|conn| journal::records(conn, run, lsns))
+    }
+
+    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>> {
+        self.read(|conn| run::list(conn, filter))
+    }
+
+    fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>> {
+        self.read(|conn| journal::after(conn, after, limit))
+    }
+
+    fn newest_lsn(&self) -> Result<Lsn> {
+        self.rows(journal::newest)
+    }
+
+    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
+        self.rows(|conn| workflow::find(conn, id))
+    }
+
+    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>> {
+        self.rows(|conn| workflow::named(conn, name))
+    }
+
+    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
+        self.rows(|conn| workflow::list(conn, after, limit))
+    }
+
+    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>> {
+        self.rows(|conn| workflow::source(conn, hash))
+    }
+
+    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>> {
+        self.rows(|conn| idempotency::find(conn, key))
+    }
+
+    fn inbox(&self) -> Result<Vec<StoredQuestion>> {
+        self.read(inbox::all)
+    }
+
+    fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
+        self.rows(|conn| cursor::find(conn, name))
+    }
+
+    fn close(&self) {
+        // Readers first: the last connection to close empties the log into the database.
+        self.readers.close();
+        self.writer.close();
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,21 @@
+//! The idempotency table: which request has made what.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::port::{Idempotency, IdempotencyHit};
+use crate::time::Timestamp;
+
+const INSERT: &str = "INSERT INTO idempotency (key, digest, made, at) VALUES (?1, ?2, ?3, ?4)";
+const BY_KEY: &str = "SELECT digest, made FROM idempotency WHERE key = ?1";
+
+/// Keeps what a key has made.
+pub fn insert(conn: &Connection, key: &Idempotency, made: &[u8; 16], at: Timestamp) -> rusqlite::Result<()> {
+    conn.prepare_cached(INSERT)?.execute(params![key.key, key.digest, made, at.0]).map(drop)
+}
+
+/// What a key has made.
+pub fn find(conn: &Connection, key: &str) -> rusqlite::Result<Option<IdempotencyHit>> {
+    conn.prepare_cached(BY_KEY)?
+        .query_row([key], |row| Ok(IdempotencyHit { digest: row.get(0)?, made: row.get(1)? }))
+        .optional()
+}

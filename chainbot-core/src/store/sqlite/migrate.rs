@@ -1,0 +1,40 @@
+//! Schema versions: each migration is one file of SQL, run once, in one transaction.
+//!
+//! Invariants: a released migration never changes; a new one is appended. A database of a newer version,
+//! or of another
+//! program, is refused before anything is written to it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+
+use crate::error::Result;
+use crate::store::problem;
+
+/// "CBOT": set by the first migration.
+const APPLICATION_ID: i64 = 1_128_419_156;
+
+const STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/sqlite/0001_journal.sql"))];
+
+/// Refuses what this version must not touch. Reads only.
+pub fn check(conn: &Connection, path: &Path) -> Result<()> {
+    let fail = |error: rusqlite::Error| problem::open(path, &error);
+    let tables: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
+    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(fail)?;
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
+    let ours = application == APPLICATION_ID;
+    if !ours && (tables > 0 || version != 0 || application != 0) {
+        return Err(problem::open(path, &"it is the database of another program"));
+    }
+    if version > STEPS.len() as i64 {
+        return Err(problem::newer(path, version, STEPS.len()));
+    }
+    Ok(())
+}
+
+/// Runs the migrations that have not run.
+pub fn to_latest(conn: &mut Connection, path: &Path) -> Result<()> {
+    Migrations::from_slice(STEPS).to_latest(conn).map_err(|error| problem::open(path, &error))
+}

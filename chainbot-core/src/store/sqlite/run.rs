@@ -1,0 +1,252 @@
+//! The run table: one row a run, changed when it starts, parks, goes on and ends, never by a step.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::error::Result;
+use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
+use crate::model::{RunRow, RunStatus};
+use crate::port::{Page, RunFilter, StoredRun};
+use crate::store::places::Places;
+use crate::store::problem;
+use crate::time::Timestamp;
+
+const INSERT: &str = "INSERT INTO run (id, workflow, name, definition, status, parked, detail, created_at, \
+     first_lsn, tail_lsn) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?8)";
+const PARK: &str =
+    "UPDATE run SET status = ?2, parked = 1, detail = ?3, tail_lsn = ?4, lsns = ?5 WHERE id = ?1";
+const UNPARK: &str = "UPDATE run SET status = 0, parked = 0, detail = NULL, tail_lsn = ?2 \
+     WHERE id = ?1 AND parked = 1";
+const FINISH: &str = "UPDATE run SET status = ?2, parked = 0, detail = ?3, finished_at = ?4, tail_lsn = ?5, lsns = ?6 \
+     WHERE id = ?1";
+const STATE: &str = "SELECT status, parked, tail_lsn, lsns FROM run WHERE id = ?1";
+const BY_ID: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at, \
+     first_lsn, parked, lsns FROM run WHERE id = ?1";
+const LIVE: &str = "SELECT id, tail_lsn, lsns FROM run WHERE status < 4 AND parked = 0 ORDER BY first_lsn";
+const PARKED: &str = "SELECT count(*) FROM run WHERE status < 4 AND parked = 1";
+
+const LIST: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
+     WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+const LIST_STATUS: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
+     WHERE status = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
+const LIST_WORKFLOW: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
+     WHERE workflow = ?4 AND status = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
+const COUNT: &str = "SELECT count(*) FROM run";
+const COUNT_STATUS: &str = "SELECT count(*) FROM run WHERE status = ?1";
+const COUNT_WORKFLOW: &str = "SELECT count(*) FROM run WHERE workflow = ?2 AND status = ?1";
+
+/// What the writer must know of a run that it does not hold in memory.
+pub struct State {
+    /// Whether it is over.
+    pub terminal: bool,
+    /// Whether it waits: all its records are before `tail`.
+    pub parked: bool,
+    /// Records from here on are in the journal only.
+    pub tail: Lsn,
+    /// The place of the last record before `tail`.
+    pub last: Option<Lsn>,
+}
+
+/// A run that was at work when the process ended.
+pub struct Live {
+    /// Its id.
+    pub id: RunId,
+    /// Records from here on are in the journal only.
+    pub tail: Lsn,
+    /// Records before that.
+    pub lsns: Vec<Lsn>,
+}
+
+/// A new run.
+pub fn insert(conn: &Connection, row: &RunRow, first: Lsn) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(INSERT)?;
+    statement.execute(params![
+        row.id.as_bytes(),
+        row.workflow.as_bytes(),
+        row.name,
+        row.definition.0,
+        number(row.status),
+        row.detail,
+        row.created_at.0,
+        first.0
+    ])?;
+    Ok(())
+}
+
+/// The run waits; `lsns` are all its records.
+pub fn park(
+    conn: &Connection,
+    run: RunId,
+    status: RunStatus,
+    detail: Option<&str>,
+    lsns: &Places,
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(PARK)?;
+    statement.execute(params![run.as_bytes(), number(status), detail, tail(lsns), lsns.as_bytes()]).map(drop)
+}
+
+/// The run goes on. Its list stays as a starting point for recovery, which then need not read the
+/// journal from the run's beginning but from `next` on.
+pub fn unpark(conn: &Connection, run: RunId, next: Lsn) -> rusqlite::Result<()> {
+    conn.prepare_cached(UNPARK)?.execute(params![run.as_bytes(), next.0]).map(drop)
+}
+
+/// The run is over; `lsns` are all its records.
+pub fn finish(
+    conn: &Connection,
+    run: RunId,
+    status: RunStatus,
+    detail: Option<&str>,
+    at: Timestamp,
+    lsns: &Places,
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(FINISH)?;
+    statement
+        .execute(params![run.as_bytes(), number(status), detail, at.0, tail(lsns), lsns.as_bytes()])
+        .map(drop)
+}
+
+fn tail(lsns: &Places) -> i64 {
+    lsns.last().map_or(0, |last| last.0).saturating_add(1)
+}
+
+/// What the writer must know of a run.
+pub fn state(conn: &Connection, run: RunId) -> Result<Option<State>> {
+    let mut statement = conn.prepare_cached(STATE).map_err(problem::read)?;
+    let found = statement
+        .query_row([run.as_bytes()], |row| {
+            Ok((row.get::<_, u8>(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<Vec<u8>>>(3)?))
+        })
+        .optional()
+        .map_err(problem::read)?;
+    let Some((number, parked, tail, packed)) = found else { return Ok(None) };
+    let terminal = status(number).ok_or_else(|| problem::corrupt_row("run", &run))?.is_terminal();
+    Ok(Some(State { terminal, parked, tail: Lsn(tail), last: unpack(run, packed)?.last().copied() }))
+}
+
+/// One run.
+pub fn find(conn: &Connection, run: RunId) -> Result<Option<StoredRun>> {
+    let mut statement = conn.prepare_cached(BY_ID).map_err(problem::read)?;
+    let found = statement
+        .query_row([run.as_bytes()], |row| {
+            let parts: (i64, bool, Option<Vec<u8>>) = (row.get(8)?, row.get(9)?, row.get(10)?);
+            Ok((read(row)?, parts))
+        })
+        .optional()
+        .map_err(problem::read)?;
+    let Some((row, (first, parked, packed))) = found else { return Ok(None) };
+    let row = row.ok_or_else(|| problem::corrupt_row("run", &run))?;
+    let kept = parked || row.status.is_terminal();
+    let lsns = if kept { Some(unpack(run, packed)?) } else { None };
+    Ok(Some(StoredRun { row, lsns, first_lsn: Lsn(first) }))
+}
+
+/// Unfinished runs that are not parked, oldest first.
+pub fn live(conn: &Connection) -> Result<Vec<Live>> {
+    let mut statement = conn.prepare_cached(LIVE).map_err(problem::read)?;
+    let mut rows = statement.query([]).map_err(problem::read)?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next().map_err(problem::read)? {
+        let id = RunId::from(row.get::<_, [u8; 16]>(0).map_err(problem::read)?);
+        let tail = Lsn(row.get(1).map_err(problem::read)?);
+        let packed = row.get(2).map_err(problem::read)?;
+        out.push(Live { id, tail, lsns: unpack(id, packed)? });
+    }
+    Ok(out)
+}
+
+/// How many are parked.
+pub fn parked(conn: &Connection) -> rusqlite::Result<usize> {
+    let count: i64 = conn.prepare_cached(PARKED)?.query_row([], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// A page of a list, newest first.
+pub fn list(conn: &Connection, filter: &RunFilter) -> Result<Page<RunRow>> {
+    let limit = filter.limit as usize;
+    let fetched = i64::from(filter.limit) + 1;
+    // No id is greater than this one but itself, and it is not a UUIDv7.
+    let before = filter.before.map_or([0xff; 16], |run| *run.as_bytes());
+    let (mut items, mut total) = (Vec::new(), 0u64);
+    if filter.workflow.is_none() && filter.statuses.is_empty() {
+        fetch(conn, LIST, params![before, fetched], &mut items)?;
+        total = count(conn, COUNT, [])?;
+    } else {
+        // Each status is a range of an index; their first rows together hold the first of all.
+        let statuses: &[RunStatus] =
+            if filter.statuses.is_empty() { &RunStatus::ALL } else { &filter.statuses };
+        for status in RunStatus::ALL.into_iter().filter(|status| statuses.contains(status)) {
+            let status = number(status);
+            if let Some(workflow) = filter.workflow {
+                let workflow = workflow.as_bytes();
+                fetch(conn, LIST_WORKFLOW, params![before, fetched, status, workflow], &mut items)?;
+                total += count(conn, COUNT_WORKFLOW, params![status, workflow])?;
+            } else {
+                fetch(conn, LIST_STATUS, params![before, fetched, status], &mut items)?;
+                total += count(conn, COUNT_STATUS, params![status])?;
+            }
+        }
+        items.sort_unstable_by_key(|row| std::cmp::Reverse(row.id));
+    }
+    let more = items.len() > limit;
+    items.truncate(limit);
+    Ok(Page { items, total, more })
+}
+
+fn fetch(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl rusqlite::Params,
+    into: &mut Vec<RunRow>,
+) -> Result<()> {
+    let mut statement = conn.prepare_cached(sql).map_err(problem::read)?;
+    let mut rows = statement.query(params).map_err(problem::read)?;
+    while let Some(row) = rows.next().map_err(problem::read)? {
+        let id = RunId::from(row.get::<_, [u8; 16]>(0).map_err(problem::read)?);
+        let row = read(row).map_err(problem::read)?;
+        into.push(row.ok_or_else(|| problem::corrupt_row("run", &id))?);
+    }
+    Ok(())
+}
+
+fn count(conn: &Connection, sql: &'static str, params: impl rusqlite::Params) -> Result<u64> {
+    let count: i64 = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row(params, |row| row.get(0)))
+        .map_err(problem::read)?;
+    Ok(count.unsigned_abs())
+}
+
+/// The first eight columns; `None` when the status is no status.
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<RunRow>> {
+    let Some(status) = status(row.get(4)?) else { return Ok(None) };
+    Ok(Some(RunRow {
+        id: RunId::from(row.get::<_, [u8; 16]>(0)?),
+        workflow: WorkflowId::from(row.get::<_, [u8; 16]>(1)?),
+        name: row.get(2)?,
+        definition: DefinitionHash(row.get(3)?),
+        status,
+        detail: row.get(5)?,
+        created_at: Timestamp(row.get(6)?),
+        finished_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+    }))
+}
+
+fn unpack(run: RunId, packed: Option<Vec<u8>>) -> Result<Vec<Lsn>> {
+    Places::unpack(&packed.unwrap_or_default()).ok_or_else(|| problem::corrupt_row("list of run", &run))
+}
+
+fn number(status: RunStatus) -> u8 {
+    match status {
+        RunStatus::Pending => 0,
+        RunStatus::Running => 1,
+        RunStatus::Waiting => 2,
+        RunStatus::Paused => 3,
+        RunStatus::Completed => 4,
+        RunStatus::Failed => 5,
+        RunStatus::Cancelled => 6,
+    }
+}
+
+fn status(number: u8) -> Option<RunStatus> {
+    RunStatus::ALL.get(usize::from(number)).copied()
+}

@@ -1,0 +1,130 @@
+//! The workflow and definition tables: names, and every version's source for good.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::id::{DefinitionHash, WorkflowId};
+use crate::port::{Page, StoredWorkflow};
+use crate::store::batch::Version;
+use crate::time::Timestamp;
+
+const INSERT: &str =
+    "INSERT INTO workflow (id, name, version, created_at, updated_at) VALUES (?1, ?2, 1, ?3, ?3)";
+const INSERT_VERSION: &str = "INSERT INTO definition (workflow, version, hash, source, created_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5)";
+const UPDATE: &str = "UPDATE workflow SET name = ?2, version = ?3, updated_at = ?4 WHERE id = ?1";
+const DELETE: &str = "UPDATE workflow SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+const CURRENT: &str = "SELECT w.version, d.hash, w.deleted_at FROM workflow w \
+     JOIN definition d ON d.workflow = w.id AND d.version = w.version WHERE w.id = ?1";
+const NAMED: &str = "SELECT id FROM workflow WHERE name = ?1 AND deleted_at IS NULL";
+const BY_ID: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at \
+     FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version WHERE w.id = ?1";
+const BY_NAME: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at \
+     FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
+     WHERE w.name = ?1 AND w.deleted_at IS NULL";
+const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at \
+     FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
+     WHERE w.name > ?1 AND w.deleted_at IS NULL ORDER BY w.name LIMIT ?2";
+const COUNT: &str = "SELECT count(*) FROM workflow WHERE deleted_at IS NULL";
+const SOURCE: &str = "SELECT source FROM definition WHERE hash = ?1 LIMIT 1";
+
+/// A workflow's newest version.
+pub struct Current {
+    /// Its number.
+    pub version: u32,
+    /// Its hash.
+    pub hash: DefinitionHash,
+    /// Whether the workflow is deleted.
+    pub deleted: bool,
+}
+
+/// A new workflow with its first version.
+pub fn insert(conn: &Connection, first: &Version) -> rusqlite::Result<()> {
+    conn.prepare_cached(INSERT)?.execute(params![first.id.as_bytes(), first.name, first.at.0])?;
+    insert_version(conn, first, 1)
+}
+
+/// A new version; nothing when it is the current one.
+pub fn update(conn: &Connection, next: &Version) -> rusqlite::Result<()> {
+    match current(conn, next.id)? {
+        Some(current) if current.hash != next.hash => {
+            let number = current.version + 1;
+            insert_version(conn, next, number)?;
+            conn.prepare_cached(UPDATE)?
+                .execute(params![next.id.as_bytes(), next.name, number, next.at.0])
+                .map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Marks a workflow as gone.
+pub fn delete(conn: &Connection, id: WorkflowId, at: Timestamp) -> rusqlite::Result<()> {
+    conn.prepare_cached(DELETE)?.execute(params![id.as_bytes(), at.0]).map(drop)
+}
+
+/// The newest version of a workflow.
+pub fn current(conn: &Connection, id: WorkflowId) -> rusqlite::Result<Option<Current>> {
+    conn.prepare_cached(CURRENT)?
+        .query_row([id.as_bytes()], |row| {
+            Ok(Current {
+                version: row.get(0)?,
+                hash: DefinitionHash(row.get(1)?),
+                deleted: row.get::<_, Option<i64>>(2)?.is_some(),
+            })
+        })
+        .optional()
+}
+
+/// Which workflow has a name.
+pub fn owner(conn: &Connection, name: &str) -> rusqlite::Result<Option<WorkflowId>> {
+    conn.prepare_cached(NAMED)?
+        .query_row([name], |row| row.get::<_, [u8; 16]>(0))
+        .optional()
+        .map(|id| id.map(WorkflowId::from))
+}
+
+/// By id, deleted ones too.
+pub fn find(conn: &Connection, id: WorkflowId) -> rusqlite::Result<Option<StoredWorkflow>> {
+    conn.prepare_cached(BY_ID)?.query_row([id.as_bytes()], read).optional()
+}
+
+/// By name, not deleted.
+pub fn named(conn: &Connection, name: &str) -> rusqlite::Result<Option<StoredWorkflow>> {
+    conn.prepare_cached(BY_NAME)?.query_row([name], read).optional()
+}
+
+/// Not deleted, by name.
+pub fn list(conn: &Connection, after: Option<&str>, limit: u32) -> rusqlite::Result<Page<StoredWorkflow>> {
+    let mut statement = conn.prepare_cached(LIST)?;
+    let rows = statement.query_map(params![after.unwrap_or(""), i64::from(limit) + 1], read)?;
+    let mut items = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let total: i64 = conn.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
+    Ok(Page { items, total: total.unsigned_abs(), more })
+}
+
+/// One version's source.
+pub fn source(conn: &Connection, hash: DefinitionHash) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached(SOURCE)?.query_row([hash.0], |row| row.get(0)).optional()
+}
+
+fn insert_version(conn: &Connection, version: &Version, number: u32) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(INSERT_VERSION)?;
+    statement
+        .execute(params![version.id.as_bytes(), number, version.hash.0, version.source, version.at.0])
+        .map(drop)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<StoredWorkflow> {
+    Ok(StoredWorkflow {
+        id: WorkflowId::from(row.get::<_, [u8; 16]>(0)?),
+        name: row.get(1)?,
+        hash: DefinitionHash(row.get(2)?),
+        version: row.get(3)?,
+        source: row.get(4)?,
+        created_at: Timestamp(row.get(5)?),
+        updated_at: Timestamp(row.get(6)?),
+        deleted_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+    })
+}

@@ -1,0 +1,91 @@
+//! The seam between the supervisor and what it supervises: copied inputs, owned replies, two traits.
+//!
+//! The bridge implements it over the core; the tests over a small program of their own. Nothing here knows the ABI's
+//! pointers or the core's types.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderName, HeaderValue, Method, Uri};
+
+use crate::failure::Failure;
+use crate::gate::Gate;
+
+/// A future on the module's runtime.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An event, copied from the host.
+pub struct InEvent {
+    /// Segments separated by dots.
+    pub topic: String,
+    /// JSON.
+    pub payload: serde_json::Value,
+    /// Idempotency key, or empty.
+    pub id: String,
+    /// When it happened, since the Unix epoch.
+    pub unix_ns: u64,
+}
+
+/// A request, copied from the host.
+pub struct InRequest {
+    /// GET, POST, ...
+    pub method: Method,
+    /// Path and query.
+    pub uri: Uri,
+    /// What the host cut off in front of the path, or empty.
+    pub mount: String,
+    /// The client's address as text, or empty.
+    pub peer: String,
+    /// W3C traceparent, or empty.
+    pub trace: String,
+    /// As the host gave them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `None` when it is over the bound.
+    pub body: Option<Vec<u8>>,
+    /// When the answer is due.
+    pub due: Instant,
+}
+
+/// An answer, ready for the host.
+pub struct OutReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// A JSON object.
+    pub headers: String,
+    /// Any bytes.
+    pub body: Vec<u8>,
+}
+
+/// What became of an event that was offered.
+pub enum Taken {
+    /// Taken over.
+    Yes,
+    /// No room; offer it again.
+    Busy,
+    /// Never; the reason for the log.
+    Refused(String),
+}
+
+/// A checked configuration, ready to start any number of times, one after the other.
+pub trait Program: Send + Sync {
+    /// Starts. Runs on the module's runtime.
+    fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>>;
+}
+
+/// What runs.
+pub trait Running: Send + Sync {
+    /// Answers one request. Dropping the future is safe.
+    fn call(&self, request: InRequest) -> Work<'_, OutReply>;
+    /// Takes an event. Never blocks.
+    fn handle_event(&self, event: &InEvent) -> Taken;
+    /// Score from 0.0 to 1.0, and what lowers it most.
+    fn health(&self) -> (f64, String);
+    /// Resolves with the reason when it cannot work on.
+    fn failed(&self) -> Work<'_, String>;
+    /// Stops within the time, or names what is left.
+    fn stop(&self, within: Duration) -> Work<'_, Result<(), String>>;
+}
+
+/// Makes a program from a configuration, without effects.
+pub type Factory = fn(&str) -> Result<Arc<dyn Program>, Failure>;

@@ -1,0 +1,327 @@
+//! A small program and a host for tests.
+//!
+//! The program echoes requests; words in its configuration plant what should go wrong, and a shared [`Plan`] lets a test
+//! say when. The host counts what it is asked and keeps what it is told.
+
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
+use std::time::Duration;
+
+use chainbot_abi::{
+    ABI_VERSION, BaseModule, Completion, ErrorBuf, Event, Health, Host, Sink, Status, Str, WebhookReply,
+    WebhookRequest,
+};
+use tokio::sync::Notify;
+
+use crate::entry;
+use crate::failure::Failure;
+use crate::gate::Gate;
+use crate::program::{InEvent, InRequest, OutReply, Program, Running, Taken, Work};
+
+/// What a test wants to go wrong, and what it can look at afterwards.
+#[derive(Default)]
+pub struct Plan {
+    pub start_fails: AtomicBool,
+    pub start_panics: AtomicBool,
+    pub events_busy: AtomicBool,
+    pub events: Mutex<Vec<String>>,
+    pub stop_left: AtomicBool,
+    pub fail: Notify,
+    /// Blocks a thread of the runtime until it is opened.
+    pub gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Plan {
+    pub fn open_gate(&self) {
+        *self.gate.0.lock().unwrap() = true;
+        self.gate.1.notify_all();
+    }
+}
+
+static PLANS: LazyLock<Mutex<BTreeMap<String, Arc<Plan>>>> = LazyLock::new(Mutex::default);
+static LAST_PLAN: AtomicU64 = AtomicU64::new(0);
+
+struct Echo(Arc<Plan>);
+
+fn make(config: &str) -> Result<Arc<dyn Program>, Failure> {
+    if config == "panic" {
+        panic!("planted in check");
+    }
+    let plan = PLANS.lock().unwrap().get(config).cloned();
+    Ok(Arc::new(Echo(plan.ok_or_else(|| Failure::argument("no such plan"))?)))
+}
+
+impl Program for Echo {
+    fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>> {
+        Box::pin(async move {
+            host.subscribe("a.*")?;
+            if self.0.start_panics.load(SeqCst) {
+                panic!("planted in start");
+            }
+            if self.0.start_fails.load(SeqCst) {
+                return Err(Failure::new(Status::FAILED, "CB-0000", "planted failure"));
+            }
+            Ok(Arc::new(Running1(Arc::clone(&self.0))) as Arc<dyn Running>)
+        })
+    }
+}
+
+struct Running1(Arc<Plan>);
+
+impl Running for Running1 {
+    fn call(&self, request: InRequest) -> Work<'_, OutReply> {
+        Box::pin(async move {
+            match request.uri.path() {
+                "/panic" => panic!("planted in call"),
+                "/never" => std::future::pending().await,
+                "/block" => {
+                    let gate = Arc::clone(&self.0.gate);
+                    let blocked = tokio::task::spawn_blocking(move || {
+                        let mut open = gate.0.lock().unwrap();
+                        while !*open {
+                            open = gate.1.wait(open).unwrap();
+                        }
+                    });
+                    blocked.await.unwrap();
+                }
+                _ => {}
+            }
+            OutReply { status: 200, headers: "{}".to_owned(), body: request.body.unwrap_or_default() }
+        })
+    }
+
+    fn handle_event(&self, event: &InEvent) -> Taken {
+        if self.0.events_busy.load(SeqCst) {
+            return Taken::Busy;
+        }
+        if event.topic == "a.panic" {
+            panic!("planted in handle_event");
+        }
+        self.0.events.lock().unwrap().push(event.id.clone());
+        Taken::Yes
+    }
+
+    fn health(&self) -> (f64, String) {
+        (0.9, "echo".to_owned())
+    }
+
+    fn failed(&self) -> Work<'_, String> {
+        Box::pin(async {
+            self.0.fail.notified().await;
+            "the disk is gone".to_owned()
+        })
+    }
+
+    fn stop(&self, _: Duration) -> Work<'_, Result<(), String>> {
+        Box::pin(async {
+            if self.0.stop_left.load(SeqCst) { Err("one run is not suspended".to_owned()) } else { Ok(()) }
+        })
+    }
+}
+
+/// What the host saw.
+#[derive(Default)]
+pub struct Seen {
+    pub subscribed: AtomicU32,
+    pub unsubscribed: AtomicU32,
+}
+
+unsafe extern "C" fn log(_: *mut c_void, _: u32, _: Str, _: Str, _: Str) {}
+unsafe extern "C" fn publish(_: *mut c_void, _: *const Event) -> Status {
+    Status::OK
+}
+unsafe extern "C" fn subscribe(ctx: *mut c_void, _: Str, out: *mut u64) -> Status {
+    // SAFETY: the context is the `Seen` of the test, which outlives the instance; `out` is the caller's.
+    unsafe {
+        *out = u64::from((*ctx.cast::<Seen>()).subscribed.fetch_add(1, SeqCst));
+    }
+    Status::OK
+}
+unsafe extern "C" fn unsubscribe(ctx: *mut c_void, _: u64) -> Status {
+    // SAFETY: as above.
+    unsafe { &*ctx.cast::<Seen>() }.unsubscribed.fetch_add(1, SeqCst);
+    Status::OK
+}
+unsafe extern "C" fn host_config(_: *mut c_void, _: Str, _: Sink) -> Status {
+    Status::OK
+}
+unsafe extern "C" fn now(_: *mut c_void) -> u64 {
+    1_800_000_000_000_000_000
+}
+unsafe extern "C" fn get_extension(_: *mut c_void, _: Str) -> *const c_void {
+    std::ptr::null()
+}
+
+/// A module under test: one instance, called as a host calls it.
+pub struct Bench {
+    pub plan: Arc<Plan>,
+    pub seen: Arc<Seen>,
+    pub instance: *mut c_void,
+    config: String,
+    host: Box<Host>,
+}
+
+// SAFETY: the tests share it between threads as the contract lets a host do.
+unsafe impl Sync for Bench {}
+
+pub type Answers = mpsc::Receiver<(Status, Option<(u32, Vec<u8>)>)>;
+
+impl Bench {
+    pub fn new() -> Self {
+        let plan = Arc::new(Plan::default());
+        let config = format!("plan {}", LAST_PLAN.fetch_add(1, SeqCst));
+        PLANS.lock().unwrap().insert(config.clone(), Arc::clone(&plan));
+        let seen = Arc::new(Seen::default());
+        let host = Box::new(Host {
+            struct_size: size_of::<Host>() as u32,
+            abi_version: ABI_VERSION,
+            ctx: Arc::as_ptr(&seen).cast_mut().cast(),
+            log: Some(log),
+            publish: Some(publish),
+            subscribe: Some(subscribe),
+            unsubscribe: Some(unsubscribe),
+            config: Some(host_config),
+            now: Some(now),
+            get_extension: Some(get_extension),
+        });
+        Self { plan, seen, instance: std::ptr::null_mut(), config, host }
+    }
+
+    pub fn started() -> Self {
+        let mut bench = Self::new();
+        bench.initialize().unwrap();
+        bench.start().unwrap();
+        bench
+    }
+
+    pub fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
+    pub fn module() -> &'static BaseModule {
+        // SAFETY: the static of this library.
+        unsafe { &*entry::base() }
+    }
+
+    pub fn initialize(&mut self) -> Result<(), (Status, String)> {
+        let config = self.config.clone();
+        self.initialize_from(&config)
+    }
+
+    pub fn initialize_from(&mut self, config: &str) -> Result<(), (Status, String)> {
+        let (host, out) = (&raw const *self.host, &raw mut self.instance);
+        // SAFETY: the host outlives the instance; out and err live for the call.
+        call(|err| unsafe { entry::initialize_with(make, host, Str::of_text(config), out, err) })
+    }
+
+    pub fn start(&self) -> Result<(), (Status, String)> {
+        // SAFETY: any handle may be passed; err lives for the call.
+        call(|err| unsafe { Self::module().start.unwrap()(self.instance, err) })
+    }
+
+    pub fn stop(&self, deadline_ms: u32) -> Result<(), (Status, String)> {
+        // SAFETY: as above.
+        call(|err| unsafe { Self::module().stop.unwrap()(self.instance, deadline_ms, err) })
+    }
+
+    pub fn cleanup(&self) -> Result<(), (Status, String)> {
+        // SAFETY: as above.
+        call(|err| unsafe { Self::module().cleanup.unwrap()(self.instance, err) })
+    }
+
+    pub fn event(&self, topic: &str, id: &str) -> Result<(), (Status, String)> {
+        let event = Event {
+            struct_size: size_of::<Event>() as u32,
+            flags: 0,
+            topic: Str::of_text(topic),
+            payload: Str::of_text("{}"),
+            id: Str::of_text(id),
+            trace: Str::EMPTY,
+            unix_ns: 1,
+        };
+        // SAFETY: everything lives for the call.
+        call(|err| unsafe { Self::module().handle_event.unwrap()(self.instance, &event, err) })
+    }
+
+    pub fn webhook(&self, path: &str, timeout_ms: u32) -> Result<Answers, (Status, String)> {
+        unsafe extern "C" fn done(ctx: *mut c_void, status: Status, reply: *const WebhookReply) {
+            // SAFETY: the box below, which only this call takes; a second completion would be a double free, which
+            // the test's allocator or valgrind shows.
+            let sender = unsafe { Box::from_raw(ctx.cast::<mpsc::Sender<_>>()) };
+            // SAFETY: null or lent for this call.
+            let reply = unsafe { reply.as_ref() }
+                // SAFETY: fields of a lent struct.
+                .map(|reply| (reply.http_status, unsafe { reply.body.bytes() }.unwrap().to_vec()));
+            let _ = sender.send((status, reply));
+        }
+        let (sender, answers) = mpsc::channel();
+        let ctx = Box::into_raw(Box::new(sender));
+        let request = WebhookRequest {
+            struct_size: size_of::<WebhookRequest>() as u32,
+            timeout_ms,
+            method: Str::of_text("POST"),
+            path: Str::of_text(path),
+            mount: Str::EMPTY,
+            peer: Str::EMPTY,
+            headers: Str::of_text("{}"),
+            body: Str::of_text("hello"),
+            trace: Str::EMPTY,
+        };
+        let completion = Completion { ctx: ctx.cast(), done: Some(done) };
+        // SAFETY: everything lives for the call, the context until it is completed.
+        let called = call(|err| unsafe {
+            Self::module().handle_webhook.unwrap()(self.instance, &request, completion, err)
+        });
+        if let Err(error) = called {
+            // SAFETY: refused, so `done` never comes and the box is ours.
+            drop(unsafe { Box::from_raw(ctx) });
+            return Err(error);
+        }
+        Ok(answers)
+    }
+
+    pub fn health(&self) -> (Status, Health) {
+        // SAFETY: plain numbers.
+        let mut health: Health = unsafe { std::mem::zeroed() };
+        health.struct_size = size_of::<Health>() as u32;
+        // SAFETY: lives for the call.
+        let status = unsafe { Self::module().health.unwrap()(self.instance, &mut health) };
+        (status, health)
+    }
+
+    pub fn state(&self) -> u32 {
+        self.health().1.state
+    }
+
+    /// Waits until `condition` holds of the health; a hang ends the test.
+    pub fn wait_for(&self, what: &str, condition: impl Fn(&Health) -> bool) {
+        for _ in 0..10_000 {
+            if condition(&self.health().1) {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("never came: {what}");
+    }
+}
+
+pub fn detail(health: &Health) -> String {
+    String::from_utf8(health.detail[..health.detail_len as usize].to_vec()).unwrap()
+}
+
+fn call(body: impl FnOnce(*mut ErrorBuf) -> Status) -> Result<(), (Status, String)> {
+    let mut room = [0u8; 1024];
+    let mut err = ErrorBuf::over(&mut room);
+    let status = body(&mut err);
+    let len = err.len;
+    let text = String::from_utf8(room[..len].to_vec()).unwrap();
+    if status.is_ok() {
+        assert_eq!(text, "", "a message without an error");
+        Ok(())
+    } else {
+        assert!(text.starts_with("CB-"), "an error without a code: {text}");
+        Err((status, text))
+    }
+}

@@ -1,0 +1,160 @@
+//! The command line: what it accepts and the help it prints.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A small host for ALEX OS modules: loads one by path, gives it an event bus and an HTTP ingress, and watches it.
+#[derive(Parser, Debug)]
+#[command(name = "host-shim", version, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a module until SIGINT or SIGTERM
+    #[command(after_long_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Print a module's manifest
+    Describe(DescribeArgs),
+    /// Run a script of calls and print the transcript
+    Transcript(TranscriptArgs),
+}
+
+/// `host-shim run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The module's shared library
+    #[arg(long, value_name = "PATH")]
+    pub module: PathBuf,
+    /// Configuration file that the module reads
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for the module's data
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// One configuration value, such as http.port=8080; JSON if it parses as JSON, else text. Repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Address of the host's own HTTP ingress, such as 127.0.0.1:8080; port 0 takes a free one. Without it there is none
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// Path below which requests are forwarded to the module
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub mount: String,
+    /// How often the module's health is read
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    pub health_interval: Duration,
+    /// How long the module may take to stop
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub stop_timeout: Duration,
+    /// How the log looks
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How the log looks.
+#[derive(Args, Debug)]
+pub struct LogArgs {
+    /// Form of the log on stderr and of the notices on stdout
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Least severe level that is printed
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
+    pub log_level: log::LevelFilter,
+}
+
+/// Form of log lines.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line each; coloured on a terminal
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// `host-shim describe`.
+#[derive(Args, Debug)]
+pub struct DescribeArgs {
+    /// The module's shared library
+    #[arg(long, value_name = "PATH")]
+    pub module: PathBuf,
+}
+
+/// `host-shim transcript`.
+#[derive(Args, Debug)]
+pub struct TranscriptArgs {
+    /// The module's shared library
+    #[arg(long, value_name = "PATH")]
+    pub module: PathBuf,
+    /// The script; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub script: PathBuf,
+    /// Folder for the module's data
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+const RUN_HELP: &str = "\
+On the ingress everything below --mount is forwarded to the module. On a loopback address the host adds its own routes,
+for people and tests:
+  POST /host/events/{topic}   publish an event; JSON body, optional header Event-Id
+  GET  /host/events?since=N   events the module published after number N; wait_ms=M waits for one, topic=P filters
+  GET  /host/health           health of the module
+
+Signals: SIGINT or SIGTERM stops the module and exits with 0; a second one exits at once.
+Exit codes: 0 stopped as asked, 1 could not load, configure, start or end it, 2 wrong arguments,
+3 the module failed while it ran, 4 it did not stop in time, 128+N ended at once by a second signal N.";
+
+/// Reads `500ms`, `10s`, `2m`, or a plain number of seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 =
+        number.parse().map_err(|_| "expected a number with a unit, such as 500ms, 10s or 2m")?;
+    let ms = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        _ => return Err(format!("unknown unit `{unit}`; use ms, s or m")),
+    };
+    // The ABI carries milliseconds in 32 bits; a day is beyond any honest interval or deadline.
+    match ms {
+        Some(0) => Err("must be longer than 0".to_owned()),
+        Some(ms) if ms <= 86_400_000 => Ok(Duration::from_millis(ms)),
+        _ => Err("must be at most 24 hours (1440m)".to_owned()),
+    }
+}
+
+/// Reads a level of the `log` crate, `off` included.
+fn parse_level(text: &str) -> Result<log::LevelFilter, String> {
+    text.parse().map_err(|_| "use error, warn, info, debug, trace or off".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        for (text, expect) in
+            [("500ms", Some(500)), ("10s", Some(10_000)), ("2m", Some(120_000)), ("3", Some(3_000))]
+        {
+            assert_eq!(parse_duration(text).ok(), expect.map(Duration::from_millis), "{text}");
+        }
+        for text in ["", "s", "0", "1h", "-1s", "1.5s", "1441m", "99999999999999999999s"] {
+            assert!(parse_duration(text).is_err(), "{text} must be refused");
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The command line: what it accepts and the help it prints.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Workflows that survive a pulled plug: run them here, or talk to the server that does.
+#[derive(Parser, Debug)]
+#[command(name = "chainbot", version, max_term_width = 110, after_help = FIRST_STEPS)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  chainbot validate hello.yaml     every problem of a workflow, with its line
+  chainbot run hello.yaml          runs it and prints its result
+  chainbot start                   a server in the background: runs go on without a terminal
+
+`chainbot help COMMAND` shows examples of each.";
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Print the version
+    Version(Json),
+    /// Show every problem of workflow definitions
+    #[command(after_help = VALIDATE_HELP)]
+    Validate(Validate),
+    /// Run a workflow and print its result
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
+    /// Start a server in the background
+    #[command(after_help = START_HELP)]
+    Start(Start),
+    /// Stop the server
+    Stop(Stop),
+    /// Show whether a server runs, and what it does
+    #[command(after_help = "Exit codes: 0 a server runs, 1 none does.")]
+    Status(Query),
+    /// Show how well the server does, by component
+    #[command(after_help = "Exit codes: 0 the score is 0.5 or more, 1 it is less, or no server runs.")]
+    Health(Query),
+    /// List runs, or show one
+    #[command(after_help = RUNS_HELP)]
+    Runs(Runs),
+    /// End a run
+    Cancel(Cancel),
+    /// Hand a signal to a run that waits for it
+    #[command(after_help = SIGNAL_HELP)]
+    Signal(Signal),
+    /// Show the server's log, or the journal of a run
+    #[command(after_help = LOGS_HELP)]
+    Logs(Logs),
+    /// Check and show the configuration
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
+    Config {
+        /// Which view.
+        #[command(subcommand)]
+        view: ConfigView,
+    },
+}
+
+/// Which data folder and which configuration.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Place {
+    /// Data folder [default: module.data_dir of the configuration, else $XDG_STATE_HOME/chainbot,
+    /// else for root /var/lib/alex_os/chainbot, else ~/.local/state/chainbot]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file [default: /etc/alex_os/modules/chainbot/config.yaml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// For machines.
+#[derive(Args, Debug, Clone, Copy, Default)]
+pub struct Json {
+    /// Print JSON, errors included, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command without arguments of its own.
+#[derive(Args, Debug)]
+pub struct Query {
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `chainbot validate`.
+#[derive(Args, Debug)]
+pub struct Validate {
+    /// Definitions in YAML or JSON; `-` reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const VALIDATE_HELP: &str = "\
+Nothing is run and nothing is stored.
+
+Examples:
+  chainbot validate greenhouse.yaml
+  chainbot validate workflows/*.yaml --json
+  cat greenhouse.yaml | chainbot validate -
+
+Exit codes: 0 no errors (warnings may be), 1 errors, 2 a file cannot be read.";
+
+/// `chainbot run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// A definition in YAML or JSON; `-` reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// An input; JSON if it parses as JSON, else text. Repeatable
+    #[arg(long = "input", short = 'i', value_name = "NAME=VALUE")]
+    pub inputs: Vec<String>,
+    /// Inputs from a file of JSON or YAML; --input beats it
+    #[arg(long, value_name = "FILE")]
+    pub input_file: Option<PathBuf>,
+    /// Follow it at most this long, such as 90s or 5m; the run goes on
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Leave when the run waits for a time, a signal or a person
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const RUN_HELP: &str = "\
+The workflow is stored under its name (a changed file is a new version), a run of it is started, \
+its steps are shown as they go, and its result is printed. When a server works on the data folder, \
+the run is its; else this process runs it, and other unfinished runs of the folder go on as well.
+
+Ctrl-C leaves at once and harms nothing: with a server the run goes on; without, it resumes where \
+it was at the next `chainbot run` or `chainbot start` on the same folder. `chainbot runs ID` shows it.
+
+Examples:
+  chainbot run hello.yaml
+  chainbot run greenhouse.yaml --input zone=north --input 'rows=[1, 2]'
+  chainbot run report.yaml --input-file inputs.yaml --json | jq .run.output
+  chainbot run approve.yaml --no-wait
+
+Exit codes: 0 completed, 1 failed, 2 wrong arguments, inputs or definition, 3 cancelled,
+4 not over: it waits (--no-wait) or --timeout passed.";
+
+/// `chainbot start`.
+#[derive(Args, Debug)]
+pub struct Start {
+    /// Address of the API, such as 127.0.0.1:8000; port 0 takes any free one [default: api.host and api.port]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub http: Option<SocketAddr>,
+    /// Stay in the foreground, for a service manager
+    #[arg(long)]
+    pub foreground: bool,
+    /// The module [default: libchainbot_plugin.so beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<PathBuf>,
+    /// The host program [default: host-shim beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub host: Option<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const START_HELP: &str = "\
+Returns when the server answers. Its log is chainbot.log in the data folder; its address and \
+process are in server.json there, and the API token in token. A server that runs already is left as it is.
+
+Examples:
+  chainbot start
+  chainbot start --data ./state --http 127.0.0.1:8080
+  chainbot start --foreground --config /etc/alex_os/modules/chainbot/config.yaml";
+
+/// `chainbot stop`.
+#[derive(Args, Debug)]
+pub struct Stop {
+    /// How long it may take
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `chainbot runs`.
+#[derive(Args, Debug)]
+pub struct Runs {
+    /// A run: its id
+    #[arg(value_name = "ID", conflicts_with_all = ["status", "workflow", "limit"])]
+    pub id: Option<String>,
+    /// Only with this status
+    #[arg(long, value_parser = ["pending", "running", "waiting", "paused", "completed", "failed", "cancelled"])]
+    pub status: Option<String>,
+    /// Only of this workflow: its name or id
+    #[arg(long, value_name = "WORKFLOW")]
+    pub workflow: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const RUNS_HELP: &str = "\
+Without a server the engine is opened in this process as long as the command takes; unfinished runs go on meanwhile.
+
+Examples:
+  chainbot runs --status failed --limit 5
+  chainbot runs --workflow greenhouse --json
+  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00";
+
+/// `chainbot cancel`.
+#[derive(Args, Debug)]
+pub struct Cancel {
+    /// The run
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Why, for its history
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `chainbot signal`.
+#[derive(Args, Debug)]
+pub struct Signal {
+    /// The run
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The signal's name, as the `wait` step says it
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What it carries, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub data_json: Option<String>,
+    /// A key that makes a repeat of this command harmless
+    #[arg(long, value_name = "TEXT")]
+    pub key: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const SIGNAL_HELP: &str = "\
+Example:
+  chainbot signal 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 approved --data-json '{\"by\": \"mia\"}'";
+
+/// `chainbot logs`.
+#[derive(Args, Debug)]
+pub struct Logs {
+    /// A run, whose journal is shown instead of the server's log
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+    /// Go on as more comes; ends with the run, or with Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Last lines of the server's log to begin with
+    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "id")]
+    pub lines: usize,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const LOGS_HELP: &str = "\
+With --json every line is a JSON object.
+
+Examples:
+  chainbot logs --follow
+  chainbot logs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00";
+
+/// `chainbot config`.
+#[derive(Subcommand, Debug)]
+pub enum ConfigView {
+    /// Show every problem of the configuration
+    Check(Query),
+    /// Show the settings in force and who decided each
+    Show(Query),
+    /// Print the JSON Schema of the file
+    Schema,
+    /// Print a commented file of the defaults
+    Default,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    chainbot_core::time::parse_duration(text).ok_or_else(|| "write 90s, 5m or 1h30m".to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8000".to_owned())
+}
+
+impl Command {
+    /// Whether a machine reads the output, errors included.
+    pub fn is_json(&self) -> bool {
+        match self {
+            Command::Version(json) => json.json,
+            Command::Validate(args) => args.json.json,
+            Command::Run(args) => args.json.json,
+            Command::Start(args) => args.json.json,
+            Command::Stop(args) => args.json.json,
+            Command::Status(args) | Command::Health(args) => args.json.json,
+            Command::Runs(args) => args.json.json,
+            Command::Cancel(args) => args.json.json,
+            Command::Signal(args) => args.json.json,
+            Command::Logs(args) => args.json.json,
+            Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
+            Command::Config { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_meant_is_read() {
+        let cli = Cli::try_parse_from([
+            "chainbot",
+            "run",
+            "a.yaml",
+            "-i",
+            "a=1",
+            "--input",
+            "b=2",
+            "--timeout",
+            "5m",
+        ]);
+        let Ok(Cli { command: Command::Run(run) }) = cli else { panic!("{cli:?}") };
+        assert_eq!(run.inputs, ["a=1", "b=2"]);
+        assert_eq!(run.timeout, Some(Duration::from_secs(300)));
+        let cli = Cli::try_parse_from(["chainbot", "start", "--http", "localhost:0"]).unwrap();
+        let Command::Start(start) = cli.command else { panic!() };
+        assert_eq!(start.http.unwrap().to_string(), "127.0.0.1:0");
+    }
+
+    #[test]
+    fn what_is_not_meant_is_refused() {
+        for line in [
+            "chainbot",
+            "chainbot rnu a",
+            "chainbot run",
+            "chainbot validate",
+            "chainbot runs x --status failed",
+            "chainbot runs --status broken",
+            "chainbot runs --limit 0",
+            "chainbot start --http here",
+            "chainbot run a --timeout soon",
+            "chainbot signal x",
+            "chainbot config",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The commands, one file each. Every one returns the exit code of the process.
+
+mod cancel;
+mod config;
+mod health;
+mod logs;
+mod run;
+mod runs;
+mod signal;
+mod start;
+mod status;
+mod stop;
+mod validate;
+mod version;
+
+use std::future::Future;
+
+use crate::args::Command;
+use crate::error::{Error, Result, code};
+
+/// Carries out a command.
+pub fn run(command: Command) -> Result<u8> {
+    match command {
+        Command::Version(json) => version::run(json),
+        Command::Validate(args) => validate::run(&args),
+        Command::Run(args) => with_runtime(run::run(&args)),
+        Command::Start(args) => start::run(&args),
+        Command::Stop(args) => stop::run(&args),
+        Command::Status(args) => with_runtime(status::run(&args)),
+        Command::Health(args) => with_runtime(health::run(&args)),
+        Command::Runs(args) => with_runtime(runs::run(&args)),
+        Command::Cancel(args) => with_runtime(cancel::run(&args)),
+        Command::Signal(args) => with_runtime(signal::run(&args)),
+        Command::Logs(args) => with_runtime(logs::run(&args)),
+        Command::Config { view } => config::run(&view),
+    }
+}
+
+/// Drives a command that talks to the API. Commands without it start no threads.
+fn with_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(&code::ENGINE, format!("no threads for the engine: {error}")))?;
+    runtime.block_on(work)
+}

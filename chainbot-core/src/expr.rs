@@ -31,6 +31,7 @@ mod template;
 mod time;
 mod token;
 mod transform;
+mod weight;
 
 #[cfg(test)]
 mod tests;

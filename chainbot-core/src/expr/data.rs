@@ -3,6 +3,7 @@
 //! Invariants: a `Data` never changes; both forms say the same. The engine's form holds plain values only (null,
 //! booleans, numbers, text, lists, maps), never an object with behaviour.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -73,7 +74,11 @@ impl Data {
     pub(super) fn value(&self) -> &Value {
         self.0.value.get_or_init(|| match &self.0.entries {
             Some(entries) => {
-                Value::from_pairs(entries.iter().map(|(key, data)| (*key, data.value().clone())))
+                let mut map = BTreeMap::new();
+                for (key, data) in entries {
+                    map.insert(Value::from(*key), data.value().clone());
+                }
+                Value::from_object(map)
             }
             None => to_value(self.json()),
         })
@@ -81,7 +86,7 @@ impl Data {
 
     /// From a result of the engine, for which `budget` pays.
     pub(super) fn from_value(value: &Value, budget: &mut Budget) -> Result<Self, Error> {
-        Ok(Self::new(budget.to_json(value)?))
+        Ok(Self::new(budget.json_of(value)?))
     }
 }
 
@@ -208,7 +213,7 @@ impl Budget {
     }
 
     /// The engine's form to JSON.
-    pub(super) fn to_json(&mut self, value: &Value) -> Result<JsonValue, Error> {
+    pub(super) fn json_of(&mut self, value: &Value) -> Result<JsonValue, Error> {
         self.convert(value, 1)
     }
 

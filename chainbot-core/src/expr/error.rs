@@ -24,12 +24,12 @@ pub struct Error {
 impl Error {
     /// An error without remedy and place.
     pub fn new(code: &'static Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, offset: None }
+        Self { code, message: clipped(message.into()), hint: None, offset: None }
     }
 
     /// Adds what to do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(clipped(hint.into()));
         self
     }
 
@@ -102,6 +102,18 @@ pub(super) fn from_engine(error: &minijinja::Error) -> Error {
         ErrorKind::WriteFailure => Error::new(&code::RESULT_SIZE, detail()),
         _ => Error::new(&code::EVALUATION, detail()),
     }
+}
+
+/// Bytes of a message or a hint: names and numbers from hostile sources may be as long as the source.
+const MESSAGE_BYTES_MAX: usize = 600;
+
+fn clipped(mut text: String) -> String {
+    if text.len() > MESSAGE_BYTES_MAX {
+        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn undefined() -> Error {

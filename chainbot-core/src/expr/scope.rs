@@ -3,13 +3,16 @@
 //! The context is a map of plain values. Undefined names are explained here, because only here both the expression's
 //! names and the scope are known.
 
+use std::collections::BTreeMap;
+
 use minijinja::value::Value;
 use serde_json::Value as JsonValue;
 
 use super::data::{Data, json_kind, size_bytes};
 use super::error::{Error, suggestion};
 use super::function::{NOW_KEY, SEED_KEY};
-use super::shape::{Name, Shape, Weight};
+use super::shape::{Name, Root, Shape};
+use super::weight::Weight;
 use crate::error::code::expression as code;
 use crate::limits;
 use crate::time::Timestamp;
@@ -87,89 +90,79 @@ pub(super) fn context(
     volatile: &Volatile,
     part: u64,
 ) -> Result<Value, Error> {
-    let mut entries: Vec<(Value, Value)> = Vec::with_capacity(shape.roots.len() + 2);
-    // Bytes of each root as a whole, and of each member in use.
-    let mut sizes: Vec<(usize, Vec<usize>)> = Vec::with_capacity(shape.roots.len());
+    let mut entries: BTreeMap<Value, Value> = BTreeMap::new();
+    let mut largest = 0;
     for root in &shape.roots {
-        if !scope.is_container(&root.name) {
-            let data = scope.value(&root.name);
-            let size = data.as_ref().map_or(0, Data::size_bytes);
-            sizes.push((size, vec![size; root.members.len()]));
-            entries.extend(data.map(|data| (root.key.clone(), data.value().clone())));
-            continue;
-        }
-        let mut members: Vec<(Value, Value)> = Vec::with_capacity(root.members.len());
-        let mut member_sizes = Vec::with_capacity(root.members.len());
-        for (name, key) in &root.members {
-            let data = scope.member(&root.name, name);
-            member_sizes.push(data.as_ref().map_or(0, Data::size_bytes));
-            members.extend(data.map(|data| (key.clone(), data.value().clone())));
-        }
-        let mut whole = 0;
-        if root.is_whole {
-            members.clear();
-            for name in scope.members(&root.name) {
-                let Some(data) = scope.member(&root.name, &name) else { continue };
-                whole += name.len() + 4 + data.size_bytes();
-                members.push((Value::from(name), data.value().clone()));
-            }
-        }
-        sizes.push((whole, member_sizes));
-        entries.push((root.key.clone(), Value::from_pairs(members)));
+        let value = if scope.is_container(&root.name) {
+            let (members, bytes) = container(root, scope);
+            largest = largest.max(bytes);
+            Value::from_object(members)
+        } else {
+            let Some(data) = scope.value(&root.name) else { continue };
+            largest = largest.max(data.size_bytes());
+            data.value().clone()
+        };
+        entries.insert(root.key.clone(), value);
     }
-    for tag in &shape.tags {
-        check_weight(tag, shape, &sizes, scope)?;
+    // Nearly always the product of the two largest is within the bound already.
+    let heaviest = shape.count_max.saturating_mul(largest as u64).saturating_add(shape.constant_max);
+    if heaviest > limits::EXPRESSION_DATA_BYTES_MAX as u64 {
+        shape.tags.iter().try_for_each(|tag| check_weight(tag, shape, scope))?;
     }
     if shape.is_volatile {
         let volatile = if part == 0 { *volatile } else { volatile.part(part) };
-        entries.push((Value::from(NOW_KEY), Value::from(volatile.now.0)));
-        entries.push((Value::from(SEED_KEY), Value::from_bytes(volatile.seed.to_vec())));
+        entries.insert(Value::from(NOW_KEY), Value::from(volatile.now.0));
+        entries.insert(Value::from(SEED_KEY), Value::from_bytes(volatile.seed.to_vec()));
     }
-    Ok(Value::from_pairs(entries))
+    Ok(Value::from_object(entries))
 }
 
-/// First with the sizes at hand, which are those of whole roots or members; only when these are too much, with the
-/// size of what the written path leads to.
-fn check_weight(
-    tag: &Weight,
-    shape: &Shape,
-    sizes: &[(usize, Vec<usize>)],
-    scope: &dyn Scope,
-) -> Result<(), Error> {
-    let bound = limits::EXPRESSION_DATA_BYTES_MAX as u64;
-    let rough = |name: usize| {
-        let (root, member) = shape.places[name];
-        let (whole, members) = &sizes[root];
-        member.map_or(*whole, |member| members[member])
-    };
-    let sum = |size: &dyn Fn(usize) -> usize| {
-        tag.names.iter().fold(tag.constant, |sum, (name, count)| {
-            sum.saturating_add(count.saturating_mul(size(*name) as u64))
-        })
-    };
-    if sum(&rough) <= bound {
-        return Ok(());
-    }
-    let exact = |name: usize| {
-        let name_ = &shape.names[name];
-        match resolve(name_, scope) {
-            Resolved::Here(data, rest) => match walk(data.json(), rest) {
-                Ok(json) => size_bytes(json),
-                Err(_) => 0,
-            },
-            Resolved::Whole => rough(name),
-            _ => 0,
+/// The members of a container that are in use, and the size of the largest, or of all when all are in use.
+fn container(root: &Root, scope: &dyn Scope) -> (BTreeMap<Value, Value>, usize) {
+    let mut members = BTreeMap::new();
+    let mut bytes = 0;
+    if root.is_whole {
+        for name in scope.members(&root.name) {
+            let Some(data) = scope.member(&root.name, &name) else { continue };
+            bytes += name.len() + 4 + data.size_bytes();
+            members.insert(Value::from(name), data.value().clone());
         }
-    };
-    let bytes = sum(&exact);
-    if bytes <= bound {
-        return Ok(());
+        return (members, bytes);
     }
-    let message =
-        format!("one expression brings together {} MiB of data or more, counting repetitions", bytes >> 20);
-    let offset = tag.names.first().map(|(name, _)| shape.names[*name].offset);
-    Err(Error { offset, ..Error::new(&code::FUEL, message) }
-        .hint("name the parts that are needed, or split it over several steps"))
+    for (name, key) in &root.members {
+        let Some(data) = scope.member(&root.name, name) else { continue };
+        bytes = bytes.max(data.size_bytes());
+        members.insert(key.clone(), data.value().clone());
+    }
+    (members, bytes)
+}
+
+/// Sums up one tag with the size of what each written path leads to.
+fn check_weight(tag: &Weight, shape: &Shape, scope: &dyn Scope) -> Result<(), Error> {
+    let size = |name: &Name| match resolve(name, scope) {
+        // Known already, so that a name written a hundred times is not measured a hundred times.
+        Resolved::Here(data, []) => data.size_bytes(),
+        Resolved::Here(data, rest) => walk(data.json(), rest).map_or(0, size_bytes),
+        Resolved::Whole => {
+            let members = scope.members(&name.root).into_iter();
+            members.filter_map(|member| scope.member(&name.root, &member)).map(|data| data.size_bytes()).sum()
+        }
+        _ => 0,
+    };
+    let mut bytes = tag.constant;
+    for (name, count) in &tag.names {
+        bytes = bytes.saturating_add(count.saturating_mul(size(&shape.names[*name]) as u64));
+        if bytes > limits::EXPRESSION_DATA_BYTES_MAX as u64 {
+            let message = format!(
+                "one expression brings together more than {} MiB of data, counting every repetition",
+                limits::EXPRESSION_DATA_BYTES_MAX >> 20
+            );
+            return Err(Error::new(&code::FUEL, message)
+                .hint("name the parts that are needed, or split it over several steps")
+                .at(shape.names[*name].offset));
+        }
+    }
+    Ok(())
 }
 
 /// Where a name leads in a scope.

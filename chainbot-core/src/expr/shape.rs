@@ -1,12 +1,7 @@
 //! The second half of the shape check: walks the engine's syntax tree, refuses what is not on a list, and writes
 //! down which names the expression uses.
 //!
-//! It also bounds what fuel does not see. The engine charges for what it makes, not for what sharing makes it visit:
-//! `{% for a in [[v, v]] %}{% for a in [[a, a]] %}` doubles per line and costs next to nothing until somebody prints or
-//! compares it. So every tag gets a weight, a sum of "this many times the size of that name", which bounds the
-//! size of any value in it when all sharing is written out; the caller compares it with
-//! [`crate::limits::EXPRESSION_DATA_BYTES_MAX`] as soon as the sizes are known. The same goes for depth: literals and filters
-//! within each other, through loop variables too, are counted here.
+//! It also weighs every tag, see [`super::weight`].
 
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, Expr, Stmt, UnaryOpKind};
 use minijinja::machinery::{parse, parse_expr};
@@ -15,6 +10,7 @@ use minijinja::value::Value;
 use super::engine::{FILTERS, FUNCTIONS, TESTS, VOLATILE};
 use super::error::{Error, from_engine, nearest};
 use super::token::{self, Kind, Outline};
+use super::weight::Weight;
 use crate::error::code::expression as code;
 use crate::limits;
 
@@ -35,10 +31,12 @@ pub(super) struct Shape {
     pub names: Vec<Name>,
     /// Per name: whether it may be undefined (`default`, `is defined`).
     pub optional: Vec<bool>,
-    /// Per name: its root, and its member there.
-    pub places: Vec<(usize, Option<usize>)>,
     pub roots: Vec<Root>,
     pub tags: Vec<Weight>,
+    /// The largest number of repetitions, of all names together, in one tag.
+    pub count_max: u64,
+    /// The most bytes of literals in one tag.
+    pub constant_max: u64,
     /// Whether a function is called whose value differs every time.
     pub is_volatile: bool,
 }
@@ -51,38 +49,6 @@ pub(super) struct Root {
     pub members: Vec<(String, Value)>,
     /// Used without a member: all members are needed.
     pub is_whole: bool,
-}
-
-/// Bound of the data in one tag: names with how often each counts, and the bytes of literals.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Weight {
-    pub names: Vec<(usize, u64)>,
-    pub constant: u64,
-    depth: usize,
-}
-
-impl Weight {
-    fn constant(bytes: usize) -> Self {
-        Self { constant: bytes as u64, ..Self::default() }
-    }
-
-    fn add(&mut self, other: Weight) {
-        self.names.extend(other.names);
-        self.constant = self.constant.saturating_add(other.constant);
-        self.depth = self.depth.max(other.depth);
-    }
-
-    /// Sums up what is there twice.
-    fn settle(&mut self) {
-        self.names.sort_unstable();
-        let names = std::mem::take(&mut self.names);
-        for (name, count) in names {
-            match self.names.last_mut() {
-                Some(last) if last.0 == name => last.1 = last.1.saturating_add(count),
-                _ => self.names.push((name, count)),
-            }
-        }
-    }
 }
 
 /// Bytes that a value made by a function may have beyond its arguments: a full `range()`.
@@ -204,6 +170,9 @@ impl Walk {
         if weight.depth > limits::EXPRESSION_DEPTH_MAX {
             return too_large("lists, objects and filters are nested too deep");
         }
+        let count = weight.names.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+        self.shape.count_max = self.shape.count_max.max(count);
+        self.shape.constant_max = self.shape.constant_max.max(weight.constant);
         self.shape.tags.push(weight.clone());
         Ok(weight)
     }
@@ -385,17 +354,14 @@ impl Walk {
             }
         };
         let slot = &mut self.shape.roots[root];
-        let member = path.first().map(|member| {
-            slot.members.iter().position(|(name, _)| name == member).unwrap_or_else(|| {
-                slot.members.push((member.clone(), Value::from(member.as_str())));
-                slot.members.len() - 1
-            })
-        });
-        slot.is_whole |= member.is_none();
+        match path.first() {
+            None => slot.is_whole = true,
+            Some(member) if slot.members.iter().any(|(name, _)| name == member) => {}
+            Some(member) => slot.members.push((member.clone(), Value::from(member.as_str()))),
+        }
         let index = self.shape.names.len();
         self.shape.names.push(Name { root: var.id.to_owned(), path, offset });
         self.shape.optional.push(self.optional > 0);
-        self.shape.places.push((root, member));
         Ok(Weight { names: vec![(index, 1)], constant: 0, depth: 0 })
     }
 }

@@ -50,8 +50,7 @@ pub(super) fn check(source: &str, kind: Kind) -> Result<Outline, Error> {
         );
         return Err(Error::new(&code::TOO_LARGE, message).hint("split it over several steps"));
     }
-    let mut scan =
-        Scan { tokens: 0, blocks: Vec::new(), outline: Outline::default(), in_tag: kind == Kind::Bare };
+    let mut scan = Scan { tokens: 0, blocks: Vec::new(), outline: Outline::default() };
     let (mut texts, mut inner, mut wants_statement, mut last_end) =
         (0usize, None::<Range<usize>>, false, 0usize);
     for item in tokenize(source, kind == Kind::Bare, syntax()) {
@@ -64,7 +63,7 @@ pub(super) fn check(source: &str, kind: Kind) -> Result<Outline, Error> {
                 wants_statement = matches!(token, Token::BlockStart);
                 texts += usize::from(wants_statement);
             }
-            Token::VariableEnd | Token::BlockEnd => scan.in_tag = kind == Kind::Bare,
+            Token::VariableEnd | Token::BlockEnd => {}
             other => {
                 scan.token(&span)?;
                 if std::mem::take(&mut wants_statement) {
@@ -92,13 +91,11 @@ struct Scan {
     /// Open blocks, each with the levels it takes: an `elif` nests inside the engine.
     blocks: Vec<usize>,
     outline: Outline,
-    in_tag: bool,
 }
 
 impl Scan {
     fn open(&mut self, span: &Span) -> Result<(), Error> {
         self.tokens = 0;
-        self.in_tag = true;
         self.outline.tags += 1;
         if self.outline.tags > limits::EXPRESSION_TAGS_MAX {
             let message = format!("the text has more than {} tags", limits::EXPRESSION_TAGS_MAX);

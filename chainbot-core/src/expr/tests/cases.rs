@@ -31,7 +31,11 @@ fn check(source: &str, expected: &str, is_text: bool) -> Option<String> {
         };
         // 3 and 3.0 are different results: the type is kept.
         return match result {
-            Ok(value) if value == wanted && value.to_string() == wanted.to_string() => None,
+            Ok(value)
+                if serde_json::to_string(&value).unwrap() == serde_json::to_string(&wanted).unwrap() =>
+            {
+                None
+            }
             Ok(value) => Some(format!("gave {value}")),
             Err(error) => Some(format!("gave {} {error}", error.code.id)),
         };

@@ -4,5 +4,7 @@ mod abi_header;
 mod abi_lifecycle;
 mod cli;
 mod cli_engine;
+mod deploy;
+mod examples;
 mod host_shim;
 mod support;

@@ -200,8 +200,10 @@ pub const KNOWN: &[&str] = &[
 ];
 
 /// What to write instead of a name without effect, where there is something.
-pub const INSTEAD: &[(&str, &str)] =
-    &[("workflow_engine.workflow_timeout", "write `timeout` into the definition: a bound belongs to the run, and no default ends a long wait")];
+pub const INSTEAD: &[(&str, &str)] = &[(
+    "workflow_engine.workflow_timeout",
+    "write `timeout` into the definition: a bound belongs to the run, and no default ends a long wait",
+)];
 
 /// Names that the previous system's second family of files used, and what they are called here.
 pub const RENAMED: &[(&str, &str)] = &[

@@ -56,7 +56,9 @@ doc_tests() {
 
 # One TLS library, built from source that cargo brings: aws-lc needs cmake and doubles the binary.
 no_aws_lc() {
-    ! cargo tree --workspace -e normal,build -i aws-lc-sys >/dev/null 2>&1 || { echo 'aws-lc-sys is in the tree'; return 1; }
+    local tree
+    tree=$(cargo tree --workspace -e normal,build --prefix none) || return 1
+    ! grep '^aws-lc' <<<"$tree" || { echo 'aws-lc is in the tree: `cargo tree -i aws-lc-sys` says by whom'; return 1; }
 }
 
 skips() {

@@ -5,6 +5,7 @@ mod abi_lifecycle;
 mod cli;
 mod cli_engine;
 mod deploy;
+mod docs;
 mod examples;
 mod host_shim;
 mod support;

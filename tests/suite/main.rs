@@ -4,5 +4,8 @@ mod abi_header;
 mod abi_lifecycle;
 mod cli;
 mod cli_engine;
+mod deploy;
+mod docs;
+mod examples;
 mod host_shim;
 mod support;

@@ -2,7 +2,11 @@
 
 mod abi_header;
 mod abi_lifecycle;
+mod api;
 mod cli;
 mod cli_engine;
 mod host_shim;
+mod server;
 mod support;
+mod tidy;
+mod transcript;

@@ -53,7 +53,8 @@ impl Door {
         // A server that refuses a body unread may reset the connection; what it said before counts.
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{line}: no answer: {text:?}"));
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{line}: no answer: {text:?}"));
         let (status, headers) = head.split_once("\r\n").unwrap_or((head, ""));
         let headers = headers.lines().filter_map(|line| line.split_once(": "));
         Reply {
@@ -69,7 +70,8 @@ impl Door {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/api/chainbot/{path}") };
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(HANG)).unwrap();
-        let mut text = format!("{method} {path} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
+        let mut text =
+            format!("{method} {path} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
         for header in headers {
             text.push_str(&format!("{header}\r\n"));
         }
@@ -112,7 +114,8 @@ impl Server {
         assert!(lines.any(|line| line.contains("running")), "{}", told());
         // Reads on so that the host never waits for a full pipe; ends with the host.
         std::thread::spawn(move || lines.for_each(drop));
-        let server: Value = serde_json::from_str(&std::fs::read_to_string(data.join("server.json")).unwrap()).unwrap();
+        let server: Value =
+            serde_json::from_str(&std::fs::read_to_string(data.join("server.json")).unwrap()).unwrap();
         let address = |url: &str| url.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
         let token = std::fs::read_to_string(data.join("token")).unwrap().trim().to_owned();
         Self {

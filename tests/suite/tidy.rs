@@ -130,9 +130,11 @@ fn collect(folder: &Path, files: &mut Vec<(String, String)>) {
             path if path == root().join("data") => {}
             path if entry.file_type().unwrap().is_dir() => collect(&path, files),
             // What is not text has no rules here.
-            path => files.extend(std::fs::read_to_string(&path).ok().map(|text| {
-                (path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), text)
-            })),
+            path => files.extend(
+                std::fs::read_to_string(&path)
+                    .ok()
+                    .map(|text| (path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), text)),
+            ),
         }
     }
 }
@@ -157,9 +159,8 @@ fn is_test(path: &str) -> bool {
 /// `pattern` as a word of its own.
 fn has_word(line: &str, word: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(word).any(|(at, _)| {
-        !line[..at].ends_with(is_name) && !line[at + word.len()..].starts_with(is_name)
-    })
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(is_name) && !line[at + word.len()..].starts_with(is_name))
 }
 
 /// The module of the core that a file belongs to.
@@ -189,10 +190,8 @@ fn layers(tree: &mut Tree) {
             continue;
         };
         for (at, _) in source.code.match_indices("crate::") {
-            let other: String = source.code[at + 7..]
-                .chars()
-                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
-                .collect();
+            let other: String =
+                source.code[at + 7..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             if layer(&other).is_some_and(|other| other > own) {
                 find(format!("uses the higher `{other}`"));
             }
@@ -208,32 +207,47 @@ fn layers(tree: &mut Tree) {
 fn places(tree: &mut Tree) {
     let rust = |path: &str| !within(&["host-shim/", "chainbot-abi/"])(path);
     let sql = |path: &str| rust(path) && !within(&["chainbot-core/src/store"])(path);
-    const SQL: &[&str] = &["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "CREATE TABLE", "PRAGMA ", "rusqlite"];
+    const SQL: &[&str] =
+        &["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "CREATE TABLE", "PRAGMA ", "rusqlite"];
     tree.each_line("sql", sql, |line| {
         SQL.iter().find(|word| line.contains(**word)).map(|word| format!("`{word}` outside of store/"))
     });
     let socket = |path: &str| {
         in_core(path) && !within(&["chainbot-core/src/net", "chainbot-core/src/http/serve.rs"])(path)
     };
-    const SOCKETS: &[&str] = &["TcpStream", "TcpListener", "UdpSocket", "reqwest", "hyper::client", "to_socket_addrs"];
+    const SOCKETS: &[&str] =
+        &["TcpStream", "TcpListener", "UdpSocket", "reqwest", "hyper::client", "to_socket_addrs"];
     tree.each_line("socket", socket, |line| {
         SOCKETS.iter().find(|word| has_word(line, word)).map(|word| format!("`{word}` outside of net/"))
     });
-    tree.each_line("print", |path| !path.ends_with("build.rs"), |line| {
-        ["println!", "eprintln!", "print!", "eprint!"]
-            .iter()
-            .find(|word| has_word(line, word))
-            .map(|word| format!("`{word}` outside of output.rs"))
-    });
-    tree.each_line("process", |path| in_core(path), |line| {
-        line.contains("process::Command").then(|| "a child process".to_owned())
-    });
+    tree.each_line(
+        "print",
+        |path| !path.ends_with("build.rs"),
+        |line| {
+            ["println!", "eprintln!", "print!", "eprint!"]
+                .iter()
+                .find(|word| has_word(line, word))
+                .map(|word| format!("`{word}` outside of output.rs"))
+        },
+    );
+    tree.each_line(
+        "process",
+        |path| in_core(path),
+        |line| line.contains("process::Command").then(|| "a child process".to_owned()),
+    );
     tree.each_line("format-in-store", within(&["chainbot-core/src/store"]), |line| {
         line.contains("format!").then(|| "SQL could be built from values".to_owned())
     });
-    tree.each_line("unfinished", |_| true, |line| {
-        ["todo!", "dbg!", "unimplemented!"].iter().find(|word| has_word(line, word)).map(|w| (*w).to_owned())
-    });
+    tree.each_line(
+        "unfinished",
+        |_| true,
+        |line| {
+            ["todo!", "dbg!", "unimplemented!"]
+                .iter()
+                .find(|word| has_word(line, word))
+                .map(|w| (*w).to_owned())
+        },
+    );
 }
 
 /// `unsafe` where it is allowed, and each block with its reason.
@@ -272,7 +286,9 @@ fn files(tree: &mut Tree) {
             tree.found.push(("machine", path.clone(), format!("names `{word}`")));
         }
         let host = text.lines().find(|line| {
-            path.ends_with("Cargo.lock") && line.starts_with("source = ") && !line.contains("github.com/rust-lang/crates.io-index")
+            path.ends_with("Cargo.lock")
+                && line.starts_with("source = ")
+                && !line.contains("github.com/rust-lang/crates.io-index")
         });
         if let Some(host) = host {
             tree.found.push(("machine", path.clone(), host.to_owned()));
@@ -331,7 +347,11 @@ fn error_pages(tree: &mut Tree) {
         match pages.get(id) {
             None => tree.found.push(("error-page", page, "is missing".to_owned())),
             Some(heading) if heading.to_lowercase() != expected => {
-                tree.found.push(("error-page", page, format!("the heading is `{heading}`, the title `{title}`")));
+                tree.found.push((
+                    "error-page",
+                    page,
+                    format!("the heading is `{heading}`, the title `{title}`"),
+                ));
             }
             Some(_) => {}
         }
@@ -354,7 +374,10 @@ fn crates(tree: &mut Tree) {
         let text = std::fs::read_to_string(root().join(path)).unwrap();
         let shipped = text.split("\n[dependencies]\n").nth(1).unwrap_or_default();
         let shipped = shipped.split("\n[").next().unwrap_or_default();
-        assert!(!shipped.is_empty(), "{path} has no dependencies, which would make this rule hold by accident");
+        assert!(
+            !shipped.is_empty(),
+            "{path} has no dependencies, which would make this rule hold by accident"
+        );
         let names = shipped.lines().filter_map(|line| line.split([' ', '.', '=']).next());
         for name in names.filter(|name| !name.is_empty() && !name.starts_with('#')) {
             let ours = name.starts_with("chainbot") || name == "host-shim";
@@ -382,7 +405,8 @@ fn the_tree_keeps_its_rules() {
 
 #[test]
 fn code_is_told_from_comments_and_tests() {
-    let text = "//! SELECT\nuse a; // SELECT\n    /// todo!\nlet x;\n#[cfg(test)]\nmod tests {\n dbg!();\n}\n";
+    let text =
+        "//! SELECT\nuse a; // SELECT\n    /// todo!\nlet x;\n#[cfg(test)]\nmod tests {\n dbg!();\n}\n";
     assert_eq!(code_of(text), "\nuse a;\n\nlet x;");
     assert!(has_word("a println!(x)", "println!") && !has_word("eprintln!(x)", "println!"));
     assert!(is_test("chainbot-core/src/http/tests/port.rs") && !is_test("src/command/run.rs"));

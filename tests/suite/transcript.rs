@@ -43,7 +43,14 @@ fn a_host_in_c_and_host_shim_see_the_same_module() {
     let folder = tempfile::tempdir().unwrap();
     let script = root().join(SCRIPT);
     let in_c = play(c_host(folder.path()).arg(plugin()).arg(&script));
-    let in_rust = play(Command::new(host_shim()).arg("transcript").arg("--module").arg(plugin()).arg("--script").arg(&script));
+    let in_rust = play(
+        Command::new(host_shim())
+            .arg("transcript")
+            .arg("--module")
+            .arg(plugin())
+            .arg("--script")
+            .arg(&script),
+    );
     let golden = root().join(GOLDEN);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&golden, &in_c).unwrap();

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::error::{Code, similar};
 use crate::error::code::expression as code;
+use crate::error::{Code, similar};
 
 /// Why an expression does not compile or has no value.
 #[derive(Clone, Debug, PartialEq)]

@@ -139,7 +139,8 @@ fn table(server: &Server, door: &Door) -> Vec<(String, String, u16)> {
             server.wait_for("chainbot.workflow.cancelled", &run);
         }
         let shown = if body.len() > 200 { "(large)" } else { body };
-        answers.push((format!("{line} {shown}"), essence(&reply), reply.status));
+        let essence = essence(&reply).replace(&server.port.address, "<own port>");
+        answers.push((format!("{line} {shown}"), essence, reply.status));
     }
     answers
 }

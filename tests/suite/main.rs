@@ -4,5 +4,7 @@ mod abi_header;
 mod abi_lifecycle;
 mod cli;
 mod cli_engine;
+mod crash;
 mod host_shim;
+mod kill_loop;
 mod support;

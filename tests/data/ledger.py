@@ -1,7 +1,8 @@
 """A receiver that counts: writes and syncs one line for every request, then answers after a small random delay.
 
 The file is the only witness of what was really sent, so it is written before the answer and by nobody else.
-Usage: ledger.py FILE DELAY_MS_MAX. Prints its port; ends when standard input does, so that it never outlives a test.
+Usage: ledger.py FILE DELAY_MS_MAX. Prints its port, then each path as it is counted. Ends when standard input does, so
+that it never outlives a test.
 """
 
 import json
@@ -26,6 +27,7 @@ class Ledger(BaseHTTPRequestHandler):
         with LOCK:
             os.write(FILE, f"{key} {self.path}\n".encode())
             os.fsync(FILE)
+            print(self.path, flush=True)
         time.sleep(random.uniform(0, DELAY_S_MAX))
         body = json.dumps({"counted": self.path}).encode()
         try:

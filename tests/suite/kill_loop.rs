@@ -1,8 +1,8 @@
 //! The kill loop: the host with the module is killed at random instants under load, and nothing that was promised breaks.
 //!
 //! Each life of the process makes some starts of its own and repeats those that got no answer. A kill falls at a
-//! random instant after the spawn (so also into loading and recovery), at one after it serves, or right upon an answer,
-//! when a lost commit would be noticed. `CHAINBOT_PROOF=long` takes 1,000 kills, `CHAINBOT_SEED` repeats the choices.
+//! random instant after the spawn (so also into loading and recovery), at one after it serves, or right upon an answer
+//! or while an effect is in flight, when a lost commit would be noticed. `CHAINBOT_PROOF=long` takes 1,000 kills, `CHAINBOT_SEED` repeats the choices.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -21,13 +21,16 @@ enum Fall {
     AfterReady(Duration),
     /// Upon the answer to its first start.
     OnAnswer,
+    /// When the ledger has counted an effect and has not answered, or so long after it serves when there is none.
+    OnEffect(Duration),
 }
 
 impl Fall {
     fn choose(random: &mut Random) -> Self {
         match random.below(8) {
             0 | 1 => Fall::AfterSpawn(Duration::from_micros(random.below(200_000))),
-            2 | 3 => Fall::OnAnswer,
+            2 => Fall::OnAnswer,
+            3 | 4 => Fall::OnEffect(Duration::from_micros(random.below(300_000))),
             _ => Fall::AfterReady(Duration::from_micros(random.below(300_000))),
         }
     }
@@ -58,7 +61,7 @@ fn nothing_that_was_promised_breaks_under_kills() {
         while (load.starts.len() as u64) < runs_wanted * life / kills_wanted {
             load.add();
         }
-        kills.push(live(&mut random, &mut load, &data, ledger.port));
+        kills.push(live(&mut random, &mut load, &data, &ledger));
     }
 
     let mut host = Host::start(&data, ledger.port);
@@ -82,8 +85,8 @@ fn nothing_that_was_promised_breaks_under_kills() {
 }
 
 /// One life of the process, up to its kill; gives the moment.
-fn live(random: &mut Random, load: &mut Load, data: &std::path::Path, port: u16) -> i64 {
-    let mut host = Host::start(data, port);
+fn live(random: &mut Random, load: &mut Load, data: &std::path::Path, ledger: &Ledger) -> i64 {
+    let mut host = Host::start(data, ledger.port);
     let killer = host.killer();
     let fall = Fall::choose(random);
     let (now, kill_now) = channel::<Duration>();
@@ -117,6 +120,11 @@ fn live(random: &mut Random, load: &mut Load, data: &std::path::Path, port: u16)
             }
         }
         if matches!(fall, Fall::OnAnswer) {
+            told(Duration::ZERO);
+        } else if let Fall::OnEffect(at_most) = fall {
+            // What came before is not the one to meet.
+            while ledger.arrivals.try_recv().is_ok() {}
+            let _ = ledger.arrivals.recv_timeout(at_most);
             told(Duration::ZERO);
         } else if is_alive && !load.starts.is_empty() {
             let index = random.below(load.starts.len() as u64) as usize;

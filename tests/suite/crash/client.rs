@@ -21,7 +21,6 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
-    pub head: String,
     pub body: Value,
 }
 
@@ -73,7 +72,7 @@ impl Client {
         if length.is_none_or(|length: usize| body.len() < length) {
             return Err(cut());
         }
-        Ok(Reply { status, body: serde_json::from_slice(body).unwrap_or(Value::Null), head })
+        Ok(Reply { status, body: serde_json::from_slice(body).unwrap_or(Value::Null) })
     }
 
     /// Waits, woken by every event, until `done` holds.

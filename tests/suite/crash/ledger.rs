@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use crate::support;
 
@@ -12,6 +13,8 @@ pub struct Ledger {
     child: Child,
     file: PathBuf,
     pub port: u16,
+    /// Each path as it is counted, before its answer is sent.
+    pub arrivals: Receiver<String>,
 }
 
 /// What was counted: for each path the keys, in order of arrival.
@@ -29,9 +32,12 @@ impl Ledger {
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3 runs");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the port");
-        Self { child, file, port: line.trim().parse().expect("a port") }
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let port = lines.next().and_then(|line| line.parse().ok()).expect("a port");
+        let (sender, arrivals) = channel();
+        // Ends with the ledger, or when nobody listens any more.
+        std::thread::spawn(move || lines.try_for_each(|line| sender.send(line)));
+        Self { child, file, port, arrivals }
     }
 
     /// The base of its URLs.

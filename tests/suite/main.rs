@@ -7,4 +7,5 @@ mod cli_engine;
 mod crash;
 mod host_shim;
 mod kill_loop;
+mod stop_loop;
 mod support;

@@ -144,6 +144,14 @@ fn table(server: &Server, door: &Door) -> Vec<(String, String, u16)> {
         let shown = if body.len() > 200 { "(large)" } else { body };
         let essence = match *line == OVER && body.len() == big.len() {
             true => reply.status.to_string(),
+            // How far a run has come by the time its start is answered is the scheduler's affair.
+            false
+                if reply.status == 201
+                    && line.ends_with("/runs")
+                    && reply.header("idempotency-replayed") != "true" =>
+            {
+                normalised(&format!("{} {}", reply.status, reply.header("location")))
+            }
             false => essence(&reply).replace(&server.port.address, "<own port>"),
         };
         answers.push((format!("{line} {shown}"), essence, reply.status));

@@ -354,7 +354,7 @@ pub fn manifest() -> Value {
             ],
             "subscribe": [],
         },
-        "webhooks": [{ "method": "*", "path": "/", "max_body": crate::limits::BODY_BYTES_MAX + 65_536 }],
+        "webhooks": [{ "method": "*", "path": "/", "max_body": crate::limits::DEFINITION_BODY_BYTES_MAX }],
         "config_schema": Config::schema(),
     })
 }

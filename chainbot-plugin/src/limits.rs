@@ -9,11 +9,8 @@ pub const QUEUE_ITEMS_MAX: usize = 1_024;
 /// Bytes of queued events, and of open requests: what a burst may take from a small machine's memory.
 pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A request's body: the largest that any route takes. A larger one is answered 413 without a copy.
-pub const BODY_BYTES_MAX: usize = if limits::DEFINITION_BYTES_MAX > limits::BODY_BYTES_MAX {
-    limits::DEFINITION_BYTES_MAX
-} else {
-    limits::BODY_BYTES_MAX
-};
+/// That is a definition within its envelope; a tighter bound here would refuse what the port takes.
+pub const BODY_BYTES_MAX: usize = limits::DEFINITION_BODY_BYTES_MAX;
 /// A reply's body: it is collected in memory before it is handed over.
 pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// An event's payload: the bus carries news, not data.

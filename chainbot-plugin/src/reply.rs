@@ -66,7 +66,7 @@ async fn collect_events(body: Body, due: Instant) -> Vec<u8> {
 /// A problem document of the plugin itself.
 pub fn problem(code: &Code, status: StatusCode, detail: &str) -> OutReply {
     let document = serde_json::json!({
-        "type": format!("urn:chainbot:error:{}", code.id), "title": code.title, "status": status.as_u16(),
+        "type": format!("/docs/errors/{}", code.id), "title": code.title, "status": status.as_u16(),
         "detail": detail, "code": code.id,
     });
     OutReply {

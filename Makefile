@@ -17,7 +17,7 @@ bench: ## Measure, against the raw database loop
 	cargo bench --workspace
 
 proof: ## The long tests: more kills, more seeds
-	CHAINBOT_PROOF=1 cargo test --workspace --release -- --include-ignored
+	CHAINBOT_PROOF=1 cargo test --workspace --release
 
 fmt: ## Format the code
 	cargo fmt --all

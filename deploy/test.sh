@@ -32,19 +32,24 @@ header() {
         { echo 'include/alex_module.h is stale: run `make header`'; return 1; }
 }
 
+# Failures are shown when they happen; after the summary comes what passing tests said, which is for the skips only.
+shown() {
+    awk '/^ *Summary/ { print; over = 1 } over || /^ *PASS/ { next } { print; fflush() }'
+}
+
 tests() {
     # The stage before has built everything.
     export CHAINBOT_PREBUILT=1
     if has_nextest; then
         cargo nextest run --workspace --no-fail-fast --color never --success-output final 2>&1 |
-            tee "$work/tests.log" | grep -E --line-buffered '^ *(FAIL|SIGABRT|SIGSEGV|TIMEOUT|SLOW|Starting|Summary|error)|panicked at|warning:'
+            tee "$work/tests.log" | shown
     else
         cargo test --workspace --no-fail-fast --lib --bins --tests -- --show-output 2>&1 |
             tee "$work/tests.log" | grep -E --line-buffered '^(test .*FAILED|test result|error|running)|panicked at'
     fi
     local code=${PIPESTATUS[0]}
-    if [ "$code" -ne 0 ]; then
-        sed -n '/^─*$/,$p; /^failures:/,$p' "$work/tests.log" | tail -n 300
+    if [ "$code" -ne 0 ] && ! has_nextest; then
+        sed -n '/^failures:/,$p' "$work/tests.log" | tail -n 300
     fi
     return "$code"
 }

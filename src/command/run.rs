@@ -200,7 +200,8 @@ fn took(run: &RunView) -> String {
 /// A run that the API does not know under this id, told with the way to find others.
 pub fn with_way_out(error: Error) -> Error {
     match error {
-        Error::Api(mut problem) if problem.status == 404 && problem.help.is_none() => {
+        // The API's own help speaks of routes; here people type commands.
+        Error::Api(mut problem) if problem.status == 404 => {
             problem.help = Some("`chainbot runs` lists the runs of this data folder".to_owned());
             Error::Api(problem)
         }

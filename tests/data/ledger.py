@@ -26,8 +26,8 @@ class Ledger(BaseHTTPRequestHandler):
         key = self.headers.get("idempotency-key") or "-"
         with LOCK:
             os.write(FILE, f"{key} {self.path}\n".encode())
+            print(self.path, flush=True)  # first, so that a kill can come before its sender has done anything more
             os.fsync(FILE)
-            print(self.path, flush=True)
         time.sleep(random.uniform(0, DELAY_S_MAX))
         body = json.dumps({"counted": self.path}).encode()
         try:

@@ -13,7 +13,7 @@ pub struct Ledger {
     child: Child,
     file: PathBuf,
     pub port: u16,
-    /// Each path as it is counted, before its answer is sent.
+    /// Each path as it is counted, long before its answer is sent.
     pub arrivals: Receiver<String>,
 }
 

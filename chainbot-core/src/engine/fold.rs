@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::code::store;
 use crate::error::{Error, Result};
 use crate::expr::Data;
-use crate::id::RunId;
+use crate::id::{NodeId, RunId};
 use crate::limits;
 use crate::model::{Json, OnError, Place, Plan, Record, RecordBody, RunStatus, StepStatus, Waiting};
 use crate::time::Timestamp;
@@ -297,14 +297,19 @@ impl RunState {
     fn forget_iteration(&mut self, place: &Place, index: u32) {
         let mut path = place.path.clone();
         path.push(index);
-        let inside: Vec<Vec<u32>> = self
-            .inner
-            .range(path.clone()..)
-            .map(|(inner, _)| inner)
-            .take_while(|inner| inner.starts_with(&path))
-            .cloned()
-            .collect();
-        for inner in inside {
+        // Loops side by side have the same indexes, so only what is inside of this one goes.
+        let own = NodeId(place.node.0 + 1)..NodeId(self.program.node(place.node).end);
+        let mut emptied = Vec::new();
+        for (inner, nodes) in self.inner.range_mut(path.clone()..) {
+            if !inner.starts_with(&path) {
+                break;
+            }
+            nodes.retain(|node, _| !own.contains(node));
+            if nodes.is_empty() {
+                emptied.push(inner.clone());
+            }
+        }
+        for inner in emptied {
             self.inner.remove(&inner);
         }
     }

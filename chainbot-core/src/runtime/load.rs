@@ -202,9 +202,7 @@ impl Runtime {
 /// What a run's mailbox begins with. A step whose thread was lost fails before the run is taken up, or it would be entered
 /// again; an effect that ended meanwhile is not in doubt.
 fn in_order(mail: Vec<Mail>) -> Vec<Mail> {
-    let is_first = |mail: &Mail| {
-        matches!(mail, Mail::Input(Input::Stuck { .. } | Input::EffectDone { .. }))
-    };
+    let is_first = |mail: &Mail| matches!(mail, Mail::Input(Input::Stuck { .. } | Input::EffectDone { .. }));
     let (mut all, rest): (Vec<Mail>, Vec<Mail>) = mail.into_iter().partition(is_first);
     all.push(Mail::Input(Input::Resume));
     all.extend(rest);

@@ -37,9 +37,8 @@ impl Runtime {
             body.effects.drain().for_each(|(_, effect)| effect.abort());
         }
         // The permit of a lost thread's turn went with the run to its new place in memory.
-        let gives_back = !worker.is_lost()
-            && Self::needs_no_permit(cell, &body)
-            && std::mem::take(&mut body.has_permit);
+        let gives_back =
+            !worker.is_lost() && Self::needs_no_permit(cell, &body) && std::mem::take(&mut body.has_permit);
         let is_committing = body.committing.is_some();
         drop(body);
         let mut mailbox = cell.mailbox.lock();
@@ -83,7 +82,9 @@ impl Runtime {
                 self.on_committed(cell, body, first);
             }
             let is_full = body.pending.records.len() >= limits::DECISION_RECORDS_MAX;
-            if body.committing.is_some() || is_full || cell.is_dead.load(Ordering::SeqCst) {
+            // Whoever asks a run that has just ended is told so when its end is on disk.
+            let is_ending = body.state.status.is_terminal() && !body.pending.records.is_empty();
+            if body.committing.is_some() || is_full || is_ending || cell.is_dead.load(Ordering::SeqCst) {
                 return;
             }
             if mail == 0 && body.agenda.is_empty() {

@@ -30,6 +30,8 @@ mod resume;
 mod retry;
 mod scope;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use compile::compile;

@@ -29,6 +29,8 @@ mod poison;
 mod programs;
 mod runs;
 mod start;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod turn;
 mod worker;

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::model::{Join, Json, OnError, Place, Plan, RecordBody, StepError, StepStatus, Waiting, class};
 
 use super::decide::{Command, Stepper, Todo, bug, prefixed};
+use super::leaf::over_bound;
 use super::program::{BlockId, ConditionOp, ForkOp, LoopOp, Op, OverOp, Owner, Program, Test};
 use super::state::{BranchState, Control, LoopState};
 
@@ -84,7 +85,10 @@ impl Stepper<'_> {
         let Some(instance) = self.state.at(&place) else { return Ok(()) };
         let next = Todo::Enter { block: node.block, path: place.path.clone(), slot: node.slot as usize + 1 };
         match instance.status {
-            StepStatus::Completed if program.block(node.block).first_only => {
+            StepStatus::Completed | StepStatus::Failed
+                if program.block(node.block).first_only
+                    && (instance.status == StepStatus::Completed || node.on_error == OnError::Continue) =>
+            {
                 self.skip_rest(node.block, node.slot as usize + 1)?;
                 self.push(Todo::BlockDone { block: node.block, path: place.path });
             }
@@ -301,6 +305,15 @@ impl Stepper<'_> {
             (Err(error), _) => return self.iteration_failed(place, index, prefixed("`collect`", error)),
             (_, Err(error)) => return self.iteration_failed(place, index, prefixed("`until`", error)),
         };
+        let held = match self.state.at(&place).and_then(|instance| instance.control.as_ref()) {
+            Some(Control::Loop(state)) => state.results_bytes + result.size_bytes(),
+            _ => 0,
+        };
+        // Not only at the loop's end: until then all results are in memory.
+        if held > limits::STEP_OUTPUT_BYTES_MAX {
+            let error = over_bound("the loop's results", held, limits::STEP_OUTPUT_BYTES_MAX);
+            return self.fail_step(place, error);
+        }
         self.record(RecordBody::IterationEnded {
             place: place.clone(),
             index,

@@ -1,13 +1,13 @@
 //! The fold: how each record changes a [`RunState`]. Total: a record that does not fit is an error that names it, because
 //! it means a journal of another definition or a damaged one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::error::code::store;
 use crate::error::{Error, Result};
 use crate::expr::Data;
-use crate::id::RunId;
+use crate::id::{NodeId, RunId};
 use crate::limits;
 use crate::model::{Json, OnError, Place, Plan, Record, RecordBody, RunStatus, StepStatus, Waiting};
 use crate::time::Timestamp;
@@ -60,7 +60,7 @@ impl RunState {
             dues: BTreeSet::new(),
             busy: 0,
             root,
-            inner: HashMap::new(),
+            inner: BTreeMap::new(),
         })
     }
 
@@ -175,7 +175,9 @@ impl RunState {
                 if state.results.len() <= slot {
                     state.results.resize_with(slot + 1, Data::null);
                 }
-                state.results[slot] = Data::from_json(result.clone());
+                let result = Data::from_json(result.clone());
+                state.results_bytes += result.size_bytes();
+                state.results[slot] = result;
                 self.forget_iteration(place, *index);
             }
             _ => {}
@@ -295,7 +297,21 @@ impl RunState {
     fn forget_iteration(&mut self, place: &Place, index: u32) {
         let mut path = place.path.clone();
         path.push(index);
-        self.inner.remove(&path);
+        // Loops side by side have the same indexes, so only what is inside of this one goes.
+        let own = NodeId(place.node.0 + 1)..NodeId(self.program.node(place.node).end);
+        let mut emptied = Vec::new();
+        for (inner, nodes) in self.inner.range_mut(path.clone()..) {
+            if !inner.starts_with(&path) {
+                break;
+            }
+            nodes.retain(|node, _| !own.contains(node));
+            if nodes.is_empty() {
+                emptied.push(inner.clone());
+            }
+        }
+        for inner in emptied {
+            self.inner.remove(&inner);
+        }
     }
 
     /// A fork's branch stands where its steps stand.
@@ -322,7 +338,7 @@ impl RunState {
 }
 
 fn new_loop(total: Option<u32>, items: Option<Arc<Vec<Data>>>) -> LoopState {
-    LoopState { items, total, next: 0, running: BTreeSet::new(), results: Vec::new() }
+    LoopState { items, total, next: 0, running: BTreeSet::new(), results: Vec::new(), results_bytes: 0 }
 }
 
 /// The place a record is about, when it is about a step.

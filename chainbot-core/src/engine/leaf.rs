@@ -592,7 +592,7 @@ pub(super) fn expression_error(error: &expr::Error) -> StepError {
     StepError::new(class::EXPRESSION, error.code, message)
 }
 
-fn over_bound(what: &str, size: usize, max: usize) -> StepError {
+pub(super) fn over_bound(what: &str, size: usize, max: usize) -> StepError {
     StepError::new(
         class::LIMIT,
         &run::STATE_LIMIT,

@@ -110,6 +110,8 @@ pub struct Node {
     pub block: BlockId,
     /// Its index in that block.
     pub slot: u32,
+    /// The number after the last step inside of it: what it owns is a range of numbers.
+    pub end: u32,
     /// How many loops are around it.
     pub depth: usize,
     /// False = skipped.

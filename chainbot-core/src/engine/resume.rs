@@ -38,7 +38,7 @@ impl Stepper<'_> {
                 return Ok(());
             };
             match instance.status {
-                StepStatus::Completed if program.block(block).first_only => {
+                StepStatus::Completed | StepStatus::Failed if program.block(block).first_only => {
                     self.push(Todo::Ended { place });
                     return Ok(());
                 }

@@ -3,7 +3,7 @@
 //! Invariants: changed only by `apply` (in `fold.rs`); equal journals give equal states. Steps inside a loop are kept
 //! only while their iteration runs, so a loop of 100,000 iterations holds what its concurrency needs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::expr::Data;
@@ -55,7 +55,7 @@ pub struct RunState {
     /// Instances outside of loops, by node.
     pub(super) root: Vec<Option<Instance>>,
     /// Instances inside of running iterations, by path.
-    pub(super) inner: HashMap<Vec<u32>, BTreeMap<NodeId, Instance>>,
+    pub(super) inner: BTreeMap<Vec<u32>, BTreeMap<NodeId, Instance>>,
 }
 
 /// What happens at a moment.
@@ -162,6 +162,8 @@ pub struct LoopState {
     pub running: BTreeSet<u32>,
     /// Results by index; null where an iteration failed or has not ended.
     pub results: Vec<Data>,
+    /// Of all results together.
+    pub results_bytes: usize,
 }
 
 impl RunState {

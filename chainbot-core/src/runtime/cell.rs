@@ -65,6 +65,8 @@ pub(super) struct Mailbox {
     pub(super) is_scheduled: bool,
     /// It stands in the queue for a permit and nothing is urgent.
     pub(super) is_queued: bool,
+    /// A batch is at the writer: mail waits until it is on disk.
+    pub(super) is_committing: bool,
 }
 
 /// What a worker works on.
@@ -122,9 +124,8 @@ impl Mail {
 impl Mailbox {
     /// Whether a worker would find something to do.
     pub(super) fn wants_worker(&self) -> bool {
-        self.committed.is_some()
-            || self.permits > 0
-            || (!self.mail.is_empty() && (!self.is_queued || self.mail.iter().any(Mail::is_urgent)))
+        let is_held = self.is_committing || (self.is_queued && !self.mail.iter().any(Mail::is_urgent));
+        self.committed.is_some() || self.permits > 0 || (!self.mail.is_empty() && !is_held)
     }
 }
 

@@ -168,9 +168,12 @@ impl Runtime {
 
     /// Brings a run before the workers unless it stands there already.
     pub(super) fn schedule(&self, cell: &Arc<Cell>, mailbox: &mut super::cell::Mailbox) {
-        // Nobody works on a run that was given up: its mail would bring it before the workers for ever.
-        let is_dead = cell.is_dead.load(Ordering::SeqCst);
-        if !is_dead && !mailbox.is_scheduled && mailbox.wants_worker() {
+        // A run that was given up has nothing to do but to give back a permit that it still waited for.
+        let wants_worker = match cell.is_dead.load(Ordering::SeqCst) {
+            true => mailbox.permits > 0,
+            false => mailbox.wants_worker(),
+        };
+        if !mailbox.is_scheduled && wants_worker {
             mailbox.is_scheduled = true;
             self.jobs.push(Job::Turn(cell.clone()));
         }

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use crate::engine::decide::{NewChild, Outcome};
 use crate::engine::{Input, RunState, inputs};
-use crate::error::code::{definition, store};
+use crate::error::code::{definition, general, store};
 use crate::error::{Error, Result};
-use crate::id::{Lsn, RunId};
-use crate::model::{Json, Record, RecordBody, RunStatus, StepError, class};
+use crate::id::{Lsn, NodeId, RunId};
+use crate::model::{Json, Place, Record, RecordBody, RunStatus, StepError, class};
 
 use super::cell::{Cell, Mail, Mailbox, Parked, Refusal};
 use super::core::{Runtime, Slot};
+use super::start::held_reason;
 
 impl Runtime {
     /// A worker's job: the run is in the map as loading.
@@ -21,13 +22,22 @@ impl Runtime {
         let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return };
         match read {
             Ok(Some(loaded)) => {
-                let mut body_mail: Vec<Mail> = Vec::with_capacity(mail.len() + 1);
-                // A step whose thread was lost fails before the run is taken up, or it would be entered again.
-                let (first, rest): (Vec<Mail>, Vec<Mail>) =
-                    mail.into_iter().partition(|mail| matches!(mail, Mail::Input(Input::Stuck { .. })));
-                body_mail.extend(first);
-                body_mail.push(Mail::Input(Input::Resume));
-                body_mail.extend(rest);
+                let body_mail = if let Some((node, deaths)) = self.poison.holds(run) {
+                    let is_end = |mail: &Mail| {
+                        matches!(
+                            mail,
+                            Mail::Input(Input::Cancel { .. }) | Mail::Asked(Input::Cancel { .. }, _)
+                        )
+                    };
+                    if !mail.iter().any(is_end) {
+                        drop(cells);
+                        return self.refuse_held(run, node, deaths, loaded.lsns, mail, has_permit);
+                    }
+                    // Nothing of it is evaluated any more: it ends without being taken up.
+                    mail.into_iter().filter(is_end).collect()
+                } else {
+                    in_order(mail)
+                };
                 let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, loaded.parked, has_permit));
                 let mut mailbox = Mailbox::default();
                 mailbox.mail.extend(body_mail);
@@ -47,6 +57,25 @@ impl Runtime {
                 });
             }
         }
+    }
+
+    /// A run over which processes died twice: whatever wakes it, it stays where it is until a person ends it.
+    fn refuse_held(
+        self: &Arc<Self>,
+        run: RunId,
+        node: NodeId,
+        deaths: u32,
+        lsns: Vec<Lsn>,
+        mail: Vec<Mail>,
+        has_permit: bool,
+    ) {
+        self.hold(run, &Place { node, path: Vec::new() }, &held_reason(deaths), lsns);
+        self.turn_away(mail, has_permit, || {
+            Refusal::Failed(
+                Error::new(&general::INTERNAL, format!("run {run} is held: {}", held_reason(deaths)))
+                    .help("cancel it, or mend its workflow and start it again"),
+            )
+        });
     }
 
     fn turn_away(self: &Arc<Self>, mail: Vec<Mail>, has_permit: bool, why: impl Fn() -> Refusal) {
@@ -168,6 +197,16 @@ impl Runtime {
     pub(super) fn parked_count(&self) -> usize {
         self.parked.load(Ordering::Relaxed)
     }
+}
+
+/// What a run's mailbox begins with. A step whose thread was lost fails before the run is taken up, or it would be entered
+/// again; an effect that ended meanwhile is not in doubt.
+fn in_order(mail: Vec<Mail>) -> Vec<Mail> {
+    let is_first = |mail: &Mail| matches!(mail, Mail::Input(Input::Stuck { .. } | Input::EffectDone { .. }));
+    let (mut all, rest): (Vec<Mail>, Vec<Mail>) = mail.into_iter().partition(is_first);
+    all.push(Mail::Input(Input::Resume));
+    all.extend(rest);
+    all
 }
 
 /// A run that was read.

@@ -81,23 +81,20 @@ impl Runtime {
             self.timers.arm(timer.due, timer.run);
         }
         for (run, records) in recovery.live {
+            let lsns = records.iter().map(|(lsn, _)| *lsn).collect();
             if let Err(error) = self.take_up(run, records) {
-                log::error!("run {run} is held: {error}");
-                self.hold(
-                    run,
-                    &Place { node: crate::id::NodeId(0), path: Vec::new() },
-                    &error.to_string(),
-                    Vec::new(),
-                );
+                let place = Place { node: crate::id::NodeId(0), path: Vec::new() };
+                self.hold(run, &place, &error.to_string(), lsns);
+                self.parked.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
     fn take_up(self: &Arc<Self>, run: RunId, records: Vec<(Lsn, Record)>) -> Result<()> {
         if let Some((node, deaths)) = self.poison.holds(run) {
-            let reason = format!("the process ended {deaths} times in a step of this run");
             let lsns = records.iter().map(|(lsn, _)| *lsn).collect();
-            self.hold(run, &Place { node, path: Vec::new() }, &reason, lsns);
+            self.hold(run, &Place { node, path: Vec::new() }, &held_reason(deaths), lsns);
+            self.parked.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         let loaded = self.fold(run, records, None)?;
@@ -114,7 +111,7 @@ impl Runtime {
     }
 
     /// Parks a run for a person.
-    fn hold(self: &Arc<Self>, run: RunId, place: &Place, reason: &str, lsns: Vec<Lsn>) {
+    pub(super) fn hold(self: &Arc<Self>, run: RunId, place: &Place, reason: &str, lsns: Vec<Lsn>) {
         log::error!("run {run} is held: {reason}");
         let runtime = self.clone();
         let at = self.env.now();
@@ -149,7 +146,6 @@ impl Runtime {
         if let Err(error) = self.store.submit(batch) {
             self.fail(Arc::new(error));
         }
-        self.parked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Refuses new work, gives effects under way their time, and ends every thread. Runs go on at the next start from their
@@ -220,4 +216,9 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Why a run is held over which processes died.
+pub(super) fn held_reason(deaths: u32) -> String {
+    format!("the process ended {deaths} times in a step of this run")
 }

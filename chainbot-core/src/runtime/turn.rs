@@ -17,7 +17,7 @@ use crate::port::{Batch, Op};
 
 use super::bus::Note;
 use super::cell::{Answer, Body, Cell, Committing, Mail, Parked, Refusal};
-use super::core::{Runtime, Slot};
+use super::core::{Job, Runtime, Slot};
 use super::worker::WorkerSlot;
 
 /// A run that sleeps for less than this stays in memory: parking writes two rows.
@@ -33,10 +33,33 @@ impl Runtime {
         if !cell.is_dead.load(Ordering::SeqCst) {
             self.after_turn(cell, &mut body);
         }
+        if cell.is_dead.load(Ordering::SeqCst) {
+            body.effects.drain().for_each(|(_, effect)| effect.abort());
+        }
+        // The permit of a lost thread's turn went with the run to its new place in memory.
+        let gives_back =
+            !worker.is_lost() && Self::needs_no_permit(cell, &body) && std::mem::take(&mut body.has_permit);
+        let is_committing = body.committing.is_some();
         drop(body);
         let mut mailbox = cell.mailbox.lock();
         mailbox.is_scheduled = false;
+        mailbox.is_committing = is_committing;
         self.schedule(cell, &mut mailbox);
+        drop(mailbox);
+        if gives_back {
+            self.release_permit();
+        }
+    }
+
+    /// Whether a run has nothing left for which it may hold a permit: it left memory while it stood in the queue, it is over, or
+    /// it has not begun and only answered somebody.
+    fn needs_no_permit(cell: &Cell, body: &Body) -> bool {
+        let status = body.state.status;
+        cell.is_dead.load(Ordering::SeqCst)
+            || ((status.is_terminal() || status == RunStatus::Pending)
+                && body.committing.is_none()
+                && body.pending.records.is_empty()
+                && cell.mailbox.lock().mail.is_empty())
     }
 
     fn read_mail(self: &Arc<Self>, worker: &WorkerSlot, cell: &Arc<Cell>, body: &mut Body) {
@@ -52,11 +75,16 @@ impl Runtime {
                     self.release_permit();
                 }
             }
+            if cell.is_dead.load(Ordering::SeqCst) {
+                return;
+            }
             if let Some(first) = committed {
                 self.on_committed(cell, body, first);
             }
             let is_full = body.pending.records.len() >= limits::DECISION_RECORDS_MAX;
-            if body.committing.is_some() || is_full || cell.is_dead.load(Ordering::SeqCst) {
+            // Whoever asks a run that has just ended is told so when its end is on disk.
+            let is_ending = body.state.status.is_terminal() && !body.pending.records.is_empty();
+            if body.committing.is_some() || is_full || is_ending || cell.is_dead.load(Ordering::SeqCst) {
                 return;
             }
             let is_stopping = self.is_stopping.load(Ordering::SeqCst);
@@ -240,13 +268,18 @@ impl Runtime {
     }
 
     /// A batch is not on disk: everything ends when the store has failed, else this run alone.
-    fn not_committed(&self, cell: &Arc<Cell>, error: Arc<Error>) {
+    pub(super) fn not_committed(&self, cell: &Arc<Cell>, error: Arc<Error>) {
         if self.store.failed().is_some() {
             return self.fail(error);
         }
         log::error!("run {} is held until the next start: {error}", cell.id);
-        cell.is_dead.store(true, Ordering::SeqCst);
         self.cells.lock().remove(&cell.id);
+        cell.is_dead.store(true, Ordering::SeqCst);
+        // One more turn gives back the permit and ends the effects.
+        let mut mailbox = cell.mailbox.lock();
+        if !std::mem::replace(&mut mailbox.is_scheduled, true) {
+            self.jobs.push(Job::Turn(cell.clone()));
+        }
     }
 
     fn park_ops(&self, cell: &Cell, body: &Body, ops: &mut Vec<Op>) -> Parked {
@@ -341,7 +374,7 @@ impl Runtime {
     }
 
     /// The run cannot go on in this process: parks it with the reason, so that it is seen.
-    fn give_up(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, error: &Error) {
+    pub(super) fn give_up(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, error: &Error) {
         log::error!("run {} is held: {error}", cell.id);
         cell.is_dead.store(true, Ordering::SeqCst);
         self.cells.lock().remove(&cell.id);

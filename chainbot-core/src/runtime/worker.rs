@@ -48,6 +48,11 @@ impl WorkerSlot {
         self.now.lock().cell = Some(cell.clone());
     }
 
+    /// The thread was given up: somebody else goes on with its run.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_written_off.load(Ordering::Acquire)
+    }
+
     /// The turn is over.
     pub(super) fn end(&self) {
         self.entered_ms.store(0, Ordering::Release);
@@ -110,15 +115,17 @@ impl Runtime {
         let turn = std::panic::AssertUnwindSafe(|| self.turn(slot, cell));
         if std::panic::catch_unwind(turn).is_err() {
             slot.end();
-            log::error!("run {} is held: a turn on it panicked; this is a bug in ChainBot", cell.id);
-            self.abandon(cell);
+            let error = Error::new(&general::INTERNAL, "a turn on it panicked; this is a bug in ChainBot");
+            let mut body = cell.body.lock();
+            if body.committing.is_none() {
+                self.give_up(cell, &mut body, &error);
+            } else {
+                // Its row cannot be written while a batch is on its way; the next start takes it up.
+                drop(body);
+                self.not_committed(cell, Arc::new(error));
+            }
+            cell.mailbox.lock().is_scheduled = false;
         }
-    }
-
-    /// Takes a run out of memory whatever its state there; its journal is whole.
-    fn abandon(&self, cell: &Arc<Cell>) {
-        cell.is_dead.store(true, Ordering::SeqCst);
-        self.cells.lock().remove(&cell.id);
     }
 
     /// Looks for workers that do not come back from a step. Called by the timer thread several times a second.
@@ -142,7 +149,14 @@ impl Runtime {
         let (Some(cell), Some(place)) = (cell, place) else { return };
         log::error!("run {}: an expression did not end; its thread is given up and the step fails", cell.id);
         let lost = self.written_off.fetch_add(1, Ordering::SeqCst) + 1;
-        self.abandon(&cell);
+        // The permit of the lost turn and the mail go with the run to its new place in memory.
+        {
+            let mut cells = self.cells.lock();
+            cell.is_dead.store(true, Ordering::SeqCst);
+            let mut mail = vec![Mail::Input(Input::Stuck { place })];
+            mail.extend(cell.mailbox.lock().mail.drain(..));
+            cells.insert(cell.id, Slot::Loading { mail, has_permit: true });
+        }
         if lost >= WRITTEN_OFF_MAX {
             let message = format!("{lost} threads were lost to expressions that did not end");
             self.fail(Arc::new(
@@ -154,9 +168,6 @@ impl Runtime {
             self.fail(Arc::new(error));
             return;
         }
-        // The permit of the lost turn goes with the run to its new place in memory.
-        let mail = vec![Mail::Input(Input::Stuck { place })];
-        self.cells.lock().insert(cell.id, Slot::Loading { mail, has_permit: true });
         self.jobs.push(Job::Load(cell.id));
     }
 

@@ -1,0 +1,245 @@
+//! Generated definitions, replies and crashes: the engine with crashes gives what the reference gives without.
+//!
+//! `CHAINBOT_PROOF=long` runs a million cases; `CHAINBOT_SEED` repeats one.
+
+use serde_json::Value;
+
+use super::driver::Driver;
+use super::generate::{Dice, Maker, yaml};
+use super::interpret::{Interpreter, child, reply};
+use crate::engine::decide::{Input, Outcome};
+use crate::model::{Json, Place, RecordBody, RunStatus, StepError, StepStatus, class};
+use crate::port::Op;
+
+/// Crashes in one run at most, so that it comes to its end.
+const CRASHES_MAX: u32 = 12;
+
+#[test]
+fn crashes_change_nothing_but_the_number_of_tries() {
+    for_each_seed(800, |seed| {
+        let mut dice = Dice(seed);
+        let steps = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
+        let source = yaml(&steps);
+        let expected = Interpreter::run(seed, &steps);
+        for one_in in [0, 40, 4] {
+            let mut world = World::new(seed, &source, one_in);
+            world.run();
+            assert!(world.driver.state.status.is_terminal(), "the run does not end\n{source}");
+            let output = world.driver.state.output.as_ref().map(|data| without_chance(data.json()));
+            assert_eq!(output, expected, "crash one in {one_in}: {:?}\n{source}", world.driver.state.error);
+        }
+    });
+}
+
+#[test]
+fn an_effect_that_must_not_repeat_is_sent_once() {
+    let asked = std::cell::Cell::new(0);
+    let failed = std::cell::Cell::new(0);
+    for_each_seed(250, |seed| {
+        let mut dice = Dice(seed);
+        let steps = Maker { dice: &mut dice, next: 0, doubts: true }.workflow();
+        let mut world = World::new(seed, &yaml(&steps), 5);
+        world.run();
+        let driver = &world.driver;
+        // A try whose failure is on disk was no doubt; only such a step is sent again.
+        for (place, attempt, _) in &driver.sent {
+            let rule = driver.program.node(place.node).on_uncertain;
+            let failures = driver.journal.iter().filter(|record| {
+                matches!(&record.body, RecordBody::AttemptFailed { place: failed, .. } if failed == place)
+            });
+            if rule != crate::model::OnUncertain::Retry {
+                assert!(*attempt as usize <= failures.count() + 1, "{place:?} was sent again in doubt");
+            }
+        }
+        let questions = driver.ops.iter().filter(|op| matches!(op, Op::InboxPut { .. })).count();
+        asked.set(asked.get() + questions);
+        let uncertain = |record: &&crate::model::Record| matches!(&record.body, RecordBody::StepFailed { error, .. } if error.class == class::UNCERTAIN);
+        failed.set(failed.get() + driver.journal.iter().filter(uncertain).count());
+        if !driver.state.status.is_terminal() {
+            assert!(driver.state.instances().any(|(_, instance)| instance.is_uncertain), "stuck");
+            assert!(questions > 0, "nobody was asked");
+        }
+    });
+    assert!(
+        std::env::var_os("CHAINBOT_SEED").is_some() || (asked.get() > 20 && failed.get() > 20),
+        "too few doubts: {asked:?} {failed:?}"
+    );
+}
+
+#[test]
+fn a_cancelled_run_ends_wherever_it_stands() {
+    for_each_seed(250, |seed| {
+        let mut dice = Dice(seed);
+        let steps = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
+        let mut world = World::new(seed, &yaml(&steps), 10);
+        world.cancel_after = Some(world.dice.below(40));
+        world.run();
+        let driver = &world.driver;
+        assert!(driver.state.status.is_terminal(), "{:?}", driver.state.status);
+        for (place, instance) in driver.state.instances() {
+            assert!(instance.status.is_terminal(), "{place:?} is left {:?}", instance.status);
+        }
+        assert!(driver.effects.is_empty(), "an effect is left");
+        assert_eq!((driver.state.next_due(), driver.state.is_idle()), (None, true));
+    });
+}
+
+/// Runs a body with many seeds, or with the one asked for.
+fn for_each_seed(cases: u64, body: impl Fn(u64)) {
+    if let Some(seed) = std::env::var("CHAINBOT_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return body(seed);
+    }
+    let is_long = std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long");
+    let cases = if is_long { cases * 800 } else { cases };
+    let base = u64::from_le_bytes(crate::env::Env::system().bytes()) >> 1;
+    for seed in base..base + cases {
+        // Shown when the body panics.
+        let _told = Told(seed);
+        body(seed);
+    }
+}
+
+/// The engine in a world that replies by the reference's rules and crashes by chance.
+struct World {
+    driver: Driver,
+    dice: Dice,
+    seed: u64,
+    one_in: u64,
+    crashes: u32,
+    cancel_after: Option<u64>,
+}
+
+impl World {
+    fn new(seed: u64, source: &str, one_in: u64) -> Self {
+        let driver = Driver::new(source, Value::Null, 0);
+        let dice = Dice(seed ^ one_in.wrapping_mul(0x5EED));
+        Self { driver, dice, seed, one_in, crashes: 0, cancel_after: None }
+    }
+
+    fn run(&mut self) {
+        self.driver.input(Input::Admit).unwrap();
+        for _ in 0..100_000 {
+            self.work();
+            // A fold of everything at every step would make long runs quadratic.
+            if self.dice.one_in(8) {
+                self.driver.assert_sound();
+            }
+            if let Some(left) = &mut self.cancel_after {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.cancel_after = None;
+                    self.driver.input(Input::Cancel { reason: "enough".to_owned() }).unwrap();
+                    continue;
+                }
+            }
+            if self.driver.state.status.is_terminal() || !self.step() {
+                break;
+            }
+        }
+        // Nothing is left in memory alone, and the journal tells the same.
+        self.driver.assert_sound();
+        let inserted = self.driver.children.iter().map(|child| &child.1);
+        let mut places: Vec<&Place> = inserted.collect();
+        places.sort();
+        places.dedup();
+        assert_eq!(places.len(), self.driver.children.len(), "a child was made twice");
+    }
+
+    fn crashes_now(&mut self) -> bool {
+        self.one_in > 0 && self.crashes < CRASHES_MAX && self.dice.one_in(self.one_in)
+    }
+
+    /// Until nothing happens by itself; the process dies on the way.
+    fn work(&mut self) {
+        loop {
+            let (mut dice, one_in) = (Dice(self.dice.next()), self.one_in);
+            let may_crash = one_in > 0 && self.crashes < CRASHES_MAX;
+            if self.driver.settle(|_| may_crash && dice.one_in(one_in)) {
+                return;
+            }
+            self.crashes += 1;
+            self.driver.crash();
+        }
+    }
+
+    /// One thing happens outside. False when nothing can.
+    fn step(&mut self) -> bool {
+        if self.crashes_now() {
+            self.crashes += 1;
+            self.driver.crash();
+            return true;
+        }
+        let waits: Vec<String> = self.driver.awaited();
+        let open: Vec<usize> = (0..self.driver.children.len())
+            .filter(|index| {
+                let (_, place, outcome) = &self.driver.children[*index];
+                let waits = self.driver.state.at(place);
+                outcome.is_none() && waits.is_some_and(|instance| instance.status == StepStatus::Waiting)
+            })
+            .collect();
+        let effects = self.driver.effects.len();
+        let choices = effects + waits.len() + open.len();
+        if choices == 0 {
+            return self.wait();
+        }
+        let choice = self.dice.below(choices as u64) as usize;
+        if choice < effects {
+            let place = self.driver.effects[choice].place.clone();
+            let id = self.driver.program.node(place.node).id.clone();
+            let failures = self.driver.state.at(&place).map_or(0, |instance| instance.failures);
+            self.driver.answer(choice, reply(self.seed, &id, &place.path, failures));
+        } else if choice < effects + waits.len() {
+            let name = waits[choice - effects].clone();
+            let data = serde_json::json!({ "by": name.trim_start_matches("go_") });
+            self.driver.input(Input::Signal { name, data: Json::new(data), key: None }).unwrap();
+        } else {
+            let index = open[choice - effects - waits.len()];
+            let place = self.driver.children[index].1.clone();
+            let id = self.driver.program.node(place.node).id.clone();
+            let outcome = match child(self.seed, &id, &place.path) {
+                Some(output) => Outcome::Completed(Json::new(output)),
+                None => {
+                    let code = &crate::error::code::run::STEP_INVALID;
+                    Outcome::Failed(StepError::new(class::INVALID, code, "it broke"))
+                }
+            };
+            self.driver.end_child(index, outcome);
+        }
+        true
+    }
+
+    /// Time passes until something is due.
+    fn wait(&mut self) -> bool {
+        let Some(due) = self.driver.state.next_due() else { return false };
+        assert!(self.driver.state.status == RunStatus::Running);
+        self.driver.now = self.driver.now.max(due);
+        self.driver.input(Input::Tick).unwrap();
+        true
+    }
+}
+
+/// Without what time and record numbers decide.
+fn without_chance(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => Value::Object(
+            entries
+                .iter()
+                .filter(|(key, _)| !matches!(key.as_str(), "waited" | "event_id"))
+                .map(|(key, value)| (key.clone(), without_chance(value)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.iter().map(without_chance).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Names the seed when the body of a case panics.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("CHAINBOT_SEED={}", self.0);
+        }
+    }
+}

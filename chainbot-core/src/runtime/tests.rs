@@ -1,0 +1,283 @@
+//! The runtime on a real database, with a clock that stands still and a server that answers when told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::engine::Defaults;
+use crate::env::{Env, SeededRandom, VirtualClock};
+use crate::id::RunId;
+use crate::model::{RecordBody, RunStatus, RunView};
+use crate::net::testing::{Act, Server, egress_to, reply};
+use crate::port::Store;
+use crate::step::Executors;
+use crate::store::{DataDir, OpenOptions, SqliteStore, check};
+use crate::time::Timestamp;
+
+/// Catches hangs only.
+const HANG: Duration = Duration::from_secs(60);
+
+/// A runtime on a folder.
+struct Bench {
+    folder: TempDir,
+    clock: Arc<VirtualClock>,
+    runs_max: usize,
+    queued_max: usize,
+    server: Server,
+    /// Lets one hanging request be answered.
+    gate: Arc<Semaphore>,
+    store: Arc<SqliteStore>,
+    runtime: Arc<Runtime>,
+    handle: Handle,
+}
+
+fn open(folder: &Path) -> Arc<SqliteStore> {
+    SqliteStore::open(OpenOptions::new(Arc::new(DataDir::open(folder, "test").unwrap()))).unwrap()
+}
+
+impl Bench {
+    async fn new(runs_max: usize, queued_max: usize) -> Self {
+        let folder = TempDir::new().unwrap();
+        let clock = Arc::new(VirtualClock::at(Timestamp(1_800_000_000_000)));
+        let gate = Arc::new(Semaphore::new(0));
+        let waits = gate.clone();
+        let server = Server::start(move |_, request| {
+            let bytes = reply(200, "Content-Type: application/json\r\n", r#"{"n":1}"#);
+            if request.contains("/slow") { Act::Await(waits.clone(), bytes) } else { Act::Reply(bytes) }
+        })
+        .await;
+        let store = open(folder.path());
+        let runtime = start(&store, &clock, &server, runs_max, queued_max, 1);
+        let handle = Handle::new(runtime.clone());
+        Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle }
+    }
+
+    /// Stops and starts again on the same folder.
+    async fn restart(self) -> Self {
+        let Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle } = self;
+        runtime.stop(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(check(&store).unwrap(), []);
+        store.close();
+        drop((handle, runtime, store));
+        let store = open(folder.path());
+        let runtime = start(&store, &clock, &server, runs_max, queued_max, 2);
+        let handle = Handle::new(runtime.clone());
+        Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle }
+    }
+
+    async fn workflow(&self, name: &str, steps: &str) {
+        let source = format!("name: {name}\nsteps:\n{steps}\n").replace("SERVER", &self.server.url(""));
+        self.handle.create_workflow(&source, None).await.unwrap();
+    }
+
+    async fn start(&self, name: &str) -> RunId {
+        self.try_start(name, None).await.unwrap().run.id
+    }
+
+    async fn try_start(&self, name: &str, key: Option<&str>) -> crate::Result<StartedRun> {
+        let idempotency_key = key.map(str::to_owned);
+        self.handle
+            .start_run(NewRun { workflow: name.to_owned(), inputs: Value::Null, idempotency_key })
+            .await
+    }
+
+    /// Waits until a run's journal has a record.
+    async fn until(&self, run: RunId, wanted: impl Fn(&RecordBody) -> bool) {
+        let seen = async {
+            let mut records = self.handle.subscribe(Some(crate::id::Lsn(0))).await.unwrap();
+            while let Some(next) = records.next().await {
+                let next = next.unwrap();
+                if next.run == run && wanted(&next.record.body) {
+                    return;
+                }
+            }
+            panic!("the runtime stopped");
+        };
+        tokio::time::timeout(HANG, seen).await.expect("the record comes");
+    }
+
+    async fn ended(&self, run: RunId) -> RunView {
+        self.until(run, |body| {
+            matches!(
+                body,
+                RecordBody::RunCompleted { .. }
+                    | RecordBody::RunFailed { .. }
+                    | RecordBody::RunCancelled { .. }
+            )
+        })
+        .await;
+        self.handle.run(run).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.runtime.stop(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(check(&self.store).unwrap(), []);
+        self.store.close();
+    }
+}
+
+fn start(
+    store: &Arc<SqliteStore>,
+    clock: &Arc<VirtualClock>,
+    server: &Server,
+    runs_max: usize,
+    queued_max: usize,
+    seed: u64,
+) -> Arc<Runtime> {
+    let env = Env::new(clock.clone(), Arc::new(SeededRandom::new(seed)));
+    let egress = Arc::new(egress_to(&[("127.0.0.1", server.address)]));
+    Runtime::start(Options {
+        store: store.clone(),
+        executors: Arc::new(Executors::new(egress, env.clone())),
+        env,
+        host_bus: None,
+        defaults: Defaults::default(),
+        runs_max,
+        queued_max,
+        workers: 2,
+        poison_file: None,
+        tokio: tokio::runtime::Handle::current(),
+    })
+    .unwrap()
+}
+
+const SLOW: &str = "  - { id: a, type: api_call, config: { url: \"SERVER/slow\", method: GET } }";
+const WAIT: &str = "  - { id: a, type: wait, config: { signal: go } }";
+const HOUR: &str = "  - { id: a, type: wait, config: { duration: 1h } }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_to_a_queued_run_does_not_keep_its_permit() {
+    let bench = Bench::new(1, 10).await;
+    bench.workflow("slow", SLOW).await;
+    bench.workflow("waits", WAIT).await;
+    let first = bench.start("slow").await;
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    let queued = bench.start("waits").await;
+    assert_eq!(bench.handle.run(queued).await.unwrap().status, RunStatus::Pending);
+    bench.handle.signal(queued, "go", json!(5), None).await.unwrap();
+    bench.gate.add_permits(1);
+    assert_eq!(bench.ended(first).await.status, RunStatus::Completed);
+    let output = bench.ended(queued).await.output.unwrap();
+    assert_eq!(output["signal"], 5);
+    let third = bench.start("slow").await;
+    bench.gate.add_permits(1);
+    assert_eq!(bench.ended(third).await.status, RunStatus::Completed);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_cancelled_while_it_queues_again_gives_its_permit_back() {
+    let bench = Bench::new(1, 10).await;
+    bench.workflow("slow", SLOW).await;
+    let again = HOUR.replace("id: a", "id: b");
+    bench.workflow("hour", &format!("{HOUR}\n{again}")).await;
+    let parked = bench.start("hour").await;
+    bench.until(parked, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
+    let first = bench.start("slow").await;
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    // Its time comes while somebody else has the permit.
+    bench.clock.advance(Duration::from_secs(3_600));
+    let queued = async {
+        while bench.handle.counts().queued == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, queued).await.expect("it queues for a permit");
+    bench.handle.cancel(parked, "enough").await.unwrap();
+    assert_eq!(bench.ended(parked).await.status, RunStatus::Cancelled);
+    bench.gate.add_permits(2);
+    assert_eq!(bench.ended(first).await.status, RunStatus::Completed);
+    let third = bench.start("slow").await;
+    assert_eq!(bench.ended(third).await.status, RunStatus::Completed);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_run_survives_a_restart_and_is_woken_by_its_time() {
+    let bench = Bench::new(4, 10).await;
+    bench.workflow("hour", HOUR).await;
+    let run = bench.start("hour").await;
+    bench.until(run, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
+    let bench = bench.restart().await;
+    assert_eq!(bench.handle.run(run).await.unwrap().status, RunStatus::Waiting);
+    bench.clock.advance(Duration::from_secs(3_600));
+    assert_eq!(bench.ended(run).await.output.unwrap()["waited"], 3600.0);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_cut_by_a_stop_is_sent_again_with_its_key() {
+    let bench = Bench::new(4, 10).await;
+    bench.workflow("slow", SLOW).await;
+    let run = bench.start("slow").await;
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    // The clock stands still, so the stop's patience is the test's to give.
+    let clock = bench.clock.clone();
+    let passing = tokio::spawn(async move {
+        loop {
+            clock.advance(Duration::from_millis(50));
+            tokio::task::yield_now().await;
+        }
+    });
+    let bench = bench.restart().await;
+    passing.abort();
+    bench.server.until(|counts| counts.requests == 2).await;
+    bench.gate.add_permits(2);
+    assert_eq!(bench.ended(run).await.status, RunStatus::Completed);
+    let keys: Vec<String> = bench
+        .server
+        .requests()
+        .iter()
+        .map(|request| {
+            let line = request.lines().find(|line| line.to_lowercase().starts_with("idempotency-key"));
+            line.expect("every try carries its key").to_owned()
+        })
+        .collect();
+    assert_eq!(keys[0], keys[1]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_with_a_known_key_is_the_same_run_and_the_queue_has_a_bound() {
+    let bench = Bench::new(1, 1).await;
+    bench.workflow("slow", SLOW).await;
+    let first = bench.try_start("slow", Some("k")).await.unwrap();
+    let again = bench.try_start("slow", Some("k")).await.unwrap();
+    assert!(!first.replayed && again.replayed && first.run.id == again.run.id);
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    let queued = bench.start("slow").await;
+    let refused = bench.try_start("slow", None).await.unwrap_err();
+    assert_eq!(refused.code().id, crate::error::code::run::QUEUE_FULL.id);
+    bench.gate.add_permits(2);
+    bench.ended(first.run.id).await;
+    assert_eq!(bench.ended(queued).await.status, RunStatus::Completed);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parent_waits_for_its_child_with_one_permit_for_both() {
+    let bench = Bench::new(1, 10).await;
+    bench.workflow("child", WAIT).await;
+    bench.workflow("parent", "  - { id: c, type: workflow, config: { workflow: child } }").await;
+    let parent = bench.start("parent").await;
+    let child = async {
+        loop {
+            let runs = bench.handle.runs(Some("child"), Some(RunStatus::Waiting), None, 10).await.unwrap();
+            if let Some(run) = runs.items.first() {
+                return run.id;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let child = tokio::time::timeout(HANG, child).await.expect("the child waits");
+    let bench = bench.restart().await;
+    bench.handle.signal(child, "go", json!(7), Some("once")).await.unwrap();
+    let output = bench.ended(parent).await.output.unwrap();
+    assert_eq!(output["signal"], 7);
+    bench.end().await;
+}

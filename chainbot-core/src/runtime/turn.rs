@@ -115,12 +115,8 @@ impl Runtime {
         if let Input::EffectDone { place, .. } = &input {
             body.effects.remove(place);
         }
-        let context = Context {
-            watch: worker,
-            now: self.env.now(),
-            random: self.env.below(u64::MAX),
-            defaults: &self.defaults,
-        };
+        let context =
+            Context { watch: worker, now: self.env.now(), random: worker.random(), defaults: &self.defaults };
         match decide(&mut body.state, &mut body.agenda, input, &context) {
             Ok(decision) => take(body, decision, answer),
             Err(error) => {
@@ -146,7 +142,11 @@ impl Runtime {
                 self.flush(cell, body, parks);
             }
         }
-        let idle = body.state.is_idle() && body.agenda.is_empty() && body.state.status == RunStatus::Running;
+        // A run that waits for nothing but its own commit is at work.
+        let idle = body.state.is_idle()
+            && body.agenda.is_empty()
+            && !body.agenda.awaits_commit()
+            && body.state.status == RunStatus::Running;
         cell.show(if idle { RunStatus::Waiting } else { body.state.status });
         *cell.waiting_for.lock() = if idle { body.state.waiting_for() } else { None };
         let due = body.state.next_due();

@@ -34,6 +34,9 @@ pub enum Command {
     /// Run a workflow and print its result
     #[command(after_help = RUN_HELP)]
     Run(Run),
+    /// Store workflows under their names: new ones are created, changed ones become a new version
+    #[command(after_help = DEPLOY_HELP)]
+    Deploy(Deploy),
     /// Start a server in the background
     #[command(after_help = START_HELP)]
     Start(Start),
@@ -159,6 +162,30 @@ Examples:
 
 Exit codes: 0 completed, 1 failed, 2 wrong arguments, inputs or definition, 3 cancelled,
 4 not over: it waits (--no-wait) or --timeout passed.";
+
+/// `chainbot deploy`.
+#[derive(Args, Debug)]
+pub struct Deploy {
+    /// Definitions, or folders of them: every *.yaml and *.yml in a folder and below it
+    #[arg(required = true, value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const DEPLOY_HELP: &str = "\
+All files are checked first; when one has an error nothing is stored. Runs under way keep the version they
+started with. Nothing is deleted: a workflow whose file is gone stays.
+
+Examples:
+  chainbot deploy workflows/
+  chainbot deploy greenhouse.yaml report.yaml --data ./state --json
+
+Exit codes: 0 all are stored, 1 the server refused one, 2 a definition or an argument is wrong.";
 
 /// `chainbot start`.
 #[derive(Args, Debug)]
@@ -338,6 +365,7 @@ impl Command {
             Command::Version(json) => json.json,
             Command::Validate(args) => args.json.json,
             Command::Run(args) => args.json.json,
+            Command::Deploy(args) => args.json.json,
             Command::Start(args) => args.json.json,
             Command::Stop(args) => args.json.json,
             Command::Status(args) | Command::Health(args) => args.json.json,
@@ -390,6 +418,7 @@ mod tests {
             "chainbot rnu a",
             "chainbot run",
             "chainbot validate",
+            "chainbot deploy",
             "chainbot runs x --status failed",
             "chainbot runs --status broken",
             "chainbot runs --limit 0",

@@ -185,7 +185,13 @@ impl Reply {
     /// The error that this reply is.
     pub fn failure(self) -> Error {
         match serde_json::from_slice::<Problem>(&self.body) {
-            Ok(problem) if !problem.code.is_empty() => Error::Api(Box::new(problem)),
+            Ok(mut problem) if !problem.code.is_empty() => {
+                // The API names its own route, which is no help at a prompt.
+                if problem.code == chainbot_core::error::code::run::NOT_FOUND.id {
+                    problem.help = Some("`chainbot runs` lists them".to_owned());
+                }
+                Error::Api(Box::new(problem))
+            }
             _ => Error::new(
                 &code::REPLY,
                 format!("the server answered with status {} and no reason", self.status),

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod config;
+mod deploy;
 mod health;
 mod logs;
 mod run;
@@ -24,6 +25,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Version(json) => version::run(json),
         Command::Validate(args) => validate::run(&args),
         Command::Run(args) => with_runtime(run::run(&args)),
+        Command::Deploy(args) => with_runtime(deploy::run(&args)),
         Command::Start(args) => start::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Status(args) => with_runtime(status::run(&args)),

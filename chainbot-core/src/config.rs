@@ -92,8 +92,6 @@ pub struct WorkflowEngine {
     pub max_concurrent_workflows: usize,
     /// Runs that may queue.
     pub max_queued: usize,
-    /// For definitions without `timeout`.
-    pub workflow_timeout: Duration,
     /// Tries of a repeatable step, the first included; at least 1.
     pub retry_attempts: u32,
     /// Before the second try.

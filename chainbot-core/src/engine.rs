@@ -33,6 +33,6 @@ pub mod state;
 pub mod view;
 
 pub use compile::compile;
-pub use decide::{Agenda, Command, Context, Decision, Defaults, Input, decide};
+pub use decide::{Agenda, Command, Context, Decision, Defaults, Input, decide, settle};
 pub use program::Program;
 pub use state::RunState;

@@ -37,7 +37,7 @@ mod weight;
 mod tests;
 
 pub use data::{Data, check_json};
-pub use error::{Error, nearest};
+pub use error::Error;
 pub use expression::Expression;
 pub use items::ItemSource;
 pub use scope::{Scope, Volatile};

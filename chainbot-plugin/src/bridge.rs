@@ -37,6 +37,8 @@ struct Core {
 impl Program for Core {
     fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>> {
         let config = self.config.clone();
+        // From here on; what was said while the configuration was checked went out at the default level.
+        log::set_max_level(config.log_level());
         Box::pin(async move {
             let clock = HostClock { gate: Arc::clone(&host), system: SystemClock::default() };
             let services = Services {

@@ -20,7 +20,8 @@ pub fn attach(gate: &Arc<Gate>) {
     INSTALL.call_once(|| {
         // The only logger of this library; an error would say that it is set already.
         if log::set_logger(&Forwarder).is_ok() {
-            log::set_max_level(LevelFilter::Debug);
+            // Until a start knows the configured level.
+            log::set_max_level(LevelFilter::Info);
         }
         install_hook();
     });

@@ -12,7 +12,6 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use chainbot_abi::{Completion, Status, WebhookReply};
 
 use crate::guard;
-use crate::wire;
 
 /// A reply, copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +101,8 @@ unsafe fn outcome(status: Status, reply: *const WebhookReply) -> Outcome {
     // SAFETY: the size covers the struct as this host knows it.
     let reply = unsafe { &*reply };
     // SAFETY: both fields are lent for this call.
-    match unsafe { (wire::bytes(reply.headers), wire::bytes(reply.body)) } {
-        (Some(headers), Some(body)) => Outcome::Reply(Reply {
+    match unsafe { (reply.headers.bytes(), reply.body.bytes()) } {
+        (Ok(headers), Ok(body)) => Outcome::Reply(Reply {
             http_status: reply.http_status,
             headers: headers.to_vec(),
             body: body.to_vec(),

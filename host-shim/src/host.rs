@@ -14,7 +14,6 @@ use serde_json::Value;
 use crate::guard;
 use crate::logging;
 use crate::module::EventOut;
-use crate::wire;
 
 /// Where a module's events and subscriptions go. Implementations neither block nor call the module.
 pub trait EventPort: Send + Sync {
@@ -112,7 +111,7 @@ fn serve(
 /// Text that a module passed, or INVALID with a log line that names the field.
 fn read(service: &str, field: &str, str: Str) -> Result<&'static str, Status> {
     // SAFETY: the module lends the text for this call; every caller copies it before it returns.
-    unsafe { wire::text(str) }.ok_or_else(|| {
+    unsafe { str.text() }.map_err(|_| {
         log::error!("the module passed a {field} to `{service}` that is not valid UTF-8 text [CB-0814]");
         Status::INVALID
     })
@@ -186,7 +185,7 @@ unsafe extern "C" fn config_value(ctx: *mut c_void, pointer: Str, out: Sink) -> 
         }
         match services.config.pointer(pointer) {
             // SAFETY: the module lends the sink for this call.
-            Some(value) => Ok(unsafe { wire::write(out, value.to_string().as_bytes()) }),
+            Some(value) => Ok(unsafe { out.put(value.to_string().as_bytes()) }),
             None => Ok(Status::OK),
         }
     })
@@ -220,7 +219,7 @@ unsafe extern "C" fn is_control_thread(ctx: *mut c_void) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Collector, lend};
+    use crate::wire::Collector;
 
     struct Port;
 
@@ -237,12 +236,12 @@ mod tests {
     }
 
     fn event(topic: &[u8]) -> Event {
-        let empty = lend(b"");
+        let empty = Str::of(b"");
         Event {
             struct_size: size_of::<Event>() as u32,
             flags: 0,
-            topic: lend(topic),
-            payload: lend(b"{}"),
+            topic: Str::of(topic),
+            payload: Str::of(b"{}"),
             id: empty,
             trace: empty,
             unix_ns: 1,
@@ -262,7 +261,7 @@ mod tests {
             assert_eq!(publish(host.ctx, &event(b"\xff")), Status::INVALID);
             assert_eq!(publish(std::ptr::null_mut(), &event(b"a")), Status::INVALID);
             assert_eq!(publish(host.ctx, &event(b"panic")), Status::PANIC);
-            assert_eq!(subscribe(host.ctx, lend(b"a"), std::ptr::null_mut()), Status::INVALID);
+            assert_eq!(subscribe(host.ctx, Str::of(b"a"), std::ptr::null_mut()), Status::INVALID);
         }
     }
 
@@ -277,7 +276,7 @@ mod tests {
         ] {
             let mut collector = Collector::default();
             // SAFETY: the context is the host's own, the sink the collector's.
-            let got = unsafe { config(host.ctx, lend(pointer.as_bytes()), collector.lend()) };
+            let got = unsafe { config(host.ctx, Str::of(pointer.as_bytes()), collector.lend()) };
             assert_eq!((got, collector.finish().unwrap()), (status, expect.as_bytes().to_vec()), "{pointer}");
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use chainbot_abi::{BaseModule, Completion, ErrorBuf, Event, Health, Host, Status, Str, WebhookRequest};
 
 use crate::limits::ERROR_BYTES_MAX;
-use crate::wire::{Collector, Message, lend, status_name};
+use crate::wire::{Collector, Message, status_name};
 
 /// Takes the functions of 1.0 out of the struct, none of which may be null.
 macro_rules! table {
@@ -173,7 +173,7 @@ impl Module {
         let mut out = std::ptr::null_mut();
         self.call("initialize", |err| {
             // SAFETY: `host` lives as long as the process; `config`, `out` and `err` outlive the call.
-            unsafe { (self.table.initialize)(host, lend(config.as_bytes()), &mut out, err) }
+            unsafe { (self.table.initialize)(host, Str::of(config.as_bytes()), &mut out, err) }
         })?;
         if out.is_null() {
             let message = "it returned OK without an instance".to_owned();
@@ -237,10 +237,10 @@ impl Module {
         let lent = Event {
             struct_size: size_of::<Event>() as u32,
             flags: 0,
-            topic: lend(event.topic.as_bytes()),
-            payload: lend(event.payload.as_bytes()),
-            id: lend(event.id.as_bytes()),
-            trace: lend(event.trace.as_bytes()),
+            topic: Str::of(event.topic.as_bytes()),
+            payload: Str::of(event.payload.as_bytes()),
+            id: Str::of(event.id.as_bytes()),
+            trace: Str::of(event.trace.as_bytes()),
             unix_ns: event.unix_ns,
         };
         // SAFETY: the module checks the handle; the event and all it points to outlive the call.
@@ -252,13 +252,13 @@ impl Module {
         let lent = WebhookRequest {
             struct_size: size_of::<WebhookRequest>() as u32,
             timeout_ms: request.timeout_ms,
-            method: lend(request.method.as_bytes()),
-            path: lend(request.path.as_bytes()),
-            mount: lend(request.mount.as_bytes()),
-            peer: lend(request.peer.as_bytes()),
-            headers: lend(request.headers.as_bytes()),
-            body: lend(&request.body),
-            trace: lend(request.trace.as_bytes()),
+            method: Str::of(request.method.as_bytes()),
+            path: Str::of(request.path.as_bytes()),
+            mount: Str::of(request.mount.as_bytes()),
+            peer: Str::of(request.peer.as_bytes()),
+            headers: Str::of(request.headers.as_bytes()),
+            body: Str::of(&request.body),
+            trace: Str::of(request.trace.as_bytes()),
         };
         self.call("handle_webhook", |err| {
             // SAFETY: the module checks the handle; the request and all it points to outlive the call. The
@@ -270,7 +270,7 @@ impl Module {
     /// Whether the instance offers an extension.
     pub fn has_extension(&self, handle: Handle, id: &str) -> bool {
         // SAFETY: the module checks the handle; `id` outlives the call; the result is not followed.
-        !unsafe { (self.table.get_extension)(handle.0, lend(id.as_bytes())) }.is_null()
+        !unsafe { (self.table.get_extension)(handle.0, Str::of(id.as_bytes())) }.is_null()
     }
 
     /// Calls with an error buffer and makes a result of the status.

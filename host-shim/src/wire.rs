@@ -1,4 +1,4 @@
-//! Small pieces of the ABI's types: text in, text out, names for numbers.
+//! Small pieces of the ABI's types that a host needs beside those of `chainbot_abi`: collected text, names for numbers.
 //!
 //! Everything that crosses the boundary is borrowed for one call; what is kept is copied here.
 
@@ -8,50 +8,9 @@ use chainbot_abi::{ErrorBuf, Health, Sink, Status, Str};
 
 use crate::limits::SINK_BYTES_MAX;
 
-/// Lends bytes for a call.
-pub fn lend(bytes: &[u8]) -> Str {
-    Str { ptr: bytes.as_ptr(), len: bytes.len() }
-}
-
-/// The bytes of a borrowed `Str`; `None` when it has a length but no address, or an impossible length.
-///
-/// # Safety
-/// `str` must be valid as the ABI says: `len` readable bytes at `ptr` until the call returns, or null with length 0.
-pub unsafe fn bytes<'a>(str: Str) -> Option<&'a [u8]> {
-    if str.len == 0 {
-        return Some(&[]);
-    }
-    if str.ptr.is_null() || str.len > isize::MAX as usize {
-        return None;
-    }
-    // SAFETY: not null, and the caller promises `len` readable bytes for the time of the call.
-    Some(unsafe { std::slice::from_raw_parts(str.ptr, str.len) })
-}
-
-/// The text of a borrowed `Str`; `None` when it is not UTF-8.
-///
-/// # Safety
-/// As for [`bytes`].
-pub unsafe fn text<'a>(str: Str) -> Option<&'a str> {
-    // SAFETY: the caller's promise is the same.
-    unsafe { bytes(str) }.and_then(|bytes| std::str::from_utf8(bytes).ok())
-}
-
 /// The name of a status as it stands in the header, or the number when it is none of them.
 pub fn status_name(status: Status) -> String {
-    let name = match status {
-        Status::OK => "OK",
-        Status::INVALID => "INVALID",
-        Status::STATE => "STATE",
-        Status::BUSY => "BUSY",
-        Status::UNSUPPORTED => "UNSUPPORTED",
-        Status::CANCELLED => "CANCELLED",
-        Status::TIMEOUT => "TIMEOUT",
-        Status::PANIC => "PANIC",
-        Status::FAILED => "FAILED",
-        other => return other.code.to_string(),
-    };
-    name.to_owned()
+    status.name().map_or_else(|| status.code.to_string(), str::to_owned)
 }
 
 /// The name of a state of an instance.
@@ -116,24 +75,13 @@ unsafe extern "C" fn collect(ctx: *mut c_void, chunk: Str) {
     // other reference to it exists while the callee runs.
     let Some(collector) = (unsafe { ctx.cast::<Collector>().as_mut() }) else { return };
     // SAFETY: a chunk is valid for this call.
-    match unsafe { bytes(chunk) } {
-        None => collector.fault = Some("a chunk has a length but no address"),
-        Some(chunk) if collector.bytes.len() + chunk.len() > SINK_BYTES_MAX => {
+    match unsafe { chunk.bytes() } {
+        Err(_) => collector.fault = Some("a chunk has a length but no address"),
+        Ok(chunk) if collector.bytes.len() + chunk.len() > SINK_BYTES_MAX => {
             collector.fault = Some("more than 4 MiB were written")
         }
-        Some(chunk) => collector.bytes.extend_from_slice(chunk),
+        Ok(chunk) => collector.bytes.extend_from_slice(chunk),
     }
-}
-
-/// Writes bytes into a sink that the other side lent.
-///
-/// # Safety
-/// `sink` must be valid as the ABI says, for the time of the call.
-pub unsafe fn write(sink: Sink, bytes: &[u8]) -> Status {
-    let Some(write) = sink.write else { return Status::INVALID };
-    // SAFETY: the function and its context are the callee's pair; the chunk lives until it returns.
-    unsafe { write(sink.ctx, lend(bytes)) };
-    Status::OK
 }
 
 #[cfg(test)]
@@ -141,32 +89,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_null_pointer_with_length_0_is_empty_and_with_a_length_is_refused() {
-        let null = |len| Str { ptr: std::ptr::null(), len };
-        // SAFETY: a null `Str` is what the functions must withstand.
-        unsafe {
-            assert_eq!(bytes(null(0)), Some(&[][..]));
-            assert_eq!(text(null(0)), Some(""));
-            assert_eq!(bytes(null(3)), None);
-            assert_eq!(text(lend(b"\xff")), None);
-        }
-    }
-
-    #[test]
     fn a_sink_keeps_chunks_in_order_and_refuses_too_much() {
         let mut collector = Collector::default();
         let sink = collector.lend();
         // SAFETY: the sink is the collector's own.
         unsafe {
-            assert_eq!(write(sink, b"ab"), Status::OK);
-            assert_eq!(write(sink, b"c"), Status::OK);
+            assert_eq!(sink.put(b"ab"), Status::OK);
+            assert_eq!(sink.put(b"c"), Status::OK);
         }
         assert_eq!(collector.finish(), Ok(b"abc".to_vec()));
 
         let mut collector = Collector::default();
         let sink = collector.lend();
         // SAFETY: as above.
-        unsafe { write(sink, &vec![b'x'; SINK_BYTES_MAX + 1]) };
+        unsafe { sink.put(&vec![b'x'; SINK_BYTES_MAX + 1]) };
         assert!(collector.finish().is_err());
     }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chainbot_core::model::{Definition, RunStatus, RunView, StepStatus, StepView};
-use chainbot_core::runtime::WorkflowView;
 use serde_json::{Value, json};
 
+use super::deploy::store;
 use crate::args::Run;
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::error::{Error, Finding, Result};
 use crate::follow::{End, STEPS_MAX, Until, follow};
 use crate::output::{self, Stream, Tone, counted, printable, tally};
@@ -73,7 +73,7 @@ async fn with_session(
     if !quiet {
         session.announce_unfinished().await?;
     }
-    let workflow = stored(client, &definition.name, source).await?;
+    let (workflow, _) = store(client, &definition.name, source).await?;
     let path = format!("/workflows/{}/runs", workflow.id);
     let run: RunView = client.post(&path, &json!({ "inputs": inputs })).await?;
     let id = run.id.to_string();
@@ -93,26 +93,6 @@ async fn with_session(
     progress.finish();
     let end = end?;
     if quiet { print_json(client, end).await } else { print(session, end).await }
-}
-
-/// The workflow of this name with this source as its current version, made or changed where needed.
-async fn stored(client: &Client, name: &str, source: &str) -> Result<WorkflowView> {
-    let path = format!("/workflows/{}", segment(name));
-    let yaml = || Some(("application/yaml", source.as_bytes().to_vec()));
-    let reply = client.send("GET", &path, &[], None).await?;
-    if reply.status == 404 {
-        let reply = client.send("POST", "/workflows", &[], yaml()).await?;
-        // Somebody else may have made it in between; then it is changed, as any that exists.
-        if reply.status != 409 {
-            return reply.read();
-        }
-    } else {
-        let current: WorkflowView = reply.read()?;
-        if current.source == source {
-            return Ok(current);
-        }
-    }
-    client.send("PUT", &path, &[], yaml()).await?.read()
 }
 
 async fn print_json(client: &Client, end: End) -> Result<u8> {

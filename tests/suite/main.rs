@@ -2,7 +2,17 @@
 
 mod abi_header;
 mod abi_lifecycle;
+mod api;
 mod cli;
 mod cli_engine;
+mod crash;
+mod deploy;
+mod docs;
+mod examples;
 mod host_shim;
+mod kill_loop;
+mod server;
+mod stop_loop;
 mod support;
+mod tidy;
+mod transcript;

@@ -232,7 +232,6 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
         workflow_engine: WorkflowEngine {
             max_concurrent_workflows: values.count("workflow_engine.max_concurrent_workflows") as usize,
             max_queued: values.count("workflow_engine.max_queued") as usize,
-            workflow_timeout: values.duration("workflow_engine.workflow_timeout"),
             retry_attempts: values.count("workflow_engine.retry_attempts").max(1),
             retry_delay: values.duration("workflow_engine.retry_delay"),
             commit_delay: Duration::from_millis(values.count("workflow_engine.commit_delay_ms").into()),

@@ -105,7 +105,9 @@ impl Reading {
         }
         if table::is_known(path) {
             let message = format!("`{path}` is known and has no effect in this version");
-            let hint = Some("leave it out, or keep it for a later version".to_owned());
+            let instead = table::INSTEAD.iter().find(|(known, _)| *known == path);
+            let hint = instead.map_or("leave it out, or keep it for a later version", |(_, hint)| hint);
+            let hint = Some(hint.to_owned());
             return self.warn(&code::NO_EFFECT, pos, path, origin, &message, hint);
         }
         self.unknown(path, pos, origin, all_paths());

@@ -8,9 +8,6 @@ use crate::limits;
 /// Levels of the log.
 pub const LEVELS: &[&str] = &["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"];
 
-/// The longest time that durations of the workflow language can say: 366 days.
-const YEAR_S: u64 = 31_622_400;
-
 /// Every setting with effect, in the order people read them.
 pub const KEYS: &[Key] = &[
     Key {
@@ -87,12 +84,6 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Int { min: 1, max: limits::RUNS_QUEUED_MAX as u64 },
         default: "10000",
         doc: "Runs that may queue; a start beyond is refused.",
-    },
-    Key {
-        path: "workflow_engine.workflow_timeout",
-        kind: Kind::Duration { min_s: 1, max_s: YEAR_S },
-        default: "1800",
-        doc: "How long a run may take when its definition has no `timeout`.",
     },
     Key {
         path: "workflow_engine.retry_attempts",
@@ -179,6 +170,9 @@ pub const KNOWN: &[&str] = &[
     "alex_os.health_check_interval",
     "alex_os.metrics_enabled",
     "alex_os.integration_timeout",
+    // A run's bound is its definition's `timeout`: folding a journal must not depend on the configuration, and a
+    // wait of days must not die of a default.
+    "workflow_engine.workflow_timeout",
     "workflow_engine.max_workflow_duration",
     "workflow_engine.cleanup_interval",
     "workflow_engine.max_workflow_history",
@@ -204,6 +198,12 @@ pub const KNOWN: &[&str] = &[
     "mcp.*",
     "notification.*",
 ];
+
+/// What to write instead of a name without effect, where there is something.
+pub const INSTEAD: &[(&str, &str)] = &[(
+    "workflow_engine.workflow_timeout",
+    "write `timeout` into the definition: a bound belongs to the run, and no default ends a long wait",
+)];
 
 /// Names that the previous system's second family of files used, and what they are called here.
 pub const RENAMED: &[(&str, &str)] = &[

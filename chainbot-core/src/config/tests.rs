@@ -38,7 +38,7 @@ fn nothing_gives_the_defaults() {
     assert_eq!(config.module.data_dir, PathBuf::from("/var/lib/alex_os/chainbot"));
     assert_eq!(config.database.file, PathBuf::from("chainbot.db"));
     assert_eq!((config.api.host.to_string().as_str(), config.api.port), ("127.0.0.1", Some(8000)));
-    assert_eq!(config.workflow_engine.workflow_timeout, Duration::from_secs(1_800));
+    assert_eq!(config.workflow_engine.retry_delay, Duration::from_secs(5));
     assert_eq!(config.workflow_engine.max_concurrent_workflows, 10);
     assert!(config.egress.public && config.egress.grants.is_empty());
     assert_eq!(config.alex_os.emit_prefixes, ["chainbot.user.", "user."]);
@@ -94,7 +94,7 @@ fn variables_reach_every_kind_of_key() {
             ("API__INSECURE_LAN", "TRUE"),
             ("LOG_LEVEL", "warning"),
             ("DATABASE_URL", "sqlite:sub/db.sqlite"),
-            ("WORKFLOW_ENGINE__WORKFLOW_TIMEOUT", "2h"),
+            ("WORKFLOW_ENGINE__RETRY_DELAY", "2m"),
             ("ALEX_OS__EMIT_PREFIXES", "house., garden."),
             ("EGRESS__GRANTS", r#"[{"host": "Heater.lan", "ports": [80], "why": "the heating"}]"#),
         ],
@@ -106,10 +106,18 @@ fn variables_reach_every_kind_of_key() {
     assert!(config.api.insecure_lan);
     assert_eq!(config.log_level(), log::LevelFilter::Warn);
     assert_eq!(config.database.file, PathBuf::from("sub/db.sqlite"));
-    assert_eq!(config.workflow_engine.workflow_timeout, Duration::from_secs(7_200));
+    assert_eq!(config.workflow_engine.retry_delay, Duration::from_secs(120));
     assert_eq!(config.alex_os.emit_prefixes, ["house.", "garden."]);
     assert_eq!(config.egress.grants[0].host, "heater.lan");
     assert_eq!(config.egress.grants[0].ports, [80]);
+}
+
+#[test]
+fn a_time_bound_for_every_run_is_known_and_refused_its_effect() {
+    let config = load("workflow_engine: { workflow_timeout: 2h }\n", &[], json!({})).unwrap();
+    let [warning] = config.warnings() else { panic!("{:?}", config.warnings()) };
+    assert_eq!((warning.code, warning.path.as_str()), ("CB-0504", "workflow_engine.workflow_timeout"));
+    assert!(warning.hint.as_deref().is_some_and(|hint| hint.contains("into the definition")), "{warning:?}");
 }
 
 #[test]

@@ -236,6 +236,24 @@ pub fn decide(
     Ok(stepper.out)
 }
 
+/// Takes what has happened and begins nothing: for a process that is about to end. The agenda stays as it is; the next
+/// process derives it again.
+pub fn settle(
+    state: &mut RunState,
+    agenda: &mut Agenda,
+    input: Input,
+    context: &Context<'_>,
+) -> Result<Decision> {
+    let mut stepper = Stepper { state, agenda, context, out: Decision::default() };
+    match input {
+        // These only begin something.
+        Input::Admit | Input::Resume | Input::Tick | Input::Continue => {}
+        happened => stepper.take(happened)?,
+    }
+    stepper.out.is_durable |= !stepper.out.records.is_empty();
+    Ok(stepper.out)
+}
+
 /// One decision in the making.
 pub(super) struct Stepper<'a> {
     pub(super) state: &'a mut RunState,

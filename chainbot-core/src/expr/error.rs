@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::error::Code;
 use crate::error::code::expression as code;
+use crate::error::{Code, similar};
 
 /// Why an expression does not compile or has no value.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,40 +121,9 @@ fn undefined() -> Error {
         .hint("check the names and indexes, or give a value with `|default(...)`")
 }
 
-/// The name among `known` that is nearest to `word`, when it is near enough to be what was meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
-    known
-        .into_iter()
-        .filter(|candidate| candidate.len() <= 64 && word.len() <= 64 && *candidate != word)
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Edits between two words; two letters swapped count as one.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + cost);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
-}
-
 /// `did you mean` with the nearest name, or the names there are when they are few.
 pub(super) fn suggestion(word: &str, known: &[String]) -> Option<String> {
-    if let Some(name) = nearest(word, known.iter().map(String::as_str)) {
+    if let Some(name) = similar(word, known.iter().map(String::as_str)) {
         return Some(format!("did you mean `{name}`?"));
     }
     match known.len() {

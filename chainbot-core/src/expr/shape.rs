@@ -8,10 +8,11 @@ use minijinja::machinery::{parse, parse_expr};
 use minijinja::value::Value;
 
 use super::engine::{FILTERS, FUNCTIONS, TESTS, VOLATILE};
-use super::error::{Error, from_engine, nearest};
+use super::error::{Error, from_engine};
 use super::token::{self, Kind, Outline};
 use super::weight::Weight;
 use crate::error::code::expression as code;
+use crate::error::similar;
 use crate::limits;
 
 /// A name that an expression uses, one for each place.
@@ -372,7 +373,7 @@ fn known(what: &str, name: &str, list: &[&str], offset: usize) -> Result<(), Err
         return Ok(());
     }
     let error = Error::new(&code::UNKNOWN, format!("there is no {what} `{name}`")).at(offset);
-    Err(match nearest(name, list.iter().copied()) {
+    Err(match similar(name, list.iter().copied()) {
         Some(known) => error.hint(format!("did you mean `{known}`?")),
         None => error.hint(format!("the {what}s there are: {}", list.join(", "))),
     })

@@ -9,8 +9,9 @@ use std::ops::Range;
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 
-use super::error::{Error, from_engine, nearest};
+use super::error::{Error, from_engine};
 use crate::error::code::expression as code;
+use crate::error::similar;
 use crate::limits;
 
 /// Statements there are. `raw` is the lexer's own business and never seen as a tag.
@@ -128,7 +129,7 @@ impl Scan {
             .at(offset));
         };
         if !STATEMENTS.contains(name) {
-            let hint = match nearest(name, STATEMENTS) {
+            let hint = match similar(name, STATEMENTS) {
                 Some(known) if *name != "set" => format!("did you mean `{known}`?"),
                 _ => "there are `if`, `elif`, `else`, `for` and `raw`; compute values in a `set` step"
                     .to_owned(),

@@ -169,7 +169,9 @@ impl Runtime {
 
     /// Brings a run before the workers unless it stands there already.
     pub(super) fn schedule(&self, cell: &Arc<Cell>, mailbox: &mut super::cell::Mailbox) {
-        if !mailbox.is_scheduled && mailbox.wants_worker() {
+        // Nobody works on a run that was given up: its mail would bring it before the workers for ever.
+        let is_dead = cell.is_dead.load(Ordering::SeqCst);
+        if !is_dead && !mailbox.is_scheduled && mailbox.wants_worker() {
             mailbox.is_scheduled = true;
             self.jobs.push(Job::Turn(cell.clone()));
         }

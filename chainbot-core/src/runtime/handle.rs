@@ -192,6 +192,9 @@ impl Handle {
             Some(cell) => (cell.status(), cell.waiting_for.lock().clone()),
             None => (row.status, row.detail),
         };
+        // Memory is ahead of the disk, and an end is told only when it cannot be lost.
+        let is_ahead = status.is_terminal() && !row.status.is_terminal();
+        let status = if is_ahead { RunStatus::Running } else { status };
         RunSummary {
             id: row.id,
             workflow_id: row.workflow,

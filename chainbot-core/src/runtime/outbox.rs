@@ -273,7 +273,14 @@ impl Subject {
 fn announcement(subject: &Subject, record: &Record) -> Option<Announcement> {
     let id = format!("{}-{}", subject.run, record.seq);
     let (topic, data) = match &record.body {
-        RecordBody::RunStarted => ("chainbot.workflow.started", subject.data("running", record.at)),
+        RecordBody::RunStarted => {
+            // Told in the batch of what followed, so the count would be that of a later moment.
+            let mut data = subject.data("running", record.at);
+            if subject.steps.is_some() {
+                data["steps_completed"] = 0.into();
+            }
+            ("chainbot.workflow.started", data)
+        }
         RecordBody::RunCompleted { .. } => {
             ("chainbot.workflow.completed", subject.data("completed", record.at))
         }

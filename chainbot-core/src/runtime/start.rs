@@ -161,15 +161,12 @@ impl Runtime {
     pub async fn stop(&self, deadline: Duration) -> Result<()> {
         self.is_stopping.store(true, Ordering::SeqCst);
         let begun = self.env.monotonic();
-        // Effects that wait for their turn were not sent; the next start sends them.
-        self.effects.close();
         let patience = deadline.saturating_sub(STOP_RESERVE.min(deadline / 2));
-        while self.failure().is_none()
-            && self.env.monotonic() - begun < patience
-            && (self.effects_running.load(Ordering::SeqCst) > 0 || self.is_committing())
-        {
+        while self.failure().is_none() && self.env.monotonic() - begun < patience && self.is_busy() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        // Effects that still wait for their turn are not sent any more.
+        self.effects.close();
         let left = self.effects_running.load(Ordering::SeqCst);
         self.timers.close();
         self.jobs.close();
@@ -195,7 +192,13 @@ impl Runtime {
         Ok(())
     }
 
-    /// Whether a run's records are on their way to the disk.
+    /// Whether an effect is under way or its outcome is not on disk. Looked at on both sides of the count: an outcome goes
+    /// from the count to a mailbox, and a commit that was under way may have sent an effect.
+    fn is_busy(&self) -> bool {
+        self.is_committing() || self.effects_running.load(Ordering::SeqCst) > 0 || self.is_committing()
+    }
+
+    /// Whether a run's mail or records are on their way to the disk.
     fn is_committing(&self) -> bool {
         let cells: Vec<Arc<Cell>> = self
             .cells
@@ -206,7 +209,10 @@ impl Runtime {
                 Slot::Loading { .. } => None,
             })
             .collect();
-        cells.iter().any(|cell| cell.body.try_lock().is_none_or(|body| body.committing.is_some()))
+        cells.iter().any(|cell| {
+            cell.mailbox.lock().is_scheduled
+                || cell.body.try_lock().is_none_or(|body| body.committing.is_some())
+        })
     }
 
     fn abort_effects(&self) {

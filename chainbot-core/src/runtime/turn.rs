@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::engine::{Context, Decision, Input, decide};
+use crate::engine::{Context, Decision, Input, decide, settle};
 use crate::error::Error;
 use crate::id::Lsn;
 use crate::limits;
@@ -59,7 +59,8 @@ impl Runtime {
             if body.committing.is_some() || is_full || cell.is_dead.load(Ordering::SeqCst) {
                 return;
             }
-            if mail == 0 && body.agenda.is_empty() {
+            let is_stopping = self.is_stopping.load(Ordering::SeqCst);
+            if mail == 0 && (body.agenda.is_empty() || is_stopping) {
                 return;
             }
             if !body.has_permit && !self.get_permit(cell, body) {
@@ -117,6 +118,8 @@ impl Runtime {
         }
         let context =
             Context { watch: worker, now: self.env.now(), random: worker.random(), defaults: &self.defaults };
+        // An effect begun now might not end in time, and a step that began without an end may need a person.
+        let decide = if self.is_stopping.load(Ordering::SeqCst) { settle } else { decide };
         match decide(&mut body.state, &mut body.agenda, input, &context) {
             Ok(decision) => take(body, decision, answer),
             Err(error) => {
@@ -174,6 +177,8 @@ impl Runtime {
             Some(due) => due.since(self.env.now()) >= PARK_AFTER,
         };
         waits_long
+            // At a stop the agenda is not worked off, so an idle run may still have something to do.
+            && !self.is_stopping.load(Ordering::SeqCst)
             && body.state.status == RunStatus::Running
             && body.state.is_idle()
             && body.agenda.is_empty()

@@ -191,7 +191,10 @@ impl Runtime {
                 return Ok(());
             }
             if self.env.monotonic() >= give_up {
-                return Err(threads.len() - lost);
+                let left = threads.len() - lost;
+                // The next stop joins them.
+                self.threads.lock().append(&mut threads);
+                return Err(left);
             }
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -37,8 +37,11 @@ impl NoteFile {
     /// Opens or makes the file, reads what the last process of this boot left, and empties it.
     pub fn open(path: &Path) -> Result<Self> {
         let fail = |error: std::io::Error| {
-            Error::new(&store::DATA_DIR, format!("{} cannot be used: {error}", path.display()))
-                .help("check the rights of the data folder")
+            Error::new(
+                &store::DATA_DIR,
+                format_args!("{} cannot be used: {error}", path.display()).to_string(),
+            )
+            .help("check the rights of the data folder")
         };
         let file = OpenOptions::new()
             .read(true)

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value as JsonValue, json};
 
-use super::super::{Data, Expression, ItemSource, Scope, Template, Volatile, check_json, nearest};
+use super::super::{Data, Expression, ItemSource, Scope, Template, Volatile, check_json};
 use super::{Run, Values, volatile};
 use crate::error::code::expression as code;
 use crate::limits;
@@ -334,16 +334,6 @@ fn items_come_from_lists_objects_and_numbers() {
     assert_eq!(source.names()[0].path, ["n"]);
     let list = source.evaluate(&run, &volatile()).unwrap();
     assert_eq!(list, [Data::new(json!(41)), Data::new(json!("b"))]);
-}
-
-#[test]
-fn the_nearest_name_is_near() {
-    let known = ["fetch", "filter", "read"];
-    assert_eq!(nearest("fetsh", known), Some("fetch"));
-    assert_eq!(nearest("fecth", known), Some("fetch"));
-    assert_eq!(nearest("raed", known), Some("read"));
-    assert_eq!(nearest("banana", known), None);
-    assert_eq!(nearest("x", known), None);
 }
 
 #[test]

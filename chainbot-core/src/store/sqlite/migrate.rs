@@ -36,5 +36,13 @@ pub fn check(conn: &Connection, path: &Path) -> Result<()> {
 
 /// Runs the migrations that have not run.
 pub fn to_latest(conn: &mut Connection, path: &Path) -> Result<()> {
-    Migrations::from_slice(STEPS).to_latest(conn).map_err(|error| problem::open(path, &error))
+    Migrations::from_slice(STEPS).to_latest(conn).map_err(|error| match error {
+        // Each step is one transaction, so nothing of the schema is half there.
+        rusqlite_migration::Error::RusqliteError { err, .. }
+            if err.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
+        {
+            problem::write(err)
+        }
+        other => problem::open(path, &other),
+    })
 }

@@ -50,10 +50,14 @@ fn what_is_queued_behind_a_failed_commit_gets_the_failure() {
     // The writer is held in an acknowledgement while the others queue up.
     let gate = Arc::new(Barrier::new(2));
     let at_gate = gate.clone();
+    let (entered, is_held) = mpsc::channel();
     let ack = Box::new(move |_| {
+        entered.send(()).unwrap();
         at_gate.wait();
     });
     bench.store.submit(Batch { run, records: vec![step(1)], ops: vec![], ack }).unwrap();
+    // Else the writer may take the first of the others with it, and refuse the rest before they are queued.
+    is_held.recv_timeout(HANG).unwrap();
     let acks: Vec<_> = (2..200).map(|seq| bench.send(run, vec![large(seq)], vec![])).collect();
     gate.wait();
     let acked: Vec<Acked> = acks.iter().map(|ack| ack.recv_timeout(HANG).unwrap()).collect();

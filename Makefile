@@ -1,0 +1,36 @@
+# What people do with this repository. Every target is a line or two; the logic is in cargo, the tests and deploy/.
+# Variables: PROFILE=release|dev  PORT=8000  EXAMPLES_PORT=8090  DATA_DIR=./data
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench proof fmt lint header docs-check
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+run: ## Build, start the module under host-shim with the examples, and say what to try
+	@PROFILE='$(PROFILE)' PORT='$(PORT)' EXAMPLES_PORT='$(EXAMPLES_PORT)' DATA_DIR='$(DATA_DIR)' exec bash deploy/run.sh
+
+test: ## Everything a change must pass: format, lints, header, all tests, `make run`
+	@bash deploy/test.sh
+
+bench: ## Measure, against the raw database loop
+	cargo build --release -p host-shim -p chainbot-plugin
+	cargo bench --profile release --bench engine
+
+proof: ## The long tests: more kills, more seeds
+	CHAINBOT_PROOF=1 cargo test --workspace --release -- --include-ignored
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: ## Format check and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+header: ## Write include/alex_module.h anew from chainbot-abi
+	cargo run --quiet -p chainbot-abi --example header > include/alex_module.h.new
+	mv include/alex_module.h.new include/alex_module.h
+
+docs-check: ## Examples, error pages and reference pages match the code
+	cargo test -p chainbot --test suite -- docs:: examples:: cli::
+	cargo test --workspace --doc

@@ -1,0 +1,144 @@
+//! The pages for readers, held against the code: what they list is what there is.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::cli::chainbot;
+use super::support::root;
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).into();
+    for folder in ["docs", "docs/decisions"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        pages.extend(files.map(|path| path.strip_prefix(root()).unwrap().to_owned()));
+    }
+    pages
+}
+
+/// Blocks between fences of one language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next()).collect()
+}
+
+#[test]
+fn the_configuration_page_lists_every_key_and_no_other() {
+    let page = read("docs/configuration.md");
+    let folder = tempfile::tempdir().unwrap();
+    let shown = chainbot(folder.path(), &["config", "schema"]);
+    let schema: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let (mut with_effect, mut without) = (Vec::new(), Vec::new());
+    for (section, body) in schema["properties"].as_object().unwrap() {
+        let Some(keys) = body["properties"].as_object() else {
+            without.push(format!("`{section}.*`"));
+            continue;
+        };
+        for (key, body) in keys {
+            let is_idle = body["description"].as_str().unwrap().starts_with("Known, without effect");
+            let list = if is_idle { &mut without } else { &mut with_effect };
+            list.push(format!("`{section}.{key}`"));
+        }
+    }
+    assert!(with_effect.len() > 10 && without.len() > 10);
+    for key in &with_effect {
+        assert!(page.contains(&format!("| {key} | ")), "docs/configuration.md has no row for {key}");
+    }
+    for key in &without {
+        assert!(page.contains(key), "docs/configuration.md does not name {key} as without effect");
+    }
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let key = row.split(' ').nth(1).unwrap();
+        assert!(with_effect.iter().any(|known| known == key), "{key} of docs/configuration.md has no effect");
+    }
+}
+
+#[test]
+fn the_api_page_lists_every_route_and_no_other() {
+    let page = read("docs/api.md");
+    let mut served: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(root().join("chainbot-core/src/http/route")).unwrap() {
+        let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let paths = source.split("utoipa::path(").skip(1).filter_map(|rest| rest.split("path = \"").nth(1));
+        served.extend(paths.filter_map(|rest| rest.split('"').next()).map(|path| format!("`{path}`")));
+    }
+    served.sort();
+    served.dedup();
+    assert!(served.len() > 12, "{served:?}");
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.contains("`/api/chainbot") && line.starts_with('|')).collect();
+    for route in &served {
+        assert!(rows.iter().any(|row| row.contains(route)), "docs/api.md does not list {route}");
+    }
+    assert_eq!(rows.len(), served.len(), "docs/api.md lists a route that is not served: {rows:#?}");
+}
+
+#[test]
+fn every_definition_in_the_pages_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut checked = 0;
+    for page in pages() {
+        for block in blocks(&read(&page), "yaml").into_iter().filter(|block| block.starts_with("name:")) {
+            std::fs::write(folder.path().join("block.yaml"), block).unwrap();
+            let shown = chainbot(folder.path(), &["validate", "block.yaml", "--json"]);
+            let report: Value = serde_json::from_str(&shown.stdout).unwrap();
+            assert_eq!(report[0]["diagnostics"], Value::Array(Vec::new()), "{}:\n{block}", page.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "{checked} definitions were found");
+}
+
+#[test]
+fn every_link_of_the_pages_leads_somewhere() {
+    for page in pages() {
+        let text = read(&page);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.starts_with("http") || target.starts_with('#') {
+                continue;
+            }
+            let path = root().join(&page).parent().unwrap().join(target.split('#').next().unwrap());
+            assert!(path.exists(), "{} links to {target}, which is not there", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_begins_with_what_to_install() {
+    let readme = read("README.md");
+    assert!(readme.lines().count() <= 200);
+    assert!(readme.lines().next().unwrap().contains("apt-get install"));
+    for command in ["make run", "make test"] {
+        assert!(readme.contains(command), "{command}");
+    }
+}
+
+#[test]
+fn the_language_page_names_every_type_of_step() {
+    let page = read("docs/workflows.md");
+    let folder = tempfile::tempdir().unwrap();
+    let check = |kind: &str| {
+        let source = format!("name: x\nsteps: [{{ id: x, type: {kind} }}]\n");
+        std::fs::write(folder.path().join("x.yaml"), source).unwrap();
+        let shown = chainbot(folder.path(), &["validate", "x.yaml", "--json"]);
+        let report: Value = serde_json::from_str(&shown.stdout).unwrap();
+        let codes = report[0]["diagnostics"].as_array().unwrap().iter();
+        let mut codes = codes.filter_map(|found| found["code"].as_str()).map(str::to_owned);
+        codes.next().unwrap_or_default()
+    };
+    let table = page.split("| type | `config` | output |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let listed = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: Vec<&str> = listed.collect();
+    assert_eq!(listed.len(), 11, "{listed:?}");
+    let unknown = check("nonsense");
+    for kind in listed {
+        assert_ne!(check(kind), unknown, "`{kind}` is listed and not known");
+    }
+}

@@ -14,10 +14,11 @@ test: ## Everything a change must pass: format, lints, header, all tests, `make 
 	@bash deploy/test.sh
 
 bench: ## Measure, against the raw database loop
-	cargo bench --workspace
+	cargo build --release -p host-shim -p chainbot-plugin
+	cargo bench --profile release --bench engine
 
 proof: ## The long tests: more kills, more seeds
-	CHAINBOT_PROOF=1 cargo test --workspace --release
+	CHAINBOT_PROOF=long cargo test --workspace --release
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 use super::admission::{Admission, Queued};
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
+use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
 use super::programs::Programs;
@@ -100,7 +101,7 @@ pub(super) enum Job {
     /// Work on a run's mail.
     Turn(Arc<Cell>),
     /// Read a run from the store.
-    Load(RunId),
+    Load(RunId, Source),
 }
 
 /// The queue of the workers. Bounded by the runs in memory: each stands in it at most once.
@@ -154,7 +155,7 @@ impl Runtime {
             Some(Slot::Loading { mail: waiting, .. }) => waiting.push(mail),
             None => {
                 cells.insert(run, Slot::Loading { mail: vec![mail], has_permit: false });
-                self.jobs.push(Job::Load(run));
+                self.jobs.push(Job::Load(run, Source::Anywhere));
             }
         }
     }
@@ -217,7 +218,7 @@ impl Runtime {
                     None => {
                         let mail = vec![Mail::Input(Input::Admit)];
                         cells.insert(run, Slot::Loading { mail, has_permit: true });
-                        self.jobs.push(Job::Load(run));
+                        self.jobs.push(Job::Load(run, Source::Queue));
                     }
                 }
             }

@@ -150,9 +150,9 @@ impl Handle {
             None => self.0.compile(&stored.source).await?,
         };
         let inputs = inputs::prepare(&program, new.inputs)?;
-        let id = self.0.insert_run(&stored, inputs, key).await?;
-        self.0.admit(id);
-        Ok(StartedRun { run: self.run(id).await?, replayed: false })
+        let (row, inputs) = self.0.insert_run(&stored, inputs, key).await?;
+        self.0.admit(row.id);
+        Ok(StartedRun { run: self.0.new_view(row, inputs), replayed: false })
     }
 
     /// One run.

@@ -16,8 +16,8 @@ use super::start::held_reason;
 
 impl Runtime {
     /// A worker's job: the run is in the map as loading.
-    pub(super) fn load(self: &Arc<Self>, run: RunId) {
-        let read = self.read_run(run);
+    pub(super) fn load(self: &Arc<Self>, run: RunId, source: Source) {
+        let read = self.read_run(run, source);
         let mut cells = self.cells.lock();
         let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return };
         match read {
@@ -90,14 +90,16 @@ impl Runtime {
     }
 
     /// Reads and folds; `None` when the run is over or was never there.
-    fn read_run(&self, run: RunId) -> Result<Option<Loaded>> {
+    fn read_run(&self, run: RunId, source: Source) -> Result<Option<Loaded>> {
         let Some(stored) = self.store.run(run)? else { return Ok(None) };
         if stored.row.status.is_terminal() {
             return Ok(None);
         }
-        let lsns = match stored.lsns {
-            Some(lsns) => lsns,
-            None => self.scan(run, stored.first_lsn)?,
+        let lsns = match (stored.lsns, source) {
+            (Some(lsns), _) => lsns,
+            // Should it have more, the writer refuses what follows: nothing is repeated.
+            (None, Source::Queue) => vec![stored.first_lsn],
+            (None, Source::Anywhere) => self.scan(run, stored.first_lsn)?,
         };
         let records = self.store.records(run, &lsns)?;
         let parked = match stored.row.status {
@@ -207,6 +209,16 @@ fn in_order(mail: Vec<Mail>) -> Vec<Mail> {
     all.push(Mail::Input(Input::Resume));
     all.extend(rest);
     all
+}
+
+/// Where a run was before it is read.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    /// In the queue for its first permit since it was made: there is nothing but its creation, and the rest of the
+    /// journal, which may be long, need not be searched.
+    Queue,
+    /// Parked, or given up by a worker.
+    Anywhere,
 }
 
 /// A run that was read.

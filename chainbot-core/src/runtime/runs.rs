@@ -22,20 +22,21 @@ const LOOKS_MAX: usize = 8;
 const SHOWN_MAX: usize = 1_024;
 
 impl Runtime {
-    /// Makes a run and waits until it is on disk.
+    /// Makes a run and waits until it is on disk. Gives what was stored, so that nobody need read it again.
     pub(super) async fn insert_run(
         &self,
         workflow: &StoredWorkflow,
         inputs: Value,
         idempotency: Option<Idempotency>,
-    ) -> Result<RunId> {
+    ) -> Result<(RunRow, Json)> {
         let id = self.env.run_id();
         let at = self.env.now();
+        let inputs = Json::new(inputs);
         let created = RunCreated {
             workflow: workflow.id,
             name: workflow.name.clone(),
             definition: workflow.hash,
-            inputs: Json::new(inputs),
+            inputs: inputs.clone(),
             trigger: Trigger::Api,
             parent: None,
         };
@@ -56,7 +57,7 @@ impl Runtime {
         self.store.submit(Batch {
             run: id,
             records: vec![record],
-            ops: vec![Op::RunInsert { row, idempotency, created: None }],
+            ops: vec![Op::RunInsert { row: row.clone(), idempotency, created: None }],
             ack: Box::new(move |result| {
                 if let Ok(first) = &result {
                     notify(*first);
@@ -66,10 +67,29 @@ impl Runtime {
             }),
         })?;
         match waits.await {
-            Ok(Ok(())) => Ok(id),
+            Ok(Ok(())) => Ok((row, inputs)),
             Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
             Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the run was on disk")
                 .help("start it again after the restart, with the same Idempotency-Key")),
+        }
+    }
+
+    /// A run that was made a moment ago, as its creation says; what it does since then is told by what follows.
+    pub(super) fn new_view(&self, row: RunRow, inputs: Json) -> RunView {
+        RunView {
+            id: row.id,
+            workflow_id: row.workflow,
+            workflow_name: row.name,
+            definition: row.definition.to_string(),
+            status: row.status,
+            trigger: Trigger::Api,
+            inputs: (*inputs).clone(),
+            output: None,
+            error: None,
+            waiting_for: None,
+            created_at: row.created_at,
+            started_at: None,
+            finished_at: None,
         }
     }
 

@@ -99,7 +99,11 @@ impl Runtime {
         }
         let loaded = self.fold(run, records, None)?;
         if loaded.state.status == RunStatus::Pending {
-            // It never began: its row is enough until there is a permit.
+            // It never began: its row is enough until there is a permit, unless signals came already.
+            if loaded.lsns.len() > 1 {
+                let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, false));
+                self.cells.lock().insert(run, Slot::Live(cell));
+            }
             self.admit(run);
             return Ok(());
         }

@@ -144,12 +144,8 @@ impl Runtime {
         if let Input::EffectDone { place, .. } = &input {
             body.effects.remove(place);
         }
-        let context = Context {
-            watch: worker,
-            now: self.env.now(),
-            random: self.env.below(u64::MAX),
-            defaults: &self.defaults,
-        };
+        let context =
+            Context { watch: worker, now: self.env.now(), random: worker.random(), defaults: &self.defaults };
         // An effect begun now might not end in time, and a step that began without an end may need a person.
         let decide = if self.is_stopping.load(Ordering::SeqCst) { settle } else { decide };
         match decide(&mut body.state, &mut body.agenda, input, &context) {
@@ -177,7 +173,11 @@ impl Runtime {
                 self.flush(cell, body, parks);
             }
         }
-        let idle = body.state.is_idle() && body.agenda.is_empty() && body.state.status == RunStatus::Running;
+        // A run that waits for nothing but its own commit is at work.
+        let idle = body.state.is_idle()
+            && body.agenda.is_empty()
+            && !body.agenda.awaits_commit()
+            && body.state.status == RunStatus::Running;
         cell.show(if idle { RunStatus::Waiting } else { body.state.status });
         *cell.waiting_for.lock() = if idle { body.state.waiting_for() } else { None };
         let due = body.state.next_due();

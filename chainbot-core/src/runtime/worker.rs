@@ -18,6 +18,7 @@ use crate::model::Place;
 
 use super::cell::{Cell, Mail};
 use super::core::{Job, Runtime, Slot};
+use super::load::Source;
 use super::poison::Poison;
 
 /// Deep values and long expressions recurse; see the shape check of expressions.
@@ -34,6 +35,9 @@ pub(super) struct WorkerSlot {
     now: Mutex<Now>,
     env: crate::env::Env,
     poison: Poison,
+    /// For delays between tries, whose only need is to differ; a call of the system for each decision would cost more
+    /// than the decision.
+    random: AtomicU64,
 }
 
 #[derive(Default)]
@@ -51,6 +55,15 @@ impl WorkerSlot {
     /// The thread was given up: somebody else goes on with its run.
     pub(super) fn is_lost(&self) -> bool {
         self.is_written_off.load(Ordering::Acquire)
+    }
+
+    /// The next number of this worker's sequence (SplitMix64). Called by its own thread.
+    pub(super) fn random(&self) -> u64 {
+        let state = self.random.load(Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.store(state, Ordering::Relaxed);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     /// The turn is over.
@@ -85,6 +98,7 @@ impl Runtime {
             now: Mutex::default(),
             env: self.env.clone(),
             poison: self.poison.clone(),
+            random: AtomicU64::new(self.env.below(u64::MAX)),
         });
         let (runtime, own) = (self.clone(), slot.clone());
         let thread = std::thread::Builder::new()
@@ -102,7 +116,7 @@ impl Runtime {
         while let Some(job) = self.jobs.next() {
             match job {
                 Job::Turn(cell) => self.turn_contained(slot, &cell),
-                Job::Load(run) => self.load(run),
+                Job::Load(run, source) => self.load(run, source),
             }
             if slot.is_written_off.load(Ordering::Acquire) {
                 return;
@@ -168,7 +182,7 @@ impl Runtime {
             self.fail(Arc::new(error));
             return;
         }
-        self.jobs.push(Job::Load(cell.id));
+        self.jobs.push(Job::Load(cell.id, Source::Anywhere));
     }
 
     /// Ends the workers and joins those that still come back.

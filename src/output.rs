@@ -135,6 +135,20 @@ pub fn error(error: &Error, as_json: bool) {
     }
 }
 
+/// What a step or run waits for, as a sentence's end.
+pub fn waits_for(what: &str) -> String {
+    let what = printable(what);
+    if what.starts_with("until ") {
+        format!("waits {what}")
+    } else if what.starts_with("next try ") {
+        what
+    } else if what.starts_with("a person ") {
+        format!("waits: {what}")
+    } else {
+        format!("waits for {what}")
+    }
+}
+
 /// Text from elsewhere with its control characters escaped; line ends and tabs stay.
 pub fn printable(text: &str) -> String {
     let steers = |c: char| c.is_control() && c != '\n' && c != '\t';

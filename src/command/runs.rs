@@ -81,7 +81,7 @@ async fn one(session: &Session, id: &str, as_json: bool) -> Result<()> {
         output::line(&format!("finished  {at}"))?;
     }
     if let Some(what) = &run.waiting_for {
-        output::line(&format!("waits for {}", printable(what)))?;
+        output::line(&output::waits_for(what))?;
     }
     if let Some(error) = &run.error {
         output::line(&format!("error     {} {}: {}", error.code, error.class, printable(&error.message)))?;
@@ -107,7 +107,7 @@ fn row(step: &StepView) -> Vec<String> {
     };
     let detail = match (&step.error, &step.waiting_for) {
         (Some(error), _) => format!("{} {}: {}", error.code, error.class, error.message),
-        (None, Some(what)) => format!("waits for {what}"),
+        (None, Some(what)) => output::waits_for(what),
         _ => String::new(),
     };
     vec![

@@ -32,7 +32,7 @@ impl Stepper<'_> {
             Op::Emit { topic, data } => return self.emit(place, topic, data.as_ref()),
             Op::Notify(notify) => return self.notify(place, notify),
             Op::Wait(wait) => self.wait(wait, &place),
-            Op::Effect(effect) => self.render(&effect.input, &place, b'e').map(|input| Begun::Effect(input)),
+            Op::Effect(effect) => self.render(&effect.input, &place, b'e').map(Begun::Effect),
             Op::Child { workflow, inputs, wait } => {
                 self.child_input(&place, workflow, inputs.as_ref(), *wait)
             }

@@ -20,7 +20,7 @@ pub fn reply(seed: u64, id: &str, path: &[u32], failures: u32) -> Reply {
     }
     match hash % 10 {
         0 | 1 => Reply::Err("http_5xx".to_owned(), None),
-        2 if hash % 3 == 0 => Reply::Err("http_4xx".to_owned(), None),
+        2 if hash.is_multiple_of(3) => Reply::Err("http_4xx".to_owned(), None),
         _ => Reply::Ok(json!({ "made": hash % 1000 })),
     }
 }

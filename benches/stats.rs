@@ -1,8 +1,12 @@
 //! Figures from samples: medians, percentiles, the ratio of pairs.
 
-/// The middle value; 0 without values.
+/// The middle value, or the mean of the two in the middle; 0 without values.
 pub fn median(values: &[f64]) -> f64 {
-    percentile(values, 0.5)
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(0.0);
+    (at(last / 2) + at(last.div_ceil(2))) / 2.0
 }
 
 /// The value that a share of the values does not exceed.

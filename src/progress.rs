@@ -184,7 +184,8 @@ mod tests {
     fn a_waiting_step_says_for_what() {
         let waiting = serde_json::json!({ "status": "waiting", "waiting_for": "signal `go`" });
         assert_eq!(under_way(&step(waiting)), "fetch                         waits for signal `go`");
-        let waiting = serde_json::json!({ "status": "waiting", "waiting_for": "until 2026-01-01T00:00:00.000Z" });
+        let waiting =
+            serde_json::json!({ "status": "waiting", "waiting_for": "until 2026-01-01T00:00:00.000Z" });
         let shown = under_way(&step(waiting));
         assert_eq!(shown, "fetch                         waits until 2026-01-01T00:00:00.000Z");
     }

@@ -152,6 +152,7 @@ fn code_of(text: &str) -> String {
 /// Whole files of tests.
 fn is_test(path: &str) -> bool {
     path.starts_with("tests/")
+        || path.starts_with("benches/")
         || path.contains("/tests/")
         || ["tests.rs", "testing.rs", "_tests.rs"].iter().any(|end| path.ends_with(end))
 }

@@ -231,11 +231,9 @@ fn places(tree: &mut Tree) {
                 .map(|word| format!("`{word}` outside of output.rs"))
         },
     );
-    tree.each_line(
-        "process",
-        |path| in_core(path),
-        |line| line.contains("process::Command").then(|| "a child process".to_owned()),
-    );
+    tree.each_line("process", in_core, |line| {
+        line.contains("process::Command").then(|| "a child process".to_owned())
+    });
     tree.each_line("format-in-store", within(&["chainbot-core/src/store"]), |line| {
         line.contains("format!").then(|| "SQL could be built from values".to_owned())
     });

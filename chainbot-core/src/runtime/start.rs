@@ -157,7 +157,8 @@ impl Runtime {
     pub async fn stop(&self, deadline: Duration) -> Result<()> {
         self.is_stopping.store(true, Ordering::SeqCst);
         let begun = self.env.monotonic();
-        let patience = deadline.saturating_sub(STOP_RESERVE.min(deadline / 2));
+        let reserve = STOP_RESERVE.min(deadline / 2);
+        let patience = deadline.saturating_sub(reserve);
         while self.failure().is_none() && self.env.monotonic() - begun < patience && self.is_busy() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -169,7 +170,7 @@ impl Runtime {
         if let Some(outbox) = &self.outbox {
             outbox.close();
         }
-        let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(Duration::from_millis(100));
+        let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(reserve);
         let joined = self.join_threads(rest);
         self.abort_effects();
         self.cells.lock().clear();

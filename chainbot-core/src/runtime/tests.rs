@@ -60,7 +60,7 @@ impl Bench {
     /// Stops and starts again on the same folder.
     async fn restart(self) -> Self {
         let Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle } = self;
-        runtime.stop(Duration::from_secs(1)).await.unwrap();
+        runtime.stop(Duration::from_secs(20)).await.unwrap();
         assert_eq!(check(&store).unwrap(), []);
         store.close();
         drop((handle, runtime, store));

@@ -134,7 +134,7 @@ impl App {
                 "url": format!("http://{address}"), "pid": std::process::id(), "process": process,
                 "started_at": env.now(),
             });
-            data_dir.write_private(SERVER_FILE, server.to_string().as_bytes())?;
+            data_dir.write_passing(SERVER_FILE, server.to_string().as_bytes())?;
         }
         let serving = listener.map(|(listener, _)| serve(&api, listener));
         let app = App { api, handle, runtime, store, data_dir, bus, env, port, serving: Mutex::new(serving) };

@@ -40,6 +40,13 @@ pub struct DataDir {
     _lock: File,
 }
 
+/// How long a small file must last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    PowerCut,
+    Process,
+}
+
 impl DataDir {
     /// Makes the folder if it is not there, checks that it can be used, and takes it.
     pub fn open(path: &Path, process_name: &str) -> Result<DataDir> {
@@ -82,6 +89,15 @@ impl DataDir {
 
     /// Writes a small file whole, readable by its owner alone: new file, fsync, rename, fsync of the folder.
     pub fn write_private(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write(name, bytes, Lasting::PowerCut)
+    }
+
+    /// The same without fsync, for what means nothing after this process: where its port is.
+    pub fn write_passing(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write(name, bytes, Lasting::Process)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8], lasting: Lasting) -> Result<()> {
         let target = self.file(name)?;
         if bytes.len() > limits::PRIVATE_FILE_BYTES_MAX {
             let error = std::io::Error::new(ErrorKind::FileTooLarge, "larger than such a file may be");
@@ -98,6 +114,9 @@ impl DataDir {
             }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
             file.write_all(bytes)?;
+            if lasting == Lasting::Process {
+                return fs::rename(&temporary, &target);
+            }
             file.sync_all()?;
             fs::rename(&temporary, &target)?;
             File::open(&self.path)?.sync_all()

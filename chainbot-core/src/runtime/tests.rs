@@ -1,6 +1,7 @@
 //! The runtime on a real database, with a clock that stands still and a server that answers when told.
 
 mod broken;
+mod held;
 mod queued;
 mod stuck;
 

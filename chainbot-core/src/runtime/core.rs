@@ -256,6 +256,16 @@ impl Runtime {
         }
     }
 
+    /// Ends everything when the store has failed, also when what failed belonged to no run in memory: a new run, a
+    /// workflow, a cursor. Called by the timer thread several times a second.
+    pub(super) fn watch_store(&self) {
+        if self.failure().is_none()
+            && let Some(error) = self.store.failed()
+        {
+            self.fail(error);
+        }
+    }
+
     /// Why nothing goes on.
     pub fn failure(&self) -> Option<Arc<Error>> {
         self.failure.borrow().clone()

@@ -122,34 +122,45 @@ impl Runtime {
         let question = json!({
             "message": format!("run {run} is held: {reason}"), "node": place.node, "choices": ["retry", "fail"],
         });
+        let id = InboxId::from(*run.as_bytes());
+        let park =
+            Op::RunPark { run, status: RunStatus::Waiting, detail: Some(format!("held: {reason}")), lsns };
+        let mut ops = Vec::with_capacity(2);
+        // Each try to wake it holds it again, and a person is asked once.
+        match self.store.inbox() {
+            Ok(open) if open.iter().any(|other| other.id == id) => {}
+            Ok(_) => ops.push(Op::InboxPut {
+                id,
+                run,
+                place: place.clone(),
+                kind: InboxKind::Poison,
+                question,
+                at,
+            }),
+            Err(error) => return log::error!("run {run}: the inbox cannot be read: {error}"),
+        }
+        ops.push(park);
         let batch = Batch {
             run,
             records: Vec::new(),
-            ops: vec![
-                Op::InboxPut {
-                    id: InboxId::from(*run.as_bytes()),
-                    run,
-                    place: place.clone(),
-                    kind: InboxKind::Poison,
-                    question,
-                    at,
-                },
-                Op::RunPark {
-                    run,
-                    status: RunStatus::Waiting,
-                    detail: Some(format!("held: {reason}")),
-                    lsns,
-                },
-            ],
+            ops,
             ack: Box::new(move |result| {
                 if let Err(error) = result {
-                    runtime.fail(error);
+                    runtime.not_held(run, error);
                 }
             }),
         };
         if let Err(error) = self.store.submit(batch) {
-            self.fail(Arc::new(error));
+            self.not_held(run, Arc::new(error));
         }
+    }
+
+    /// A run that is held is nowhere in memory, so a refused write about it stops nobody.
+    fn not_held(&self, run: RunId, error: Arc<Error>) {
+        if self.store.failed().is_some() {
+            return self.fail(error);
+        }
+        log::error!("run {run} is held, and its row does not say so: {error}");
     }
 
     /// Refuses new work, gives effects under way their time, and ends every thread. Runs go on at the next start from their

@@ -1,5 +1,10 @@
 //! The runtime on a real database, with a clock that stands still and a server that answers when told.
 
+mod broken;
+mod held;
+mod queued;
+mod stuck;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +27,9 @@ use crate::time::Timestamp;
 /// Catches hangs only.
 const HANG: Duration = Duration::from_secs(60);
 
+/// The notes of steps under evaluation, in the folder.
+const NOTES: &str = "poison";
+
 /// A runtime on a folder.
 struct Bench {
     folder: TempDir,
@@ -42,6 +50,14 @@ fn open(folder: &Path) -> Arc<SqliteStore> {
 
 impl Bench {
     async fn new(runs_max: usize, queued_max: usize) -> Self {
+        Self::with_store(runs_max, queued_max, open).await
+    }
+
+    async fn with_store(
+        runs_max: usize,
+        queued_max: usize,
+        open: impl FnOnce(&Path) -> Arc<SqliteStore>,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(VirtualClock::at(Timestamp(1_800_000_000_000)));
         let gate = Arc::new(Semaphore::new(0));
@@ -52,20 +68,41 @@ impl Bench {
         })
         .await;
         let store = open(folder.path());
-        let runtime = start(&store, &clock, &server, runs_max, queued_max, 1);
+        let runtime = start(folder.path(), &store, &clock, &server, runs_max, queued_max, 1);
         let handle = Handle::new(runtime.clone());
         Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle }
     }
 
     /// Stops and starts again on the same folder.
     async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// Stops while effects are under way: the clock stands still, so the stop's patience is the test's to give.
+    async fn restart_busy(self, between: impl FnOnce(&Path)) -> Self {
+        let (clock, runtime) = (self.clock.clone(), self.runtime.clone());
+        let passing = tokio::spawn(async move {
+            // No further: the threads that end then have their time too.
+            while !runtime.effects.is_closed() {
+                clock.advance(Duration::from_millis(50));
+                tokio::task::yield_now().await;
+            }
+        });
+        let bench = self.restart_after(between).await;
+        passing.await.unwrap();
+        bench
+    }
+
+    /// What `between` does to the folder, no process sees happen.
+    async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
         let Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle } = self;
         runtime.stop(Duration::from_secs(20)).await.unwrap();
         assert_eq!(check(&store).unwrap(), []);
         store.close();
         drop((handle, runtime, store));
+        between(folder.path());
         let store = open(folder.path());
-        let runtime = start(&store, &clock, &server, runs_max, queued_max, 2);
+        let runtime = start(folder.path(), &store, &clock, &server, runs_max, queued_max, 2);
         let handle = Handle::new(runtime.clone());
         Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle }
     }
@@ -80,10 +117,17 @@ impl Bench {
     }
 
     async fn try_start(&self, name: &str, key: Option<&str>) -> crate::Result<StartedRun> {
+        self.try_start_with(name, Value::Null, key).await
+    }
+
+    async fn try_start_with(
+        &self,
+        name: &str,
+        inputs: Value,
+        key: Option<&str>,
+    ) -> crate::Result<StartedRun> {
         let idempotency_key = key.map(str::to_owned);
-        self.handle
-            .start_run(NewRun { workflow: name.to_owned(), inputs: Value::Null, idempotency_key })
-            .await
+        self.handle.start_run(NewRun { workflow: name.to_owned(), inputs, idempotency_key }).await
     }
 
     /// Waits until a run's journal has a record.
@@ -122,6 +166,7 @@ impl Bench {
 }
 
 fn start(
+    folder: &Path,
     store: &Arc<SqliteStore>,
     clock: &Arc<VirtualClock>,
     server: &Server,
@@ -140,7 +185,7 @@ fn start(
         runs_max,
         queued_max,
         workers: 2,
-        poison_file: None,
+        poison_file: Some(folder.join(NOTES)),
         tokio: tokio::runtime::Handle::current(),
     })
     .unwrap()
@@ -216,16 +261,7 @@ async fn an_effect_cut_by_a_stop_is_sent_again_with_its_key() {
     bench.workflow("slow", SLOW).await;
     let run = bench.start("slow").await;
     bench.server.until(|counts| counts.in_flight == 1).await;
-    // The clock stands still, so the stop's patience is the test's to give.
-    let clock = bench.clock.clone();
-    let passing = tokio::spawn(async move {
-        loop {
-            clock.advance(Duration::from_millis(50));
-            tokio::task::yield_now().await;
-        }
-    });
-    let bench = bench.restart().await;
-    passing.abort();
+    let bench = bench.restart_busy(|_| {}).await;
     bench.server.until(|counts| counts.requests == 2).await;
     bench.gate.add_permits(2);
     assert_eq!(bench.ended(run).await.status, RunStatus::Completed);

@@ -1,4 +1,4 @@
-//! The timer thread: wakes runs when they are due, and looks after the workers.
+//! The timer thread: wakes runs when they are due, and looks after the workers and the store.
 //!
 //! Invariants: a run is never woken early; a run woken twice finds nothing to do the second time. While the wall clock stands
 //! before the newest record (a Pi boots without a clock) nothing is due. The heap is rebuilt from the store at start.
@@ -83,7 +83,10 @@ impl Runtime {
                 while let Some(due) = runtime.timers.next(|| runtime.env.now(), runtime.clock_floor) {
                     match due {
                         Some(run) => runtime.deliver(run, Mail::Input(Input::Tick)),
-                        None => runtime.watch_workers(),
+                        None => {
+                            runtime.watch_store();
+                            runtime.watch_workers();
+                        }
                     }
                 }
             })

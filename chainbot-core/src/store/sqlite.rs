@@ -70,7 +70,7 @@ impl SqliteStore {
     }
 
     /// With a database that can grow to `pages_max` only: a disk that is full at a chosen moment.
-    pub(super) fn open_limited(options: OpenOptions, pages_max: Option<u32>) -> Result<Arc<SqliteStore>> {
+    pub(crate) fn open_limited(options: OpenOptions, pages_max: Option<u32>) -> Result<Arc<SqliteStore>> {
         let path = options.data_dir.path().join(&options.path);
         let fail = |error: rusqlite::Error| problem::open(&path, &error);
         let conn = connection::open_writer(&path)?;

@@ -1,0 +1,27 @@
+//! What is sent to a run that stands in the queue.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_to_a_queued_run_survives_a_restart() {
+    let bench = Bench::new(1, 10).await;
+    bench.workflow("slow", SLOW).await;
+    bench.workflow("waits", WAIT).await;
+    let first = bench.start("slow").await;
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    let queued = bench.start("waits").await;
+    bench.handle.signal(queued, "go", json!(5), Some("once")).await.unwrap();
+    let bench = bench.restart_busy(|_| {}).await;
+    bench.server.until(|counts| counts.requests == 2).await;
+    assert_eq!(bench.handle.run(queued).await.unwrap().status, RunStatus::Pending);
+    assert_eq!(bench.handle.counts().queued, 1);
+    // Sent once more by a client that saw no answer.
+    bench.handle.signal(queued, "go", json!(6), Some("once")).await.unwrap();
+    bench.gate.add_permits(2);
+    assert_eq!(bench.ended(first).await.status, RunStatus::Completed);
+    assert_eq!(bench.ended(queued).await.output.unwrap()["signal"], 5);
+    let third = bench.start("slow").await;
+    bench.gate.add_permits(1);
+    assert_eq!(bench.ended(third).await.status, RunStatus::Completed);
+    bench.end().await;
+}

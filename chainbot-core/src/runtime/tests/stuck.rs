@@ -1,0 +1,51 @@
+//! An expression that does not end.
+
+use super::*;
+use crate::error::code::run;
+use crate::model::class;
+
+/// Fuel counts a comparison once, however large what it compares.
+const BOMB: &str = "  - { id: a, type: transform, config: { type: template, template: \
+     \"{% for x in range(2000) %}{{ [[inputs.list]] == [[inputs.other]] }}{% endfor %}\" } }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expression_that_does_not_end_fails_its_step_and_others_go_on() {
+    let bench = Bench::new(4, 10).await;
+    bench.workflow("bomb", BOMB).await;
+    bench.workflow("waits", WAIT).await;
+    let before = bench.start("waits").await;
+    let list: Vec<u32> = (0..50_000).collect();
+    let inputs = json!({ "list": list, "other": list });
+    let bomb = bench.try_start_with("bomb", inputs, None).await.unwrap().run.id;
+    bench.handle.signal(before, "go", json!(1), None).await.unwrap();
+    assert_eq!(bench.ended(before).await.status, RunStatus::Completed);
+    // Nothing else is evaluated while the clock runs.
+    let lost = async {
+        while bench.handle.counts().written_off == 0 {
+            bench.clock.advance(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, lost).await.expect("the thread is written off");
+    let view = bench.ended(bomb).await;
+    assert_eq!(view.status, RunStatus::Failed);
+    let steps = bench.handle.steps(bomb).await.unwrap();
+    let error = steps[0].error.as_ref().expect("the step failed");
+    assert_eq!((error.class.as_str(), error.code.as_str()), (class::LIMIT, run::STEP_LIMIT.id));
+    assert_eq!(view.error.unwrap().code, run::STEP_LIMIT.id);
+    // The place of the lost thread is taken, and so is its permit given back.
+    let after = [bench.start("waits").await, bench.start("waits").await];
+    for run in after {
+        bench.handle.signal(run, "go", json!(2), None).await.unwrap();
+        assert_eq!(bench.ended(run).await.status, RunStatus::Completed);
+    }
+    assert_eq!(bench.handle.counts().written_off, 1);
+    assert!(bench.runtime.failure().is_none());
+    let idle = async {
+        while bench.handle.counts().running > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, idle).await.expect("every permit comes back");
+    bench.end().await;
+}

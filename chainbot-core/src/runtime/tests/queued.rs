@@ -10,16 +10,21 @@ async fn a_signal_to_a_queued_run_survives_a_restart() {
     let first = bench.start("slow").await;
     bench.server.until(|counts| counts.in_flight == 1).await;
     let queued = bench.start("waits").await;
-    bench.handle.signal(queued, "go", json!(5), Some("once")).await.unwrap();
+    let untouched = bench.start("waits").await;
+    for run in [queued, untouched] {
+        bench.handle.signal(run, "go", json!(5), Some("once")).await.unwrap();
+    }
     let bench = bench.restart_busy(|_| {}).await;
     bench.server.until(|counts| counts.requests == 2).await;
     assert_eq!(bench.handle.run(queued).await.unwrap().status, RunStatus::Pending);
-    assert_eq!(bench.handle.counts().queued, 1);
+    assert_eq!(bench.handle.counts().queued, 2);
     // Sent once more by a client that saw no answer.
     bench.handle.signal(queued, "go", json!(6), Some("once")).await.unwrap();
     bench.gate.add_permits(2);
     assert_eq!(bench.ended(first).await.status, RunStatus::Completed);
-    assert_eq!(bench.ended(queued).await.output.unwrap()["signal"], 5);
+    for run in [queued, untouched] {
+        assert_eq!(bench.ended(run).await.output.unwrap()["signal"], 5);
+    }
     let third = bench.start("slow").await;
     bench.gate.add_permits(1);
     assert_eq!(bench.ended(third).await.status, RunStatus::Completed);

@@ -69,7 +69,7 @@ impl RunState {
         if record.seq != self.next_seq {
             return Err(damaged(self.id, record.seq, "its number does not follow the one before"));
         }
-        if let Some(place) = place_of(&record.body)
+        if let Some(place) = record.body.place()
             && !self.program.has(place.node)
         {
             return Err(damaged(self.id, record.seq, "it names a step that the definition does not have"));
@@ -339,26 +339,6 @@ impl RunState {
 
 fn new_loop(total: Option<u32>, items: Option<Arc<Vec<Data>>>) -> LoopState {
     LoopState { items, total, next: 0, running: BTreeSet::new(), results: Vec::new(), results_bytes: 0 }
-}
-
-/// The place a record is about, when it is about a step.
-pub fn place_of(body: &RecordBody) -> Option<&Place> {
-    match body {
-        RecordBody::StepStarted { place, .. }
-        | RecordBody::StepCompleted { place, .. }
-        | RecordBody::AttemptFailed { place, .. }
-        | RecordBody::StepFailed { place, .. }
-        | RecordBody::StepSkipped { place }
-        | RecordBody::StepCancelled { place }
-        | RecordBody::StepWaiting { place, .. }
-        | RecordBody::ControlStarted { place, .. }
-        | RecordBody::IterationStarted { place, .. }
-        | RecordBody::IterationEnded { place, .. }
-        | RecordBody::EventEmitted { place, .. }
-        | RecordBody::StepUncertain { place, .. } => Some(place),
-        RecordBody::RunFailed { place, .. } => place.as_ref(),
-        _ => None,
-    }
 }
 
 fn damaged(run: RunId, seq: u32, why: &str) -> Error {

@@ -12,7 +12,7 @@ pub fn steps<'a>(program: &Program, records: impl IntoIterator<Item = &'a Record
     let mut views: Vec<StepView> = Vec::new();
     let mut index: HashMap<Place, usize> = HashMap::new();
     for record in records {
-        let Some(place) = super::fold::place_of(&record.body) else { continue };
+        let Some(place) = record.body.place() else { continue };
         let skip = matches!(
             record.body,
             RecordBody::RunFailed { .. }

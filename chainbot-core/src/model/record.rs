@@ -125,6 +125,33 @@ pub enum RecordBody {
     StepUncertain { place: Place, attempt: u32, key: EffectKey },
 }
 
+impl RecordBody {
+    /// The step it is about, when it is about one.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            RecordBody::RunFailed { place, .. } => place.as_ref(),
+            RecordBody::StepStarted { place, .. }
+            | RecordBody::StepCompleted { place, .. }
+            | RecordBody::AttemptFailed { place, .. }
+            | RecordBody::StepFailed { place, .. }
+            | RecordBody::StepSkipped { place }
+            | RecordBody::StepCancelled { place }
+            | RecordBody::StepWaiting { place, .. }
+            | RecordBody::ControlStarted { place, .. }
+            | RecordBody::IterationStarted { place, .. }
+            | RecordBody::IterationEnded { place, .. }
+            | RecordBody::EventEmitted { place, .. }
+            | RecordBody::StepUncertain { place, .. } => Some(place),
+            RecordBody::RunCreated(_)
+            | RecordBody::RunStarted
+            | RecordBody::RunCompleted { .. }
+            | RecordBody::RunCancelled { .. }
+            | RecordBody::CancelRequested { .. }
+            | RecordBody::SignalReceived { .. } => None,
+        }
+    }
+}
+
 /// What a waiting step waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Waiting {

@@ -55,7 +55,7 @@ pub fn encode(run: RunId, record: &Record) -> Result<Encoded> {
     if body.len() > limits::RECORD_BYTES_MAX {
         return Err(problem::record_size(run, record.seq, body.len()));
     }
-    let place = place_of(&record.body);
+    let place = record.body.place();
     Ok(Encoded {
         seq: record.seq,
         at: record.at,
@@ -94,31 +94,6 @@ pub fn decode(body: &[u8]) -> Result<RecordBody, Cow<'static, str>> {
 /// Loop indexes as bytes: what the `path` columns hold.
 pub fn pack_path(path: &[u32]) -> Vec<u8> {
     path.iter().flat_map(|index| index.to_be_bytes()).collect()
-}
-
-/// The step a record is about.
-pub fn place_of(body: &RecordBody) -> Option<&Place> {
-    match body {
-        RecordBody::RunFailed { place, .. } => place.as_ref(),
-        RecordBody::StepStarted { place, .. }
-        | RecordBody::StepCompleted { place, .. }
-        | RecordBody::AttemptFailed { place, .. }
-        | RecordBody::StepFailed { place, .. }
-        | RecordBody::StepSkipped { place }
-        | RecordBody::StepCancelled { place }
-        | RecordBody::StepWaiting { place, .. }
-        | RecordBody::ControlStarted { place, .. }
-        | RecordBody::IterationStarted { place, .. }
-        | RecordBody::IterationEnded { place, .. }
-        | RecordBody::EventEmitted { place, .. }
-        | RecordBody::StepUncertain { place, .. } => Some(place),
-        RecordBody::RunCreated(_)
-        | RecordBody::RunStarted
-        | RecordBody::RunCompleted { .. }
-        | RecordBody::RunCancelled { .. }
-        | RecordBody::CancelRequested { .. }
-        | RecordBody::SignalReceived { .. } => None,
-    }
 }
 
 /// The record's JSON value as text; the wire shape borrows it. No kind of record has two.
@@ -176,7 +151,7 @@ impl Texts {
     /// The kinds that are about a step.
     fn step<'a>(&'a self, body: &'a RecordBody) -> wire::Body<'a> {
         let json = self.json.as_slice();
-        let place = place_to_wire(place_of(body).expect("the caller has taken the kinds without a place"));
+        let place = place_to_wire(body.place().expect("the caller has taken the kinds without a place"));
         match body {
             RecordBody::StepStarted { attempt, key, .. } => {
                 wire::Body::StepStarted { place, attempt: *attempt, key: key.0, input: json }

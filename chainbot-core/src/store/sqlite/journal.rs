@@ -159,7 +159,7 @@ pub struct Columns {
 impl Columns {
     /// Whether they say the same as the body, in bytes and decoded.
     pub fn fit(&self, row: &Row<'_>, body: &RecordBody) -> bool {
-        let place = codec::place_of(body);
+        let place = body.place();
         let path = place.filter(|place| !place.path.is_empty()).map(|place| codec::pack_path(&place.path));
         Some(&self.kind) == row.body.get(1)
             && self.node == place.map(|place| place.node.0)

@@ -178,8 +178,6 @@ pub const REGEX_PATTERN_BYTES_MAX: usize = 1_024;
 pub const REGEX_PROGRAM_BYTES_MAX: usize = 32 * 1024;
 /// Text that one regular expression goes through: at some hundred states per byte half a second at worst.
 pub const REGEX_TEXT_BYTES_MAX: usize = 256 * 1024;
-/// Items of one transform: the iterations of a loop.
-pub const TRANSFORM_ITEMS_MAX: usize = LOOP_ITERATIONS_MAX as usize;
 /// Bytes of batches queued at the writer: a Pi's memory, whatever the number of batches.
 pub const WRITER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of one transaction: keeps the write-ahead log near its cap and an acknowledgement near.

@@ -141,6 +141,11 @@ impl Handle {
                 (Some(guard), Some(key))
             }
         };
+        if self.0.parked_count() >= limits::RUNS_WAITING_MAX {
+            let message = format!("{} runs wait for a time, a signal or a person", limits::RUNS_WAITING_MAX);
+            return Err(Error::new(&run_code::QUEUE_FULL, message)
+                .help("signal or cancel some: `GET /api/chainbot/runs?status=waiting` lists them"));
+        }
         if !self.0.admission.has_room() {
             return Err(Error::new(&run_code::QUEUE_FULL, "too many runs wait for their turn")
                 .help("wait for some to end, or raise workflow_engine.max_queued"));

@@ -1,4 +1,5 @@
-//! One run alone: how long from the end of one effect to the beginning of the next, beside one fsync.
+//! One run alone: how long from the end of one effect to the beginning of the next, beside one fsync, and beside what no
+//! engine that journals in SQLite and sends over TCP can leave out: one commit by SQLite alone, and one message each way.
 //!
 //! A loopback server in this process answers at once and notes when it answered and when the next request came.
 //! Between the two lie the reply's way to the engine, one commit, and the next request's way out.
@@ -13,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::load::{self, Ends};
 use super::stats::{median, percentile};
-use super::{Outcome, machine};
+use super::{Outcome, machine, raw};
 
 /// Effects of the run.
 const EFFECTS: usize = 100;
@@ -24,30 +25,72 @@ const REPLY: &[u8] =
 /// When requests came and when their replies had been written.
 type Times = Arc<Mutex<Vec<(Instant, Instant)>>>;
 
-/// Prints the gap beside the fsync, several rounds of both in turn.
+/// Prints the gap beside the fsync and the floor, several rounds of all in turn.
 pub fn measure(home: &Path, rounds: usize) -> Outcome<()> {
-    let (mut gaps, mut fsyncs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen: [Vec<f64>; 4] = Default::default();
+    let (mut ratios, mut over_floor) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let before = machine::fsyncs(home, EFFECTS)?;
         let gap = round(home)?;
-        let after = machine::fsyncs(home, EFFECTS)?;
-        let fsync = [before, after].concat();
+        let commits = raw::commits(home, EFFECTS)?;
+        let messages = messages()?;
+        let fsync = [before, machine::fsyncs(home, EFFECTS)?].concat();
         ratios.push(median(&gap) / median(&fsync));
-        gaps.extend(gap);
-        fsyncs.extend(fsync);
+        over_floor.push(median(&gap) / (median(&commits) + median(&messages)));
+        for (all, round) in seen.iter_mut().zip([gap, fsync, commits, messages]) {
+            all.extend(round);
+        }
     }
-    let micros = |seconds: f64| seconds * 1e6;
     println!(
-        "\nOne run alone, effect to effect ({EFFECTS} api_calls to a loopback server, {rounds} rounds):"
+        "\nOne run alone, effect to effect ({EFFECTS} api_calls to a loopback server, {rounds} rounds):\n"
     );
-    println!("gap p50 {:.0} us, p99 {:.0} us;", micros(median(&gaps)), micros(percentile(&gaps, 0.99)));
-    println!(
-        "one write and fsync p50 {:.0} us, p99 {:.0} us;",
-        micros(median(&fsyncs)),
-        micros(percentile(&fsyncs, 0.99))
-    );
-    println!("gap / fsync {:.2} (median of rounds)", median(&ratios));
+    println!("| | p50 | p99 |\n|---|---:|---:|");
+    let names = [
+        "gap: reply sent to next request received",
+        "one write and fsync of a page that the file has",
+        "one commit by SQLite alone, of two records",
+        "one message each way over loopback TCP",
+    ];
+    for (name, seconds) in names.iter().zip(&seen) {
+        println!("| {name} | {:.0} us | {:.0} us |", median(seconds) * 1e6, percentile(seconds, 0.99) * 1e6);
+    }
+    println!("\ngap / fsync {:.2}, gap / (commit + messages) {:.2}", median(&ratios), median(&over_floor));
     Ok(())
+}
+
+/// Times of one message there and one back between two tasks of a runtime like the engine's.
+fn messages() -> Outcome<Vec<f64>> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    tokio.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        let (mut server, _) = listener.accept().await?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let echo = tokio::spawn(async move {
+            let mut bytes = [0; 256];
+            while let Ok(read) = server.read(&mut bytes).await
+                && read > 0
+                && server.write_all(&bytes[..read]).await.is_ok()
+            {}
+        });
+        let client = tokio::spawn(async move {
+            let (mut bytes, mut times) = ([0; 256], Vec::with_capacity(EFFECTS));
+            for _ in 0..EFFECTS {
+                let begun = Instant::now();
+                client.write_all(&[b'x'; 200]).await?;
+                let mut left = 200;
+                while left > 0 {
+                    left -= client.read(&mut bytes).await?;
+                }
+                times.push(begun.elapsed().as_secs_f64());
+            }
+            Outcome::Ok(times)
+        });
+        let times = client.await??;
+        echo.abort();
+        Ok(times)
+    })
 }
 
 fn round(home: &Path) -> Outcome<Vec<f64>> {

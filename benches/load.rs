@@ -77,7 +77,7 @@ pub fn run(home: &Path, load: &Load) -> Outcome<Done> {
         let latencies = drive(&app, &bus, load).await?;
         let seconds = begun.elapsed().as_secs_f64();
         let disk_bytes = machine::field("/proc/self/io", "write_bytes:")? - before;
-        let wal_bytes = std::fs::metadata(folder.path().join("chainbot.db-wal"))?.len();
+        let wal_bytes = machine::log_bytes(&folder.path().join("chainbot.db-wal"))?;
         app.stop(STOP_MAX).await?;
         Outcome::Ok((seconds, latencies, wal_bytes, disk_bytes))
     })?;

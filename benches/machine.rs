@@ -66,3 +66,16 @@ fn file_system(path: &Path) -> Outcome<String> {
         .max_by_key(|(at, _)| at.len());
     Ok(found.map_or_else(|| "unknown file system".to_owned(), |(_, kind)| kind.to_owned()))
 }
+
+/// Bytes that were written to a write-ahead log since it was last begun anew. Its file may be longer: frames of the present log are
+/// those with the salts of its header.
+pub fn log_bytes(path: &Path) -> Outcome<u64> {
+    const HEADER: usize = 32;
+    const FRAME_HEADER: usize = 24;
+    let log = std::fs::read(path)?;
+    let head = log.get(..HEADER).ok_or("the log has no header")?;
+    let page = u32::from_be_bytes(head[8..12].try_into()?) as usize;
+    let frames =
+        log[HEADER..].chunks_exact(FRAME_HEADER + page).take_while(|frame| frame[8..16] == head[16..24]);
+    Ok((HEADER + frames.count() * (FRAME_HEADER + page)) as u64)
+}

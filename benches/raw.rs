@@ -118,6 +118,9 @@ impl Script {
         for sql in &self.schema {
             conn.execute_batch(sql)?;
         }
+        // As the engine does: commits go into blocks that the log's file has already.
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        std::fs::write(folder.join("raw.db-wal"), vec![0; 4 * 1024 * 1024])?;
         Ok(conn)
     }
 
@@ -162,6 +165,30 @@ pub fn one_loop(home: &Path, script: &Script, parallel: usize) -> Outcome<f64> {
         }
         sink.commit()?;
     }
+}
+
+/// Times of commits of two records each, one after another, with the engine's schema and settings.
+pub fn commits(home: &Path, count: usize) -> Outcome<Vec<f64>> {
+    let done = super::load::run(
+        home,
+        &super::load::Load { shape: super::load::Shape::Journaled, runs: 2, parallel: 1 },
+    )?;
+    let script = Script::of(&done, &BTreeSet::new())?;
+    let folder = tempfile::tempdir_in(home)?;
+    let conn = script.open(folder.path())?;
+    let mut sink = Sink::new(&conn)?;
+    let run = script.runs.first().ok_or("no run")?;
+    let records = run.batches.first().ok_or("no records")?;
+    let pair = records.get(1..3).ok_or("too few records")?;
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let begun = Instant::now();
+        sink.begin()?;
+        sink.records(&run.id, pair)?;
+        sink.commit()?;
+        times.push(begun.elapsed().as_secs_f64());
+    }
+    Ok(times)
 }
 
 /// As many tasks as runs in parallel, one writer thread. Steps in a second.
@@ -285,13 +312,18 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    fn batch(&mut self, run: &Run, batch: usize) -> Outcome<()> {
-        let first = self.next;
-        for record in &run.batches[batch] {
+    fn records(&mut self, run: &[u8], records: &[Record]) -> Outcome<()> {
+        for record in records {
             let Record { seq, kind, node, path, ts, body } = record;
-            self.insert.execute(params![self.next, run.id, seq, kind, node, path, ts, body])?;
+            self.insert.execute(params![self.next, run, seq, kind, node, path, ts, body])?;
             self.next += 1;
         }
+        Ok(())
+    }
+
+    fn batch(&mut self, run: &Run, batch: usize) -> Outcome<()> {
+        let first = self.next;
+        self.records(&run.id, &run.batches[batch])?;
         if batch == 0 {
             self.create.execute(params![
                 run.id,

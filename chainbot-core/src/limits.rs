@@ -191,6 +191,8 @@ pub const COMMIT_DELAY_MS_MAX: u64 = 1_000;
 pub const CHAINS_KNOWN_MAX: usize = 32_768;
 /// Pages in the write-ahead log before a checkpoint: 8 MiB, so that pages written often are copied seldom.
 pub const WAL_PAGES_TARGET: i64 = 2_048;
+/// Bytes of the write-ahead log that exist from the start on: half of what is written between two checkpoints.
+pub const WAL_BYTES_TAKEN: usize = 4 * 1024 * 1024;
 /// Pages in the write-ahead log before the writer waits for readers to leave it: 16 MiB of a Pi's card.
 pub const WAL_PAGES_MAX: i64 = 4_096;
 /// Connections for reading. Each may hold 2 MiB of pages.

@@ -10,7 +10,7 @@ use crate::model::event::Committed;
 use crate::model::{Place, Record, RunRow, RunStatus};
 use crate::time::Timestamp;
 
-/// Called once, on the writer's thread, when the batch is on disk (with the place of its first record;
+/// Called once, by whoever commits, in the order of the journal, when the batch is on disk (with the place of its first record;
 /// the others follow without gaps) or when it never will be. Must not block.
 pub type Ack = Box<dyn FnOnce(std::result::Result<Lsn, Arc<Error>>) + Send>;
 
@@ -209,6 +209,11 @@ pub trait Store: Send + Sync {
     /// Queues a batch. BUSY when the queue is full, UNAVAILABLE after a failed commit; then `ack` was dropped
     /// without being called.
     fn submit(&self, batch: Batch) -> Result<()>;
+    /// Like `submit`, by a thread that may wait for the disk: it may do the commit itself, and call acknowledgements, its own
+    /// and others', before this returns.
+    fn commit(&self, batch: Batch) -> Result<()> {
+        self.submit(batch)
+    }
     /// Why nothing can be written any more.
     fn failed(&self) -> Option<Arc<Error>>;
     /// Everything unfinished.

@@ -22,6 +22,7 @@ mod cell;
 mod core;
 mod effects;
 pub mod handle;
+mod heads;
 mod listen;
 mod load;
 mod outbox;

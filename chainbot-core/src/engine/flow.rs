@@ -35,7 +35,9 @@ impl Stepper<'_> {
             }
             return Ok(());
         }
-        self.context.watch.entering(&place);
+        if !program.node(node).is_plain() {
+            self.context.watch.entering(&place);
+        }
         if let Some(when) = &program.node(node).when {
             match self.test(when, &place, b'w') {
                 Ok(true) => {}

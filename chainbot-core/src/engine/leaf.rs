@@ -90,13 +90,17 @@ impl Stepper<'_> {
     fn set(&mut self, variables: &[(String, Expression)], place: &Place) -> Result<Data, StepError> {
         let mut values = serde_json::Map::new();
         for (index, (name, value)) in variables.iter().enumerate() {
-            let scope = Ahead { inner: PlaceScope::new(self.state, place), set: &values };
-            let volatile = volatile(self.state, place, self.context.now, index as u8);
-            let value = value
-                .evaluate(&scope, &volatile)
-                .map_err(|error| prefixed(&format!("`{name}`"), expression_error(&error)))?;
-            let value = (**value.json()).clone();
-            values.insert(name.clone(), value);
+            let value = match value.constant() {
+                Some(constant) => constant.clone(),
+                None => {
+                    let scope = Ahead { inner: PlaceScope::new(self.state, place), set: &values };
+                    let volatile = volatile(self.state, place, self.context.now, index as u8);
+                    value
+                        .evaluate(&scope, &volatile)
+                        .map_err(|error| prefixed(&format!("`{name}`"), expression_error(&error)))?
+                }
+            };
+            values.insert(name.clone(), (**value.json()).clone());
         }
         Ok(Data::new(Value::Object(values)))
     }
@@ -454,6 +458,9 @@ impl Stepper<'_> {
     }
 
     pub(super) fn evaluate(&self, what: &Expression, place: &Place, purpose: u8) -> Result<Data, StepError> {
+        if let Some(constant) = what.constant() {
+            return Ok(constant.clone());
+        }
         let scope = PlaceScope::new(self.state, place);
         let volatile = volatile(self.state, place, self.context.now, purpose);
         what.evaluate(&scope, &volatile).map_err(|error| expression_error(&error))
@@ -466,6 +473,9 @@ impl Stepper<'_> {
     }
 
     pub(super) fn render(&self, what: &Template, place: &Place, purpose: u8) -> Result<Data, StepError> {
+        if let Some(constant) = what.constant() {
+            return Ok(constant.clone());
+        }
         let scope = PlaceScope::new(self.state, place);
         let volatile = volatile(self.state, place, self.context.now, purpose);
         what.render(&scope, &volatile).map_err(|error| expression_error(&error))

@@ -132,6 +132,27 @@ pub struct Node {
     pub op: Op,
 }
 
+impl Node {
+    /// Whether beginning it only looks values up: there is nothing in it that could end the process or never end.
+    pub fn is_plain(&self) -> bool {
+        let is_plain = |template: &Option<Template>| template.as_ref().is_none_or(Template::is_plain);
+        self.when.as_ref().is_none_or(Expression::is_plain)
+            && match &self.op {
+                Op::Set(variables) => variables.iter().all(|(_, value)| value.is_plain()),
+                Op::Effect(effect) => effect.input.is_plain(),
+                Op::Emit { topic, data } => topic.is_plain() && is_plain(data),
+                Op::Notify(notify) => notify.message.is_plain() && is_plain(&notify.title),
+                Op::Child { workflow, inputs, .. } => workflow.is_plain() && is_plain(inputs),
+                Op::Wait(wait) => match &wait.target {
+                    WaitTarget::Duration(what) | WaitTarget::Until(what) => what.is_plain(),
+                    WaitTarget::Signal { name, .. } => name.is_plain(),
+                },
+                // Their work goes on after they were entered, and so does the note.
+                Op::Condition(_) | Op::Loop(_) | Op::Fork(_) | Op::Transform(_) => false,
+            }
+    }
+}
+
 /// How an effect is tried again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryRule {

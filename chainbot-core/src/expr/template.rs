@@ -12,7 +12,7 @@ use serde_json::{Map, Value as JsonValue};
 use super::data::{Budget, Data, scalar_text, size_bytes};
 use super::engine::ENGINE;
 use super::error::{Error, from_engine};
-use super::expression::Expression;
+use super::expression::{Expression, is_path};
 use super::scope::{self, Scope, Volatile};
 use super::shape::{self, Name, Shape};
 use crate::error::code::expression as code;
@@ -46,6 +46,20 @@ enum Part {
 struct TextPart {
     env: Environment<'static>,
     shape: Shape,
+    /// Its tags only name values.
+    is_plain: bool,
+}
+
+impl Part {
+    fn is_plain(&self) -> bool {
+        match self {
+            Part::Constant(_) => true,
+            Part::List(parts) => parts.iter().all(Part::is_plain),
+            Part::Map(parts) => parts.iter().all(|(_, part)| part.is_plain()),
+            Part::Value(_, expression) => expression.is_plain(),
+            Part::Text(_, text) => text.is_plain,
+        }
+    }
 }
 
 /// Name of the only template in a [`TextPart`]'s environment.
@@ -82,6 +96,19 @@ impl Template {
     /// Whether nothing in it is evaluated.
     pub fn is_constant(&self) -> bool {
         matches!(self.0.root, Part::Constant(_))
+    }
+
+    /// Whether its tags do no more than name values: see [`Expression::is_plain`].
+    pub fn is_plain(&self) -> bool {
+        self.0.root.is_plain()
+    }
+
+    /// Its value, when nothing in it is evaluated.
+    pub fn constant(&self) -> Option<&Data> {
+        match &self.0.root {
+            Part::Constant(data) => Some(data),
+            _ => None,
+        }
     }
 
     /// Its value.
@@ -178,8 +205,29 @@ impl Compiler {
         }
         let mut env = ENGINE.clone();
         env.add_template_owned(TEXT, source.to_owned()).map_err(|error| from_engine(&error))?;
-        Ok(Part::Text(pos, Box::new(TextPart { env, shape })))
+        Ok(Part::Text(pos, Box::new(TextPart { env, shape, is_plain: has_plain_tags(source) })))
     }
+}
+
+/// Whether every tag of a text is `{{ path }}`.
+fn has_plain_tags(source: &str) -> bool {
+    let mut rest = source;
+    while let Some(start) = rest.find(['{']) {
+        rest = &rest[start..];
+        let Some(inner) = rest.strip_prefix("{{") else {
+            if rest.starts_with("{%") || rest.starts_with("{#") {
+                return false;
+            }
+            rest = &rest[1..];
+            continue;
+        };
+        let Some(end) = inner.find("}}") else { return false };
+        if !is_path(&inner[..end]) {
+            return false;
+        }
+        rest = &inner[end + 2..];
+    }
+    true
 }
 
 /// One evaluation of a tree.

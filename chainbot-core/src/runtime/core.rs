@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 use super::admission::{Admission, Queued};
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
+use super::heads::Heads;
 use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
@@ -61,6 +62,7 @@ pub struct Runtime {
     pub(super) defaults: Defaults,
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) programs: Programs,
+    pub(super) heads: Arc<Heads>,
     pub(super) admission: Admission,
     pub(super) bus: Bus,
     pub(super) outbox: Option<Outbox>,
@@ -123,6 +125,12 @@ impl Jobs {
         self.more.notify_one();
     }
 
+    /// Whether nobody waits for a worker. False once the workers are to end.
+    pub(super) fn is_empty(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.jobs.is_empty() && !queue.is_closed
+    }
+
     /// Waits for a job; `None` when the workers are to end.
     pub(super) fn next(&self) -> Option<Job> {
         let mut queue = self.queue.lock();
@@ -169,14 +177,18 @@ impl Runtime {
 
     /// Brings a run before the workers unless it stands there already.
     pub(super) fn schedule(&self, cell: &Arc<Cell>, mailbox: &mut super::cell::Mailbox) {
-        // A run that was given up has nothing to do but to give back a permit that it still waited for.
-        let wants_worker = match cell.is_dead.load(Ordering::SeqCst) {
-            true => mailbox.permits > 0,
-            false => mailbox.wants_worker(),
-        };
-        if !mailbox.is_scheduled && wants_worker {
+        if !mailbox.is_scheduled && self.wants_worker(cell, mailbox) {
             mailbox.is_scheduled = true;
             self.jobs.push(Job::Turn(cell.clone()));
+        }
+    }
+
+    /// Whether a worker would find something to do.
+    pub(super) fn wants_worker(&self, cell: &Cell, mailbox: &super::cell::Mailbox) -> bool {
+        match cell.is_dead.load(Ordering::SeqCst) {
+            // A run that was given up has nothing to do but to give back a permit that it still waited for.
+            true => mailbox.permits > 0,
+            false => mailbox.wants_worker(),
         }
     }
 
@@ -184,12 +196,12 @@ impl Runtime {
     pub(super) fn release_permit(self: &Arc<Self>) {
         match self.admission.release() {
             None => {}
-            Some(next) => self.grant(next),
+            Some(next) => self.grant(next, Source::Queue),
         }
     }
 
-    /// Whoever it is has a permit from here on.
-    pub(super) fn grant(self: &Arc<Self>, who: Queued) {
+    /// Whoever it is has a permit from here on. `source`: where a run is that is not in memory.
+    pub(super) fn grant(self: &Arc<Self>, who: Queued, source: Source) {
         match who {
             Queued::Known(cell) => {
                 let mut mailbox = cell.mailbox.lock();
@@ -218,17 +230,17 @@ impl Runtime {
                     None => {
                         let mail = vec![Mail::Input(Input::Admit)];
                         cells.insert(run, Slot::Loading { mail, has_permit: true });
-                        self.jobs.push(Job::Load(run, Source::Queue));
+                        self.jobs.push(Job::Load(run, source));
                     }
                 }
             }
         }
     }
 
-    /// A run exists on disk and wants to begin.
-    pub(super) fn admit(self: &Arc<Self>, run: RunId) {
+    /// A run exists on disk and wants to begin. `source` serves when it may do so at once.
+    pub(super) fn admit(self: &Arc<Self>, run: RunId, source: Source) {
         if let Some(who) = self.admission.queue(Queued::Fresh(run)) {
-            self.grant(who);
+            self.grant(who, source);
         }
     }
 
@@ -317,7 +329,7 @@ impl Runtime {
                 let child = self.resolve_child(&workflow, &inputs);
                 self.post(cell, Mail::Input(Input::ChildReady { place, child }));
             }
-            Command::AdmitChild { run } => self.admit(run),
+            Command::AdmitChild { run } => self.admit(run, Source::Queue),
             Command::CheckChild { run } => self.check_child(cell, run),
             Command::CancelChild { run, reason } => self.deliver(run, Mail::Input(Input::Cancel { reason })),
             Command::NotifyParent { parent, outcome } => {

@@ -128,12 +128,12 @@ impl Handle {
     /// Starts a run; durable when this returns.
     pub async fn start_run(&self, new: NewRun) -> Result<StartedRun> {
         self.0.check_open()?;
-        let stored = self.0.workflow_of(&new.workflow).await?;
+        let workflow = self.0.head_of(&new.workflow).await?;
         let (_guard, key) = match &new.idempotency_key {
             None => (None, None),
             Some(key) => {
                 let key =
-                    Idempotency { key: format!("run {} {key}", stored.id), digest: digest(&new.inputs) };
+                    Idempotency { key: format!("run {} {key}", workflow.id), digest: digest(&new.inputs) };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
                     return Ok(StartedRun { run: self.run(RunId::from(made)).await?, replayed: true });
@@ -150,13 +150,15 @@ impl Handle {
             return Err(Error::new(&run_code::QUEUE_FULL, "too many runs wait for their turn")
                 .help("wait for some to end, or raise workflow_engine.max_queued"));
         }
-        let program = match self.0.programs.cached(stored.hash) {
+        let program = match self.0.programs.cached(workflow.hash) {
             Some(program) => program,
-            None => self.0.compile(&stored.source).await?,
+            None => {
+                let hash = workflow.hash;
+                self.0.read(move |runtime| runtime.programs.get(hash)).await?
+            }
         };
         let inputs = inputs::prepare(&program, new.inputs)?;
-        let (row, inputs) = self.0.insert_run(&stored, inputs, key).await?;
-        self.0.admit(row.id);
+        let (row, inputs) = self.0.insert_run(&workflow, inputs, key).await?;
         Ok(StartedRun { run: self.0.new_view(row, inputs), replayed: false })
     }
 

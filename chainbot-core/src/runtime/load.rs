@@ -91,6 +91,10 @@ impl Runtime {
 
     /// Reads and folds; `None` when the run is over or was never there.
     fn read_run(&self, run: RunId, source: Source) -> Result<Option<Loaded>> {
+        let source = match source {
+            Source::New(lsn, record) => return self.fold(run, vec![(lsn, *record)], None).map(Some),
+            other => other,
+        };
         let Some(stored) = self.store.run(run)? else { return Ok(None) };
         if stored.row.status.is_terminal() {
             return Ok(None);
@@ -99,7 +103,7 @@ impl Runtime {
             (Some(lsns), _) => lsns,
             // Should it have more, the writer refuses what follows: nothing is repeated.
             (None, Source::Queue) => vec![stored.first_lsn],
-            (None, Source::Anywhere) => self.scan(run, stored.first_lsn)?,
+            (None, _) => self.scan(run, stored.first_lsn)?,
         };
         let records = self.store.records(run, &lsns)?;
         let parked = match stored.row.status {
@@ -212,8 +216,9 @@ fn in_order(mail: Vec<Mail>) -> Vec<Mail> {
 }
 
 /// Where a run was before it is read.
-#[derive(Clone, Copy)]
 pub(super) enum Source {
+    /// It was made a moment ago: its only record, which is on disk, and its place.
+    New(Lsn, Box<Record>),
     /// In the queue for its first permit since it was made: there is nothing but its creation, and the rest of the
     /// journal, which may be long, need not be searched.
     Queue,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::engine::RunState;
 use crate::error::code::general;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::event::Committed;
-use crate::model::{Record, RecordBody};
+use crate::model::{Record, RecordBody, StepError};
 use crate::port::{Batch, EventBus, Op, Published, Store};
 use crate::time::Timestamp;
 
@@ -58,13 +58,47 @@ struct Announcement {
     at: Timestamp,
 }
 
-/// What every event of a run says.
-struct Subject {
+/// Whom an event of a run is about.
+struct Subject<'a> {
     run: RunId,
     workflow: WorkflowId,
-    name: String,
+    name: &'a str,
     created_at: Timestamp,
     steps: Option<(u32, usize)>,
+}
+
+/// What an event of a run says.
+#[derive(Serialize)]
+struct RunData<'a> {
+    module_id: &'static str,
+    workflow_id: WorkflowId,
+    workflow_name: &'a str,
+    execution_id: RunId,
+    status: &'static str,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps_completed: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a StepError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<String>,
+}
+
+/// CloudEvents 1.0 as JSON.
+#[derive(Serialize)]
+struct CloudEvent<'a, D> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'static str,
+    #[serde(rename = "type")]
+    topic: &'a str,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    data: &'a D,
 }
 
 impl Outbox {
@@ -77,7 +111,7 @@ impl Outbox {
         let subject = Subject {
             run: state.id,
             workflow: state.created.workflow,
-            name: state.created.name.clone(),
+            name: &state.created.name,
             created_at: state.created_at,
             steps: Some((state.steps_completed, state.program.step_count())),
         };
@@ -89,12 +123,10 @@ impl Outbox {
         if let (true, Some(last)) = (parks, records.last()) {
             // Told when it happens and not again: after a restart the run's own state says it.
             let mut data = subject.data("waiting", last.at);
-            data["waiting_for"] = json!(state.waiting_for());
+            data.waiting_for = state.waiting_for();
             let id = format!("{}-{}-waiting", state.id, last.seq);
-            staged.push((
-                records.len() as u32 - 1,
-                cloud_event("chainbot.workflow.waiting", &id, last.at, &data),
-            ));
+            let event = cloud_event("chainbot.workflow.waiting", id, last.at, &data);
+            staged.extend(event.map(|event| (records.len() as u32 - 1, event)));
         }
         if !staged.is_empty() {
             self.queue.lock().staged.insert(state.id, staged);
@@ -251,56 +283,46 @@ impl Runtime {
     }
 }
 
-impl Subject {
-    fn data(&self, status: &str, at: Timestamp) -> serde_json::Value {
-        let mut data = json!({
-            "module_id": "chainbot",
-            "workflow_id": self.workflow,
-            "workflow_name": self.name,
-            "execution_id": self.run,
-            "status": status,
-            "duration_ms": at.since(self.created_at).as_millis() as u64,
-        });
-        if let Some((completed, total)) = self.steps {
-            data["steps_completed"] = completed.into();
-            data["total_steps"] = total.into();
+impl<'a> Subject<'a> {
+    fn data(&self, status: &'static str, at: Timestamp) -> RunData<'a> {
+        RunData {
+            module_id: "chainbot",
+            workflow_id: self.workflow,
+            workflow_name: self.name,
+            execution_id: self.run,
+            status,
+            duration_ms: at.since(self.created_at).as_millis() as u64,
+            steps_completed: self.steps.map(|(completed, _)| completed),
+            total_steps: self.steps.map(|(_, total)| total),
+            error: None,
+            reason: None,
+            waiting_for: None,
         }
-        data
     }
 }
 
 /// The event that a record makes, if it makes one.
-fn announcement(subject: &Subject, record: &Record) -> Option<Announcement> {
-    let id = format!("{}-{}", subject.run, record.seq);
-    let (topic, data) = match &record.body {
-        RecordBody::RunStarted => {
-            // Told in the batch of what followed, so the count would be that of a later moment.
-            let mut data = subject.data("running", record.at);
-            if subject.steps.is_some() {
-                data["steps_completed"] = 0.into();
-            }
-            ("chainbot.workflow.started", data)
-        }
-        RecordBody::RunCompleted { .. } => {
-            ("chainbot.workflow.completed", subject.data("completed", record.at))
-        }
-        RecordBody::RunFailed { error, .. } => {
-            let mut data = subject.data("failed", record.at);
-            data["error"] = json!(error);
-            ("chainbot.workflow.failed", data)
-        }
-        RecordBody::RunCancelled { reason } => {
-            let mut data = subject.data("cancelled", record.at);
-            data["reason"] = json!(reason);
-            ("chainbot.workflow.cancelled", data)
-        }
-        RecordBody::StepUncertain { .. } => ("chainbot.inbox.added", subject.data("waiting", record.at)),
+fn announcement(subject: &Subject<'_>, record: &Record) -> Option<Announcement> {
+    let (topic, status) = match &record.body {
+        RecordBody::RunStarted => ("chainbot.workflow.started", "running"),
+        RecordBody::RunCompleted { .. } => ("chainbot.workflow.completed", "completed"),
+        RecordBody::RunFailed { .. } => ("chainbot.workflow.failed", "failed"),
+        RecordBody::RunCancelled { .. } => ("chainbot.workflow.cancelled", "cancelled"),
+        RecordBody::StepUncertain { .. } => ("chainbot.inbox.added", "waiting"),
         RecordBody::EventEmitted { topic, data, .. } => {
-            return Some(cloud_event(topic, &id, record.at, data));
+            return cloud_event(topic, format!("{}-{}", subject.run, record.seq), record.at, &**data);
         }
         _ => return None,
     };
-    Some(cloud_event(topic, &id, record.at, &data))
+    let mut data = subject.data(status, record.at);
+    match &record.body {
+        // Told in the batch of what followed, so the count would be that of a later moment.
+        RecordBody::RunStarted => data.steps_completed = data.steps_completed.map(|_| 0),
+        RecordBody::RunFailed { error, .. } => data.error = Some(error),
+        RecordBody::RunCancelled { reason } => data.reason = Some(reason),
+        _ => {}
+    }
+    cloud_event(topic, format!("{}-{}", subject.run, record.seq), record.at, &data)
 }
 
 fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announcement> {
@@ -326,23 +348,28 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announc
     let subject = Subject {
         run: committed.run,
         workflow: row.workflow,
-        name: row.name,
+        name: &row.name,
         created_at: row.created_at,
         steps: None,
     };
     announcement(&subject, &committed.record)
 }
 
-/// CloudEvents 1.0 as JSON.
-fn cloud_event(topic: &str, id: &str, at: Timestamp, data: &serde_json::Value) -> Announcement {
-    let payload = json!({
-        "specversion": "1.0",
-        "id": id,
-        "source": "/chainbot",
-        "type": topic,
-        "time": at,
-        "datacontenttype": "application/json",
-        "data": data,
-    });
-    Announcement { topic: topic.to_owned(), payload: payload.to_string(), id: id.to_owned(), at }
+fn cloud_event<D: Serialize>(topic: &str, id: String, at: Timestamp, data: &D) -> Option<Announcement> {
+    let event = CloudEvent {
+        specversion: "1.0",
+        id: &id,
+        source: "/chainbot",
+        topic,
+        time: at,
+        datacontenttype: "application/json",
+        data,
+    };
+    match serde_json::to_string(&event) {
+        Ok(payload) => Some(Announcement { topic: topic.to_owned(), payload, id, at }),
+        Err(error) => {
+            log::error!("event {id} on {topic} cannot be told to the host: {error}");
+            None
+        }
+    }
 }

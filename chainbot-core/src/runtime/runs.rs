@@ -11,10 +11,12 @@ use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
 use crate::model::{Json, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
-use crate::port::{Batch, Idempotency, Op, StoredRun, StoredWorkflow};
+use crate::port::{Batch, Idempotency, Op, StoredRun};
 
 use super::core::Runtime;
 use super::handle::no_run;
+use super::heads::Head;
+use super::load::Source;
 
 /// Looks at a run that changes its place between memory and row meanwhile.
 const LOOKS_MAX: usize = 8;
@@ -22,10 +24,10 @@ const LOOKS_MAX: usize = 8;
 const SHOWN_MAX: usize = 1_024;
 
 impl Runtime {
-    /// Makes a run and waits until it is on disk. Gives what was stored, so that nobody need read it again.
+    /// Makes a run, lets it begin, and waits until it is on disk. Gives what was stored, so that nobody need read it again.
     pub(super) async fn insert_run(
-        &self,
-        workflow: &StoredWorkflow,
+        self: &Arc<Self>,
+        workflow: &Head,
         inputs: Value,
         idempotency: Option<Idempotency>,
     ) -> Result<(RunRow, Json)> {
@@ -54,6 +56,7 @@ impl Runtime {
         let record = Record { seq: 0, at, body: RecordBody::RunCreated(Box::new(created)) };
         let copy = self.bus.has_listeners().then(|| record.clone());
         let notify = self.created_notifier(id, copy);
+        let (runtime, kept) = (self.clone(), Box::new(record.clone()));
         self.store.submit(Batch {
             run: id,
             records: vec![record],
@@ -61,6 +64,7 @@ impl Runtime {
             ack: Box::new(move |result| {
                 if let Ok(first) = &result {
                     notify(*first);
+                    runtime.admit(id, Source::New(*first, kept));
                 }
                 // Nobody may be waiting any more; then the run is taken up at the next start.
                 let _ = done.send(result.map(|_| ()));

@@ -22,6 +22,8 @@ use super::admission::Admission;
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
 use super::core::{Jobs, Options, Runtime, Slot, default_workers};
+use super::heads::Heads;
+use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
 use super::programs::Programs;
@@ -37,6 +39,7 @@ impl Runtime {
         let recovery = options.store.recover()?;
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
+            heads: Arc::new(Heads::default()),
             store: options.store,
             executors: options.executors,
             env: options.env,
@@ -104,7 +107,7 @@ impl Runtime {
                 let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, false));
                 self.cells.lock().insert(run, Slot::Live(cell));
             }
-            self.admit(run);
+            self.admit(run, Source::Queue);
             return Ok(());
         }
         let has_permit = self.admission.try_take();

@@ -24,8 +24,13 @@ use super::worker::WorkerSlot;
 const PARK_AFTER: Duration = Duration::from_secs(2);
 
 impl Runtime {
-    /// Works on a run until it has nothing to do or its batch is at the writer.
+    /// Works on a run until it has nothing to do, its batch is at the writer, or others wait for a worker.
     pub(super) fn turn(self: &Arc<Self>, worker: &WorkerSlot, cell: &Arc<Cell>) {
+        while self.one_turn(worker, cell) && !worker.is_lost() {}
+    }
+
+    /// True when the run has more to do and nobody else has: then it need not go through the queue.
+    fn one_turn(self: &Arc<Self>, worker: &WorkerSlot, cell: &Arc<Cell>) -> bool {
         let mut body = cell.body.lock();
         worker.begin(cell);
         self.read_mail(worker, cell, &mut body);
@@ -42,13 +47,18 @@ impl Runtime {
         let is_committing = body.committing.is_some();
         drop(body);
         let mut mailbox = cell.mailbox.lock();
-        mailbox.is_scheduled = false;
         mailbox.is_committing = is_committing;
-        self.schedule(cell, &mut mailbox);
+        let goes_on =
+            !gives_back && !worker.is_lost() && self.wants_worker(cell, &mailbox) && self.jobs.is_empty();
+        if !goes_on {
+            mailbox.is_scheduled = false;
+            self.schedule(cell, &mut mailbox);
+        }
         drop(mailbox);
         if gives_back {
             self.release_permit();
         }
+        goes_on
     }
 
     /// Whether a run has nothing left for which it may hold a permit: it left memory while it stood in the queue, it is over, or
@@ -262,7 +272,7 @@ impl Runtime {
                 Err(error) => runtime.not_committed(&owner, error),
             }),
         };
-        if let Err(error) = self.store.submit(batch) {
+        if let Err(error) = self.store.commit(batch) {
             self.not_committed(cell, Arc::new(error));
         }
     }
@@ -297,7 +307,7 @@ impl Runtime {
         Parked { timer_seq }
     }
 
-    /// On the writer's thread, in the order of the journal.
+    /// By whoever commits, in the order of the journal; no body of a run may be locked here.
     fn acknowledged(&self, cell: &Arc<Cell>, first: Lsn, count: u32, copies: Option<Vec<Record>>) {
         match copies {
             Some(records) => {

@@ -14,6 +14,7 @@ use crate::validate;
 
 use super::core::Runtime;
 use super::handle::{Handle, WorkflowView};
+use super::heads::Head;
 
 impl Handle {
     /// Makes a workflow from a definition's source. All its problems at once: CB-0100 with
@@ -137,6 +138,16 @@ impl Runtime {
         found.ok_or(missing)
     }
 
+    /// As [`Self::workflow_of`], from memory when it is known there.
+    pub(super) async fn head_of(self: &Arc<Self>, reference: &str) -> Result<Arc<Head>> {
+        if let Some(head) = self.heads.find(reference) {
+            return Ok(head);
+        }
+        let before = self.heads.before();
+        let stored = self.workflow_of(reference).await?;
+        Ok(self.heads.keep(before, reference, &stored))
+    }
+
     /// Checks and compiles off the async threads: a large definition takes milliseconds.
     pub(super) async fn compile(self: &Arc<Self>, source: &str) -> Result<Arc<Program>> {
         if let Some(program) = self.programs.cached(DefinitionHash::of(source)) {
@@ -160,12 +171,20 @@ impl Runtime {
 
     /// Changes derived tables and waits until that is on disk.
     pub(super) async fn write(&self, ops: Vec<Op>) -> Result<()> {
+        let heads = ops.iter().any(is_of_workflows).then(|| self.heads.clone());
+        if let Some(heads) = &heads {
+            heads.change();
+        }
         let (done, waits) = oneshot::channel();
         self.store.submit(Batch {
             run: RunId::from([0; 16]),
             records: Vec::new(),
             ops,
             ack: Box::new(move |result| {
+                // Here, and not by the caller, who may have gone away.
+                if let Some(heads) = heads {
+                    heads.change();
+                }
                 // Nobody may be waiting any more; the change is made all the same.
                 let _ = done.send(result.map(|_| ()));
             }),
@@ -176,6 +195,10 @@ impl Runtime {
             Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the change was on disk")),
         }
     }
+}
+
+fn is_of_workflows(op: &Op) -> bool {
+    matches!(op, Op::WorkflowInsert { .. } | Op::WorkflowVersion { .. } | Op::WorkflowDelete { .. })
 }
 
 fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {

@@ -13,6 +13,7 @@ mod inbox;
 pub(super) mod journal;
 mod migrate;
 mod readers;
+mod room;
 pub(super) mod run;
 mod timer;
 mod transaction;
@@ -78,6 +79,7 @@ impl SqliteStore {
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(fail)?;
         }
         let newest = journal::newest(&conn).map_err(fail)?.max(cursor::newest(&conn).map_err(fail)?);
+        room::take(&conn, &path).map_err(fail)?;
         let readers = Readers::open(&path, options.readers)?;
         let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay)
             .map_err(|error| problem::open(&path, &error))?;
@@ -97,6 +99,10 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn submit(&self, batch: Batch) -> Result<()> {
         self.writer.submit(batch::prepare(batch)?)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<()> {
+        self.writer.commit(batch::prepare(batch)?)
     }
 
     fn failed(&self) -> Option<Arc<Error>> {

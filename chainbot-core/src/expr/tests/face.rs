@@ -352,3 +352,49 @@ fn compiled_forms_are_shared_between_threads() {
     check::<Data>();
     check::<super::super::Transformer>();
 }
+
+/// Expressions, whether each is plain, and its value when that is known without evaluating.
+#[test]
+fn literals_are_known_and_paths_are_plain() {
+    let table = [
+        ("3", true, Some(json!(3))),
+        (" -7 ", true, Some(json!(-7))),
+        ("1.50", true, Some(json!(1.5))),
+        ("true", true, Some(json!(true))),
+        ("none", true, Some(JsonValue::Null)),
+        ("'it is'", true, Some(json!("it is"))),
+        ("\"a { b\"", true, Some(json!("a { b"))),
+        ("inputs", true, None),
+        ("steps.read.output.value", true, None),
+        ("'a' ~ 'b'", false, None),
+        ("'a\\n'", false, None),
+        ("1 + 1", false, None),
+        ("inputs.n + 1", false, None),
+        ("items[0]", false, None),
+        ("[1]", false, None),
+        ("uuid()", false, None),
+    ];
+    for (source, is_plain, constant) in table {
+        let compiled = Expression::compile(source).unwrap();
+        assert_eq!(compiled.is_plain(), is_plain, "{source}");
+        assert_eq!(compiled.constant().map(|data| (**data.json()).clone()), constant, "{source}");
+    }
+}
+
+#[test]
+fn a_template_is_plain_when_all_its_tags_are() {
+    let table = [
+        ("no tags { at all }", true),
+        ("{{ inputs.a }}", true),
+        ("http://{{ inputs.host }}/{{ vars.path }}", true),
+        ("{ {{ inputs.a }} }", true),
+        ("{{ inputs.a }}{{ inputs.b | upper }}", false),
+        ("{{ inputs.a + 1 }}", false),
+        ("{% if inputs.a %}x{% endif %}", false),
+        ("a {# note #}{{ inputs.a }}", false),
+        ("{{ \"}}\" }}{{ inputs.a }}", false),
+    ];
+    for (source, is_plain) in table {
+        assert_eq!(Template::compile_text(&text(source)).unwrap().is_plain(), is_plain, "{source}");
+    }
+}

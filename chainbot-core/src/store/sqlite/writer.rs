@@ -1,4 +1,4 @@
-//! The one thread that writes.
+//! The one place that writes: a thread, and whoever may wait for the disk.
 //!
 //! ```text
 //! submitters ──► queue (bounded) ──► take one, drain the rest ──► one transaction ──► commit ──► acks, in
@@ -7,13 +7,16 @@
 //! when due
 //! ```
 //!
-//! Invariants: an acknowledgement follows the commit that holds its batch. The first failure is final:
+//! A thread that submits and may wait (a worker) commits by itself when nobody else is at it: the queue is the same, and so is the
+//! order, but nobody need be woken first. It makes one commit; what has gathered meanwhile is the writer's thread's.
+//!
+//! Invariants: only who holds the desk writes or acknowledges, so both are in the order of the journal. An acknowledgement follows the commit that holds its batch. The first failure is final:
 //! what is under
 //! way and what is queued gets it, nothing is acknowledged after it, and the same fsync is never tried
 //! again, since the
-//! kernel may have dropped the pages. Acknowledgements are called with no lock held. The queue's lock is
-//! held for a push
-//! or a drain only; the chains' lock only while a transaction is filled; never both.
+//! kernel may have dropped the pages. Acknowledgements are called with no lock held but the desk, for which nobody waits but the
+//! writer's own thread. The queue's lock is held for a push or a drain only; the chains' lock only while a transaction is filled;
+//! never both.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -38,7 +41,6 @@ use crate::store::problem;
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    id: ThreadId,
 }
 
 struct Shared {
@@ -47,6 +49,19 @@ struct Shared {
     changed: Condvar,
     chains: Mutex<Chains>,
     failure: OnceLock<Arc<Error>>,
+    /// Taken by who commits. Empty when the store is closed.
+    desk: Mutex<Option<Desk>>,
+    /// Who commits now: an acknowledgement that closes the store must not wait for its own thread.
+    at_desk: Mutex<Option<ThreadId>>,
+    delay: Duration,
+}
+
+/// What a commit needs.
+struct Desk {
+    conn: Connection,
+    /// The first free place in the journal.
+    next: Lsn,
+    checkpoints: Checkpoints,
 }
 
 #[derive(Default)]
@@ -65,19 +80,39 @@ impl Writer {
             changed: Condvar::new(),
             chains: Mutex::default(),
             failure: OnceLock::new(),
+            desk: Mutex::new(Some(Desk {
+                conn,
+                next,
+                checkpoints: Checkpoints { due: limits::WAL_PAGES_TARGET },
+            })),
+            at_desk: Mutex::default(),
+            delay: commit_delay.min(Duration::from_millis(limits::COMMIT_DELAY_MS_MAX)),
         });
-        let delay = commit_delay.min(Duration::from_millis(limits::COMMIT_DELAY_MS_MAX));
         let of_thread = shared.clone();
         // Joined by `close`, which dropping the store calls.
-        let thread = std::thread::Builder::new()
-            .name("chainbot-writer".to_owned())
-            .spawn(move || of_thread.run(conn, next, delay))?;
-        let id = thread.thread().id();
-        Ok(Self { shared, thread: Mutex::new(Some(thread)), id })
+        let thread =
+            std::thread::Builder::new().name("chainbot-writer".to_owned()).spawn(move || of_thread.run())?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Queues a batch.
+    /// Queues a batch for the writer's thread.
     pub fn submit(&self, work: Work) -> Result<()> {
+        self.queue(work)?;
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// Queues a batch and commits it when nobody else is at it. May wait for the disk.
+    pub fn commit(&self, work: Work) -> Result<()> {
+        self.queue(work)?;
+        // Whoever holds the desk looks into the queue again before going away.
+        if !self.shared.delay.is_zero() || !self.shared.help() {
+            self.shared.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    fn queue(&self, work: Work) -> Result<()> {
         let mut queue = self.shared.queue.lock();
         if let Some(failure) = self.shared.failure.get() {
             return Err(after(failure));
@@ -95,8 +130,6 @@ impl Writer {
         queue.records += work.record_count;
         queue.bytes += work.bytes;
         queue.works.push_back(work);
-        drop(queue);
-        self.shared.changed.notify_one();
         Ok(())
     }
 
@@ -115,7 +148,7 @@ impl Writer {
     pub fn close(&self) {
         self.shared.queue.lock().closing = true;
         self.shared.changed.notify_one();
-        if std::thread::current().id() == self.id {
+        if *self.shared.at_desk.lock() == Some(std::thread::current().id()) {
             return;
         }
         let thread = self.thread.lock().take();
@@ -126,46 +159,76 @@ impl Writer {
 }
 
 impl Shared {
-    fn run(&self, conn: Connection, mut next: Lsn, delay: Duration) {
-        let mut checkpoints = Checkpoints { due: limits::WAL_PAGES_TARGET };
-        let worked = catch_unwind(AssertUnwindSafe(|| {
-            while let Some(works) = self.take(delay) {
-                if self.commit(&conn, &mut next, works).is_break() {
-                    return;
-                }
-                if let Err(error) = checkpoints.after_commit(&conn) {
-                    self.fail(problem::write(error), Vec::new());
-                    return;
-                }
+    /// The writer's thread.
+    fn run(&self) {
+        while self.wait() {
+            let mut desk = self.desk.lock();
+            let works = self.queue.lock().drain();
+            if !works.is_empty() && !self.work(&mut desk, works) {
+                break;
             }
-        }));
-        if worked.is_err() {
-            self.fail(Error::new(&general::INTERNAL, "the writer's thread panicked"), Vec::new());
         }
-        if let Err((_, error)) = conn.close() {
+        let Some(desk) = self.desk.lock().take() else { return };
+        if let Err((_, error)) = desk.conn.close() {
             log::warn!("closing the database: {error}");
         }
     }
 
-    /// Waits for work and takes as much as one transaction holds. `None` when the store closes and all is
-    /// done.
-    fn take(&self, delay: Duration) -> Option<Vec<Work>> {
+    /// One commit on the caller's thread. False when somebody else is at it, or when there is more to do than that.
+    fn help(&self) -> bool {
+        let Some(mut desk) = self.desk.try_lock() else { return false };
+        let works = self.queue.lock().drain();
+        if !works.is_empty() {
+            self.work(&mut desk, works);
+        }
+        drop(desk);
+        self.queue.lock().works.is_empty()
+    }
+
+    /// Commits, acknowledges, looks after the log. False when nothing can be written any more.
+    fn work(&self, desk: &mut Option<Desk>, works: Vec<Work>) -> bool {
+        let Some(at) = desk.as_mut() else {
+            self.fail(problem::closed(), works);
+            return false;
+        };
+        *self.at_desk.lock() = Some(std::thread::current().id());
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            if self.commit(&at.conn, &mut at.next, works).is_break() {
+                return false;
+            }
+            match at.checkpoints.after_commit(&at.conn) {
+                Ok(()) => true,
+                Err(error) => {
+                    self.fail(problem::write(error), Vec::new());
+                    false
+                }
+            }
+        }));
+        *self.at_desk.lock() = None;
+        worked.unwrap_or_else(|_| {
+            self.fail(Error::new(&general::INTERNAL, "the writer panicked"), Vec::new());
+            false
+        })
+    }
+
+    /// Waits for work, and as long as work may gather. False when the store closes and all is done.
+    fn wait(&self) -> bool {
         let mut queue = self.queue.lock();
         while queue.works.is_empty() {
-            if queue.closing {
-                return None;
+            if queue.closing || self.failure.get().is_some() {
+                return false;
             }
             self.changed.wait(&mut queue);
         }
-        if !delay.is_zero() {
-            let until = Instant::now() + delay;
+        if !self.delay.is_zero() {
+            let until = Instant::now() + self.delay;
             while !queue.closing && !queue.fills_a_commit() {
                 if self.changed.wait_until(&mut queue, until).timed_out() {
                     break;
                 }
             }
         }
-        Some(queue.drain())
+        true
     }
 
     /// One transaction. Breaks when it failed; then everybody has been told.
@@ -211,6 +274,8 @@ impl Shared {
         let queued = std::mem::take(&mut *queue);
         queue.closing = queued.closing;
         drop(queue);
+        // The writer's thread has nothing more to do.
+        self.changed.notify_one();
         for work in works.into_iter().chain(queued.works) {
             acknowledge(work, Err(failure.clone()));
         }

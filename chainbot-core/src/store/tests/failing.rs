@@ -158,3 +158,69 @@ fn the_log_stays_within_its_bound_while_readers_come_and_go() {
     assert!(largest < 20 * 1024 * 1024, "the log grew to {largest} bytes");
     assert!(largest > 4 * 1024 * 1024, "the log was emptied at every commit");
 }
+
+#[test]
+fn a_thread_that_may_wait_commits_by_itself_and_in_order() {
+    let bench = Bench::new();
+    let run = run_id(1);
+    bench.start(run);
+    let own = std::thread::current().id();
+    let (told, tells) = mpsc::channel();
+    // The writer's thread may still be at the desk with what came before; then the batch is its work.
+    let is_own = (1..1_000).any(|seq| {
+        let told = told.clone();
+        let ack = Box::new(move |result: std::result::Result<Lsn, _>| {
+            told.send((std::thread::current().id(), result.unwrap())).unwrap();
+        });
+        bench.store.commit(Batch { run, records: vec![step(seq)], ops: vec![], ack }).unwrap();
+        let (thread, lsn) = tells.recv_timeout(HANG).unwrap();
+        assert_eq!(lsn, Lsn(i64::from(seq) + 1));
+        thread == own
+    });
+    assert!(is_own, "every batch waited for the writer's thread");
+    bench.assert_sound();
+}
+
+#[test]
+fn many_threads_that_commit_and_submit_at_once_lose_nothing() {
+    const THREADS: u128 = 6;
+    const EACH: u32 = 200;
+    let bench = Bench::new();
+    let (told, tells) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for thread in 1..=THREADS {
+            let (bench, told) = (&bench, told.clone());
+            scope.spawn(move || {
+                bench.start(run_id(thread));
+                for seq in 1..=EACH {
+                    let told = told.clone();
+                    let ack = Box::new(move |result: std::result::Result<Lsn, _>| {
+                        told.send(result.unwrap()).unwrap();
+                    });
+                    let batch = Batch { run: run_id(thread), records: vec![step(seq)], ops: vec![], ack };
+                    match thread % 2 {
+                        0 => bench.store.commit(batch).unwrap(),
+                        _ => bench.store.submit(batch).unwrap(),
+                    }
+                }
+            });
+        }
+    });
+    drop(told);
+    let places: Vec<Lsn> = (0..THREADS as u32 * EACH).map(|_| tells.recv_timeout(HANG).unwrap()).collect();
+    assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "acknowledged in the order of the journal");
+    bench.assert_sound();
+}
+
+#[test]
+fn an_acknowledgement_on_a_thread_that_commits_by_itself_may_close_the_store() {
+    let bench = Bench::new();
+    let run = run_id(1);
+    bench.start(run);
+    let store = bench.store.clone();
+    let ack = Box::new(move |_| store.close());
+    bench.store.commit(Batch { run, records: vec![step(1)], ops: vec![], ack }).unwrap();
+    let late = Batch { run, records: vec![step(2)], ops: vec![], ack: Box::new(|_| {}) };
+    let refused = bench.store.submit(late).unwrap_err();
+    assert_eq!(refused.code(), &general::STOPPING);
+}

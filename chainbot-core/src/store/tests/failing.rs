@@ -218,8 +218,13 @@ fn an_acknowledgement_on_a_thread_that_commits_by_itself_may_close_the_store() {
     let run = run_id(1);
     bench.start(run);
     let store = bench.store.clone();
-    let ack = Box::new(move |_| store.close());
+    let (closed, is_closed) = mpsc::channel();
+    let ack = Box::new(move |_| {
+        store.close();
+        closed.send(()).unwrap();
+    });
     bench.store.commit(Batch { run, records: vec![step(1)], ops: vec![], ack }).unwrap();
+    is_closed.recv_timeout(HANG).unwrap();
     let late = Batch { run, records: vec![step(2)], ops: vec![], ack: Box::new(|_| {}) };
     let refused = bench.store.submit(late).unwrap_err();
     assert_eq!(refused.code(), &general::STOPPING);

@@ -6,6 +6,7 @@
 //! one batch of each run in parallel, which no engine that waits for its commits can reach.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -120,7 +121,10 @@ impl Script {
         }
         // As the engine does: commits go into blocks that the log's file has already.
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        std::fs::write(folder.join("raw.db-wal"), vec![0; 4 * 1024 * 1024])?;
+        let mut log = std::fs::OpenOptions::new().write(true).open(folder.join("raw.db-wal"))?;
+        for _ in 0..1_024 {
+            log.write_all(&[0; 4_096])?;
+        }
         Ok(conn)
     }
 

@@ -27,7 +27,8 @@ pub fn take(conn: &Connection, database: &Path) -> rusqlite::Result<()> {
         if file.metadata()?.len() != 0 {
             return Ok(());
         }
-        let zeros = [0; 64 * 1024];
+        // A page at a time: written in larger pieces, each commit would later be accounted as one of those.
+        let zeros = [0; 4_096];
         let mut left = limits::WAL_BYTES_TAKEN;
         while left > 0 {
             let part = left.min(zeros.len());

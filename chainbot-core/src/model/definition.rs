@@ -59,6 +59,14 @@ pub struct Definition {
     pub steps: Vec<Step>,
     /// The run's result; `None` = the last step's output.
     pub output: Option<Template>,
+    /// Runs when a step failed and nothing else handled it.
+    pub catch: Vec<Step>,
+    /// Runs at the end in every case.
+    pub finally: Vec<Step>,
+    /// Tell people when a run fails.
+    pub notify_on_failure: bool,
+    /// How long runs are kept.
+    pub keep: Keep,
 }
 
 /// How the steps of a workflow go together.
@@ -128,6 +136,8 @@ pub struct Step {
     pub checkpoint: bool,
     /// What it does.
     pub action: Action,
+    /// Undoes this step when the run fails or is cancelled later.
+    pub compensate: Option<Box<Step>>,
 }
 
 /// When a step has failed for good.
@@ -429,4 +439,15 @@ pub struct Notification {
     pub level: String,
     /// `gui`, `event_bus`.
     pub channels: Vec<String>,
+}
+
+/// `keep`: how long finished runs of a workflow are kept. `None` takes the configuration's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// Those that completed.
+    pub completed: Option<Duration>,
+    /// Those that failed or were cancelled.
+    pub failed: Option<Duration>,
+    /// At most so many of all, the newest.
+    pub max_runs: Option<u32>,
 }

@@ -44,10 +44,14 @@ pub(super) fn check(decoded: &Decoded, index: &Index<'_>, graphs: &Graphs, repor
         }
         WorkflowKind::Parallel => walker.beside(definition.steps.iter().map(std::slice::from_ref), &scope),
     }
-    scope.done.extend(0..index.entries.len());
+    scope.done.extend(index.steps.clone());
     if let Some(output) = &definition.output {
         walker.template(output, &scope);
     }
+    walker.sequence(&definition.catch, &mut scope.with(&["error"]));
+    scope.done.extend(0..index.entries.len());
+    index.finally.clone().for_each(|number| scope.done.remove(number));
+    walker.sequence(&definition.finally, &mut scope);
 }
 
 /// The walk, and all that judging a name needs.
@@ -89,6 +93,11 @@ impl Walker<'_, '_> {
             self.expr(when, &scope);
         }
         self.action(step, &scope);
+        if let Some(compensate) = &step.compensate {
+            // It runs after the step, as long as the run has not ended well.
+            scope.done.extend(self.index.range(self.index.number(step)));
+            self.step(compensate, &scope);
+        }
     }
 
     fn action(&mut self, step: &Step, scope: &Scope) {

@@ -17,6 +17,7 @@
 //! Time is bounded by fuel but for comparing large nested values, which whoever evaluates bounds by
 //! [`crate::limits::EVALUATION_MS_MAX`].
 
+mod convert;
 mod data;
 mod engine;
 mod error;

@@ -1,6 +1,7 @@
 //! Tests of expressions: tables of cases, hostile sources, what can be reached, what must not end the process.
 
 mod cases;
+mod convert;
 mod escape;
 mod face;
 mod killer;

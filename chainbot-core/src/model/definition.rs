@@ -228,6 +228,27 @@ pub enum Transform {
     Regex { input: Template, pattern: Text, mode: RegexMode, replacement: Option<Text> },
     /// Hex digest of text.
     Hash { input: Template, algorithm: HashAlgorithm },
+    /// CSV text to a list of objects, or of lists without a header.
+    CsvParse { input: Template, header: bool, delimiter: u8, infer: bool },
+    /// A list of objects or lists to CSV text.
+    CsvStringify { input: Items, columns: Vec<String>, delimiter: u8 },
+    /// Text to Base64 or back.
+    Base64 { input: Template, decode: bool, url_safe: bool },
+    /// Times.
+    Date { input: Template, mode: DateMode },
+}
+
+/// What `date` does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DateMode {
+    /// Text to RFC 3339 in UTC.
+    Parse { format: Option<Text> },
+    /// A time to text.
+    Format { format: Option<Text>, timezone: Option<Text> },
+    /// A time and a duration to RFC 3339 in UTC.
+    Add { amount: Text },
+    /// Seconds from the first of two times to the second.
+    Diff,
 }
 
 /// How `merge` treats keys that are on both sides.

@@ -7,6 +7,7 @@
 
 mod action;
 mod control;
+mod convert;
 mod ending;
 mod http;
 mod schema;

@@ -15,7 +15,7 @@ use crate::expr::{Expression, Template, Transformer};
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::model::document::{Node, NodeValue};
 use crate::model::{
-    Action, Body, Condition, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform, WaitFor,
+    Action, Body, Condition, DateMode, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform, WaitFor,
     WorkflowKind,
 };
 use crate::validate::decode::Decoded;
@@ -197,7 +197,21 @@ impl Walker<'_, '_> {
             }
             Transform::JsonParse { input }
             | Transform::JsonStringify { input, .. }
-            | Transform::Hash { input, .. } => self.template(input, scope),
+            | Transform::Hash { input, .. }
+            | Transform::CsvParse { input, .. }
+            | Transform::Base64 { input, .. } => self.template(input, scope),
+            Transform::CsvStringify { input, .. } => self.items(input, scope),
+            Transform::Date { input, mode } => {
+                self.template(input, scope);
+                match mode {
+                    DateMode::Parse { format } => format.iter().for_each(|text| self.text(text, scope)),
+                    DateMode::Format { format, timezone } => {
+                        format.iter().chain(timezone).for_each(|text| self.text(text, scope));
+                    }
+                    DateMode::Add { amount } => self.text(amount, scope),
+                    DateMode::Diff => {}
+                }
+            }
             Transform::Filter { input, condition: expr } | Transform::Map { input, expr } => {
                 self.items(input, scope);
                 self.expr(expr, &each);

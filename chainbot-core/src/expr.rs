@@ -24,6 +24,7 @@ mod error;
 mod expression;
 mod function;
 mod items;
+mod jsonpath;
 mod pattern;
 mod reshape;
 mod scope;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as JsonValue, json};
 use super::data::{Budget, Data, json_kind, size_bytes};
 use super::error::Error;
 use super::items::{ItemSource, items_of};
+use super::jsonpath;
 use super::scope::{Scope, Volatile};
 use super::shape::Name;
 use super::template::Template;
@@ -23,6 +24,14 @@ pub(super) enum Conversion {
     CsvStringify { input: ItemSource, columns: Vec<String>, delimiter: u8 },
     Base64 { input: Template, decode: bool, url_safe: bool },
     Date { input: Template, mode: Mode },
+    JsonPath { input: Template, path: Selected, many: bool },
+}
+
+/// A path without tags is parsed once.
+#[derive(Clone)]
+pub(super) enum Selected {
+    Ready(Box<jsonpath::Path>),
+    Rendered(Template),
 }
 
 #[derive(Clone)]
@@ -54,6 +63,11 @@ impl Conversion {
                 let mode = Mode::compile(mode, errors);
                 Some(Self::Date { input: input?, mode: mode? })
             }
+            Transform::JsonPath { input, path, many } => {
+                let input = node(input);
+                let path = Selected::compile(path).map_err(|error| errors.push((path.pos, error))).ok();
+                Some(Self::JsonPath { input: input?, path: path?, many: *many })
+            }
             _ => None,
         }
     }
@@ -72,6 +86,13 @@ impl Conversion {
                 };
                 std::iter::once(input).chain(parts).map(Template::names).collect()
             }
+            Self::JsonPath { input, path, .. } => {
+                let mut out = vec![input.names()];
+                if let Selected::Rendered(path) = path {
+                    out.push(path.names());
+                }
+                out
+            }
         }
     }
 
@@ -88,10 +109,35 @@ impl Conversion {
             Self::Base64 { input, decode, url_safe } => {
                 JsonValue::String(base64(&input.render_text(scope, volatile)?, *decode, *url_safe)?)
             }
+            Self::JsonPath { input, path, many } => {
+                let value = input.render(scope, volatile)?;
+                let (mut found, _) = match path {
+                    Selected::Ready(path) => jsonpath::select(path, value.json(), jsonpath::STEPS_MAX)?,
+                    Selected::Rendered(path) => {
+                        let path = jsonpath::parse(&path.render_text(scope, volatile)?)?;
+                        jsonpath::select(&path, value.json(), jsonpath::STEPS_MAX)?
+                    }
+                };
+                match many {
+                    true => JsonValue::Array(found),
+                    false if found.is_empty() => JsonValue::Null,
+                    false => found.swap_remove(0),
+                }
+            }
             Self::Date { input, mode } => mode.run(&input.render(scope, volatile)?, scope, volatile)?,
         };
         Budget::new().pay(size_bytes(&value))?;
         Ok(Data::new(value))
+    }
+}
+
+impl Selected {
+    fn compile(path: &Text) -> Result<Self, Error> {
+        let template = Template::compile_text(path)?;
+        match template.is_constant() {
+            true => jsonpath::parse(&path.source).map(|path| Self::Ready(Box::new(path))),
+            false => Ok(Self::Rendered(template)),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod cases;
 mod convert;
 mod escape;
 mod face;
+mod jsonpath;
 mod killer;
 mod reach;
 mod transforms;

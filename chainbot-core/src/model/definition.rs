@@ -236,6 +236,8 @@ pub enum Transform {
     Base64 { input: Template, decode: bool, url_safe: bool },
     /// Times.
     Date { input: Template, mode: DateMode },
+    /// What a path (RFC 9535) leads to: all of it, or the first.
+    JsonPath { input: Template, path: Text, many: bool },
 }
 
 /// What `date` does.

@@ -201,6 +201,10 @@ impl Walker<'_, '_> {
             | Transform::CsvParse { input, .. }
             | Transform::Base64 { input, .. } => self.template(input, scope),
             Transform::CsvStringify { input, .. } => self.items(input, scope),
+            Transform::JsonPath { input, path, .. } => {
+                self.template(input, scope);
+                self.text(path, scope);
+            }
             Transform::Date { input, mode } => {
                 self.template(input, scope);
                 match mode {

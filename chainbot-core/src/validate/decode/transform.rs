@@ -71,6 +71,11 @@ impl Decoder<'_> {
                 url_safe: self.flag(map, "url_safe").unwrap_or(false),
             },
             "date" => self.date(map),
+            "jsonpath" => Transform::JsonPath {
+                input: self.template_or(map, "input"),
+                path: self.pattern_text(map, "path").unwrap_or_else(|| nothing(map)),
+                many: self.flag(map, "many").unwrap_or(false),
+            },
             _ => self.hash(map),
         }
     }

@@ -23,9 +23,10 @@ pub static TRANSFORM_TYPES: &[(&str, &Table)] = &[
     ("csv_stringify", &CSV_STRINGIFY),
     ("base64", &BASE64),
     ("date", &DATE),
+    ("jsonpath", &JSONPATH),
 ];
 /// Types of `transform` that this version does not have.
-pub const TRANSFORM_TYPES_LATER: &[&str] = &["jsonpath"];
+pub const TRANSFORM_TYPES_LATER: &[&str] = &[];
 
 static TEMPLATE: Table = Table {
     what: "`config` of `transform` (`template`)",
@@ -143,5 +144,14 @@ static DATE: Table = Table {
         may("format", Shape::Text, "`parse`, `format`: such as `%d.%m.%Y`; RFC 3339 by default."),
         may("timezone", Shape::Text, "`format`: `UTC`, or an offset such as `+02:00`."),
         may("amount", Shape::Text, "`add`: a duration such as `2d`, or `-90m`."),
+    ],
+};
+static JSONPATH: Table = Table {
+    what: "`config` of `transform` (`jsonpath`)",
+    keys: &[
+        TYPE,
+        VALUE,
+        must("path", Shape::Text, "As in RFC 9535, such as `$.rows[?@.price < 10].name`."),
+        may("many", Shape::Flag, "All that it leads to, as a list; else the first, or null."),
     ],
 };

@@ -66,6 +66,9 @@ pub enum Command {
         #[command(subcommand)]
         view: ConfigView,
     },
+    /// Print the JSON Schema of workflow definitions, for editors
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
 }
 
 /// Which data folder and which configuration.
@@ -335,6 +338,13 @@ Examples:
   chainbot logs --follow
   chainbot logs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00";
 
+const SCHEMA_HELP: &str = "\
+Examples:
+  chainbot schema > workflow.schema.json
+
+A definition that begins with this line is completed and checked by editors with the YAML language server:
+  # yaml-language-server: $schema=workflow.schema.json";
+
 /// `chainbot config`.
 #[derive(Subcommand, Debug)]
 pub enum ConfigView {
@@ -375,6 +385,7 @@ impl Command {
             Command::Logs(args) => args.json.json,
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
+            Command::Schema => false,
         }
     }
 }

@@ -35,6 +35,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Signal(args) => with_runtime(signal::run(&args)),
         Command::Logs(args) => with_runtime(logs::run(&args)),
         Command::Config { view } => config::run(&view),
+        Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
     }
 }
 

@@ -301,6 +301,7 @@ fn defaults(config: &Config) -> Defaults {
     Defaults {
         retry_attempts: config.workflow_engine.retry_attempts,
         retry_delay: config.workflow_engine.retry_delay,
+        cancel_grace: config.workflow_engine.cancel_grace,
         emit_prefixes: config.alex_os.emit_prefixes.clone(),
         ..Defaults::default()
     }

@@ -96,6 +96,8 @@ pub struct WorkflowEngine {
     pub retry_attempts: u32,
     /// Before the second try.
     pub retry_delay: Duration,
+    /// How long effects under way may go on in a cancelled run.
+    pub cancel_grace: Duration,
     /// How long a commit waits for others.
     pub commit_delay: Duration,
 }

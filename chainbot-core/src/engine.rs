@@ -21,6 +21,7 @@
 
 pub mod compile;
 pub mod decide;
+mod ending;
 mod flow;
 mod fold;
 pub mod inputs;

@@ -17,12 +17,14 @@
 //! Time is bounded by fuel but for comparing large nested values, which whoever evaluates bounds by
 //! [`crate::limits::EVALUATION_MS_MAX`].
 
+mod convert;
 mod data;
 mod engine;
 mod error;
 mod expression;
 mod function;
 mod items;
+mod jsonpath;
 mod pattern;
 mod reshape;
 mod scope;

@@ -39,6 +39,12 @@ pub const RUN_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 pub const RUNS_QUEUED_MAX: usize = 10_000;
 /// Runs that wait for a time, a signal or a person. Each is a row and a heap entry.
 pub const RUNS_WAITING_MAX: usize = 100_000;
+/// Completed steps that a failing run would undo: each is held in memory until the run ends.
+pub const COMPENSATIONS_MAX: usize = 10_000;
+/// Outputs kept of loop iterations that are over, for the steps that would undo them; what four sets of variables may hold.
+pub const COMPENSATION_BYTES_MAX: usize = 4 * RUN_VARS_BYTES_MAX;
+/// Finished runs of one workflow that a definition may ask to keep: the lists stay quick.
+pub const KEEP_RUNS_MAX: u32 = 1_000_000;
 /// Signals buffered in one run before any step waited for them.
 pub const SIGNALS_BUFFERED_MAX: usize = 256;
 /// One signal's data.

@@ -5,12 +5,14 @@
 pub mod definition;
 pub mod document;
 pub mod event;
+pub mod phase;
 pub mod record;
 pub mod run;
 
 pub use crate::error::{Diagnostic, Severity};
 pub use definition::*;
 pub use document::{Document, Node, Pos};
+pub use phase::{Ending, Phase};
 pub use record::*;
 pub use run::*;
 

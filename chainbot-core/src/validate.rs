@@ -17,10 +17,12 @@ mod findings;
 pub mod keys;
 mod place;
 mod scalar;
+mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use decode::compile_schema;
+pub use schema::{schema, schema_text};
 
 use crate::error::Diagnostic;
 use crate::model::{Definition, Document};

@@ -234,6 +234,7 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             max_queued: values.count("workflow_engine.max_queued") as usize,
             retry_attempts: values.count("workflow_engine.retry_attempts").max(1),
             retry_delay: values.duration("workflow_engine.retry_delay"),
+            cancel_grace: values.duration("workflow_engine.cancel_grace"),
             commit_delay: Duration::from_millis(values.count("workflow_engine.commit_delay_ms").into()),
         },
         egress: Egress { public: values.flag("egress.public"), grants: values.grants("egress.grants") },

@@ -99,6 +99,12 @@ pub const KEYS: &[Key] = &[
         doc: "The delay before the second try; it doubles from try to try.",
     },
     Key {
+        path: "workflow_engine.cancel_grace",
+        kind: Kind::Duration { min_s: 0, max_s: 3600 },
+        default: "10",
+        doc: "How long effects under way may go on in a run that is cancelled, before they are given up.",
+    },
+    Key {
         path: "workflow_engine.commit_delay_ms",
         kind: Kind::Int { min: 0, max: 1_000 },
         default: "0",

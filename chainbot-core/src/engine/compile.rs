@@ -27,6 +27,8 @@ pub fn compile(definition: &Definition, source: &str) -> Result<Program> {
     } else {
         compiler.fill_block(root, &definition.steps, 0, definition.retry.as_ref())?;
     }
+    let catch = compiler.phase_block(Owner::Catch, &definition.catch, definition.retry.as_ref())?;
+    let finally = compiler.phase_block(Owner::Finally, &definition.finally, definition.retry.as_ref())?;
     let nodes = compiler.finish()?;
     let by_id = nodes
         .iter()
@@ -44,6 +46,10 @@ pub fn compile(definition: &Definition, source: &str) -> Result<Program> {
         timeout: definition.timeout,
         output: definition.output.as_ref().map(template).transpose()?,
         by_id,
+        catch,
+        finally,
+        notify_on_failure: definition.notify_on_failure,
+        keep: definition.keep,
     })
 }
 
@@ -105,8 +111,38 @@ impl Compiler {
             output_variable: None,
             checkpoint: false,
             op,
+            compensate: None,
         });
         Ok(())
+    }
+
+    /// The steps of `catch` or `finally`, when there are some.
+    fn phase_block(
+        &mut self,
+        owner: Owner,
+        steps: &[Step],
+        retry: Option<&Retry>,
+    ) -> Result<Option<BlockId>> {
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        let block = self.reserve_block(owner, false);
+        self.fill_block(block, steps, 0, retry)?;
+        Ok(Some(block))
+    }
+
+    /// The block of the single step that undoes another.
+    fn compensation(
+        &mut self,
+        node: NodeId,
+        step: &Step,
+        depth: usize,
+        retry: Option<&Retry>,
+    ) -> Result<Option<BlockId>> {
+        let Some(compensate) = &step.compensate else { return Ok(None) };
+        let block = self.reserve_block(Owner::Compensation { node }, false);
+        self.fill_block(block, std::slice::from_ref(&**compensate), depth, retry)?;
+        Ok(Some(block))
     }
 
     fn fill_block(
@@ -120,6 +156,7 @@ impl Compiler {
             let id = self.reserve_node();
             self.blocks[block.0 as usize].nodes.push(id);
             let (kind, op) = self.op(id, step, depth, retry)?;
+            let compensate = self.compensation(id, step, depth, retry)?;
             self.nodes[id.0 as usize] = Some(Node {
                 id: step.id.clone(),
                 kind,
@@ -136,6 +173,7 @@ impl Compiler {
                 output_variable: step.output_variable.clone(),
                 checkpoint: step.checkpoint,
                 op,
+                compensate,
             });
         }
         Ok(())

@@ -57,6 +57,8 @@ pub struct Defaults {
     pub effect_timeout: Duration,
     /// Topics that `emit` may name begin with one of these.
     pub emit_prefixes: Vec<String>,
+    /// How long effects under way may go on in a cancelled run.
+    pub cancel_grace: Duration,
 }
 
 impl Default for Defaults {
@@ -66,6 +68,7 @@ impl Default for Defaults {
             retry_delay: Duration::from_secs(5),
             effect_timeout: Duration::from_secs(30),
             emit_prefixes: vec!["chainbot.user.".to_owned(), "user.".to_owned()],
+            cancel_grace: Duration::from_secs(10),
         }
     }
 }
@@ -93,6 +96,8 @@ pub enum Input {
     ChildEnded { run: RunId, outcome: Outcome },
     /// A step could not be evaluated within the limit and its thread was given up.
     Stuck { place: Place },
+    /// It ends here: nothing of it is evaluated any more, so nothing is undone and `finally` does not run.
+    Abandon { reason: String },
 }
 
 /// Why a try failed.
@@ -221,6 +226,8 @@ pub(super) enum Todo {
     Fork { place: Place },
     /// A loop may begin iterations or end.
     Loop { place: Place },
+    /// The next completed step is undone, or all are.
+    Undo,
 }
 
 /// Decides. An error means a damaged journal or a bug: the run cannot go on in this process.
@@ -278,12 +285,16 @@ impl Stepper<'_> {
             Input::ChildReady { place, child } => self.child_ready(place, child),
             Input::ChildEnded { run, outcome } => self.child_ended(run, outcome),
             Input::Stuck { place } => self.stuck(place),
+            Input::Abandon { reason } => self.abandon(reason),
         }
     }
 
     /// Works off the agenda, within the bound on one decision.
     fn work(&mut self) -> Result<()> {
         while self.out.records.len() < limits::DECISION_RECORDS_MAX && !self.state.status.is_terminal() {
+            if self.is_stopping() && !self.stop_more()? {
+                return Ok(());
+            }
             let Some(todo) = self.agenda.todo.pop_front() else { return Ok(()) };
             match todo {
                 Todo::Enter { block, path, slot } => self.enter(block, path, slot)?,
@@ -294,6 +305,7 @@ impl Stepper<'_> {
                 }
                 Todo::Fork { place } => self.fork_more(place)?,
                 Todo::Loop { place } => self.loop_more(place)?,
+                Todo::Undo => self.undo_more()?,
             }
         }
         if self.state.status.is_terminal() {
@@ -345,17 +357,6 @@ impl Stepper<'_> {
         self.deliver_signal(&name)
     }
 
-    /// Ends the whole run by somebody's wish.
-    pub(super) fn cancel_run(&mut self, reason: String) -> Result<()> {
-        if self.state.cancelling.is_none() {
-            self.record(RecordBody::CancelRequested { reason: reason.clone() })?;
-        }
-        self.cancel_block(super::Program::ROOT, Vec::new())?;
-        self.record(RecordBody::RunCancelled { reason })?;
-        self.run_over(Outcome::Cancelled);
-        Ok(())
-    }
-
     /// What every end of a run has in common.
     pub(super) fn run_over(&mut self, outcome: Outcome) {
         self.out.is_durable = true;
@@ -368,33 +369,6 @@ impl Stepper<'_> {
             });
             self.out.commands.push(Command::NotifyParent { parent, outcome });
         }
-    }
-
-    /// Fails the run for good.
-    pub(super) fn fail_run(&mut self, error: StepError, place: Option<Place>) -> Result<()> {
-        self.cancel_block(super::Program::ROOT, Vec::new())?;
-        self.record(RecordBody::RunFailed { error: error.clone(), place })?;
-        self.run_over(Outcome::Failed(error));
-        Ok(())
-    }
-
-    /// Ends the run with its result.
-    pub(super) fn complete_run(&mut self) -> Result<()> {
-        let program = self.state.program.clone();
-        let output = match &program.output {
-            None => self.last_output(super::Program::ROOT, &[]),
-            Some(template) => {
-                let place = Place { node: crate::id::NodeId(0), path: Vec::new() };
-                match self.render(template, &place, b'o') {
-                    Ok(data) => data,
-                    Err(error) => return self.fail_run(prefixed("the workflow's `output`", error), None),
-                }
-            }
-        };
-        let outcome = Outcome::Completed(output.json().clone());
-        self.record(RecordBody::RunCompleted { output: output.json().clone() })?;
-        self.run_over(outcome);
-        Ok(())
     }
 
     /// The output of the last completed step of a block, or null.

@@ -9,7 +9,9 @@ use crate::error::Result;
 use crate::error::code::run;
 use crate::expr::Data;
 use crate::limits;
-use crate::model::{Join, Json, OnError, Place, Plan, RecordBody, StepError, StepStatus, Waiting, class};
+use crate::model::{
+    Join, Json, OnError, Phase, Place, Plan, RecordBody, StepError, StepStatus, Waiting, class,
+};
 
 use super::decide::{Command, Stepper, Todo, bug, prefixed};
 use super::leaf::over_bound;
@@ -37,6 +39,11 @@ impl Stepper<'_> {
         }
         if !program.node(node).is_plain() {
             self.context.watch.entering(&place);
+        }
+        if program.node(node).compensate.is_some()
+            && let Err(error) = self.can_be_undone()
+        {
+            return self.fail_step(place, error);
         }
         if let Some(when) = &program.node(node).when {
             match self.test(when, &place, b'w') {
@@ -67,7 +74,10 @@ impl Stepper<'_> {
             self.state.instance(node, path).is_some_and(|instance| instance.status == StepStatus::Running)
         };
         match self.state.program.block(block).owner {
-            Owner::Run => !self.state.status.is_terminal(),
+            Owner::Run => self.state.phase.is_none() && !self.state.status.is_terminal(),
+            Owner::Catch => self.state.phase == Some(Phase::Catch),
+            Owner::Finally => self.state.phase == Some(Phase::Finally),
+            Owner::Compensation { .. } => self.state.phase == Some(Phase::Compensate),
             Owner::Fork { node, .. } | Owner::Condition { node } => running(node, path),
             Owner::Loop { node } => {
                 let Some((index, outer)) = path.split_last() else { return false };
@@ -123,6 +133,12 @@ impl Stepper<'_> {
         }
         match self.state.program.block(block).owner {
             Owner::Run => self.complete_run(),
+            Owner::Catch => self.caught(block),
+            Owner::Finally => self.finally_over(None),
+            Owner::Compensation { .. } => {
+                self.push(Todo::Undo);
+                Ok(())
+            }
             Owner::Fork { node, .. } => {
                 self.push(Todo::Fork { place: Place { node, path } });
                 Ok(())
@@ -148,7 +164,12 @@ impl Stepper<'_> {
             return Ok(());
         }
         match self.state.program.block(block).owner {
-            Owner::Run => self.fail_run(error, Some(place)),
+            Owner::Run | Owner::Catch | Owner::Finally => self.fail_run(error, Some(place)),
+            // It is recorded, and the others are undone all the same.
+            Owner::Compensation { .. } => {
+                self.push(Todo::Undo);
+                Ok(())
+            }
             Owner::Fork { node, .. } => {
                 self.push(Todo::Fork { place: Place { node, path } });
                 Ok(())
@@ -439,26 +460,30 @@ impl Stepper<'_> {
         let program = self.state.program.clone();
         for node in &program.block(block).nodes {
             let place = Place { node: *node, path: path.clone() };
-            let Some(instance) = self.state.at(&place).filter(|instance| !instance.status.is_terminal())
-            else {
-                continue;
-            };
-            let is_busy = instance.is_busy();
-            let child = match &instance.waiting {
-                Some(Waiting::Child { run, .. }) => Some(*run),
-                _ => None,
-            };
-            self.cancel_children(&place)?;
-            if is_busy {
-                self.out.commands.push(Command::Abort { place: place.clone() });
+            if self.state.at(&place).is_some_and(|instance| !instance.status.is_terminal()) {
+                self.cancel_step(place)?;
             }
-            if let Some(run) = child {
-                let reason = format!("its parent run {} ended", self.state.id);
-                self.out.commands.push(Command::CancelChild { run, reason });
-            }
-            self.record(RecordBody::StepCancelled { place })?;
         }
         Ok(())
+    }
+
+    /// Ends a step that is not over, and everything inside of it.
+    pub(super) fn cancel_step(&mut self, place: Place) -> Result<()> {
+        let Some(instance) = self.state.at(&place) else { return Ok(()) };
+        let is_busy = instance.is_busy();
+        let child = match &instance.waiting {
+            Some(Waiting::Child { run, .. }) => Some(*run),
+            _ => None,
+        };
+        self.cancel_children(&place)?;
+        if is_busy {
+            self.out.commands.push(Command::Abort { place: place.clone() });
+        }
+        if let Some(run) = child {
+            let reason = format!("its parent run {} ended", self.state.id);
+            self.out.commands.push(Command::CancelChild { run, reason });
+        }
+        self.record(RecordBody::StepCancelled { place })
     }
 
     /// Ends everything under way inside of a control step.

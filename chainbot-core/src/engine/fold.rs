@@ -9,7 +9,9 @@ use crate::error::{Error, Result};
 use crate::expr::Data;
 use crate::id::{NodeId, RunId};
 use crate::limits;
-use crate::model::{Json, OnError, Place, Plan, Record, RecordBody, RunStatus, StepStatus, Waiting};
+use crate::model::{
+    Ending, Json, OnError, Phase, Place, Plan, Record, RecordBody, RunStatus, StepStatus, Waiting,
+};
 use crate::time::Timestamp;
 
 use super::program::{Op, Owner, Program};
@@ -61,6 +63,11 @@ impl RunState {
             busy: 0,
             root,
             inner: BTreeMap::new(),
+            phase: None,
+            ending: None,
+            finally_begun: false,
+            undo: Vec::new(),
+            kept_bytes: 0,
         })
     }
 
@@ -102,6 +109,7 @@ impl RunState {
                 self.signal_keys.extend(key.clone());
             }
             RecordBody::EventEmitted { .. } => {}
+            RecordBody::PhaseStarted { phase, ending } => self.phase_started(*phase, ending),
             body => self.apply_step(record.at, record.seq, body)?,
         }
         Ok(())
@@ -111,6 +119,19 @@ impl RunState {
         self.status = status;
         self.dues.clear();
         self.busy = 0;
+    }
+
+    fn phase_started(&mut self, phase: Phase, ending: &Ending) {
+        // The timeout bounds the steps and `catch`; what puts things right afterwards must not be cut short by it.
+        if phase != Phase::Catch {
+            self.dues.retain(|(_, due)| !matches!(due, Due::Run | Due::Grace));
+        }
+        if let Phase::Stopping { due } = phase {
+            self.dues.insert((due, Due::Grace));
+        }
+        self.finally_begun |= phase == Phase::Finally;
+        self.phase = Some(phase);
+        self.ending = Some(ending.clone());
     }
 
     fn apply_step(&mut self, at: Timestamp, seq: u32, body: &RecordBody) -> Result<()> {
@@ -215,6 +236,7 @@ impl RunState {
             }
         }
         self.note_branch(place, status);
+        self.note_undone(place, status);
     }
 
     fn completed(&mut self, at: Timestamp, place: &Place, attempt: u32, output: &Json) {
@@ -238,6 +260,9 @@ impl RunState {
             self.vars.insert(name.clone(), data.clone());
         }
         self.steps_completed += u32::from(!node.id.is_empty());
+        if node.compensate.is_some() {
+            self.undo.push(place.clone());
+        }
         self.change(at, place, |instance| {
             instance.status = StepStatus::Completed;
             instance.attempts = attempt.max(instance.attempts);
@@ -293,12 +318,29 @@ impl RunState {
         }
     }
 
-    /// Drops the steps of an iteration that has ended: nothing outside can see them.
+    /// What undoes a step is over, well or not: that step is not undone again.
+    fn note_undone(&mut self, place: &Place, status: StepStatus) {
+        let Owner::Compensation { node } = self.program.block(self.program.node(place.node).block).owner
+        else {
+            return;
+        };
+        let is_next = self.undo.last().is_some_and(|last| last.node == node && last.path == place.path);
+        if status.is_terminal() && is_next {
+            self.undo.pop();
+        }
+    }
+
+    /// Drops the steps of an iteration that has ended: nothing outside can see them. They stay when one of them may
+    /// have to be undone, because what undoes it sees them.
     fn forget_iteration(&mut self, place: &Place, index: u32) {
         let mut path = place.path.clone();
         path.push(index);
         // Loops side by side have the same indexes, so only what is inside of this one goes.
         let own = NodeId(place.node.0 + 1)..NodeId(self.program.node(place.node).end);
+        if let Some(bytes) = self.bytes_to_keep(&path, &own) {
+            self.kept_bytes += bytes;
+            return;
+        }
         let mut emptied = Vec::new();
         for (inner, nodes) in self.inner.range_mut(path.clone()..) {
             if !inner.starts_with(&path) {
@@ -312,6 +354,19 @@ impl RunState {
         for inner in emptied {
             self.inner.remove(&inner);
         }
+    }
+
+    /// The size of an iteration's outputs, when a step of it may have to be undone.
+    fn bytes_to_keep(&self, path: &[u32], own: &std::ops::Range<NodeId>) -> Option<usize> {
+        let (mut bytes, mut keeps) = (0, false);
+        for (_, nodes) in self.inner.range(path.to_vec()..).take_while(|(inner, _)| inner.starts_with(path)) {
+            for (node, instance) in nodes.iter().filter(|(node, _)| own.contains(node)) {
+                let completed = instance.status == StepStatus::Completed;
+                keeps |= completed && self.program.node(*node).compensate.is_some();
+                bytes += instance.output.as_ref().map_or(0, Data::size_bytes);
+            }
+        }
+        keeps.then_some(bytes)
     }
 
     /// A fork's branch stands where its steps stand.

@@ -231,7 +231,7 @@ impl Stepper<'_> {
         }
     }
 
-    fn event(&mut self, place: &Place, topic: String, data: Json) -> Result<String> {
+    pub(super) fn event(&mut self, place: &Place, topic: String, data: Json) -> Result<String> {
         let id = format!("{}-{}", self.state.id, self.state.next_seq);
         self.record(RecordBody::EventEmitted { place: place.clone(), topic, data })?;
         Ok(id)
@@ -409,6 +409,7 @@ impl Stepper<'_> {
                     self.fail_run(error, None)?;
                 }
                 super::state::Due::Step(place) => self.step_due(place)?,
+                super::state::Due::Grace => self.stopped()?,
             }
         }
         Ok(())
@@ -453,6 +454,8 @@ impl Stepper<'_> {
         }
         match result {
             Ok(output) => self.complete_step(place, Data::new(output)),
+            // Nothing begins any more, so no other try either.
+            Err(failure) if self.is_stopping() => self.fail_step(place, failure.error),
             Err(failure) => self.attempt_failed(place, attempt, failure),
         }
     }

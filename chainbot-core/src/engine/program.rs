@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::expr::{Expression, ItemSource, Template, Transformer};
 use crate::id::{DefinitionHash, NodeId};
-use crate::model::{Backoff, Join, OnError, OnUncertain, Pos};
+use crate::model::{Backoff, Join, Keep, OnError, OnUncertain, Pos};
 
 /// A sequence of nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -34,6 +34,14 @@ pub struct Program {
     pub output: Option<Template>,
     /// Nodes by step id.
     pub by_id: HashMap<String, NodeId>,
+    /// Runs when a step failed and nothing else handled it.
+    pub catch: Option<BlockId>,
+    /// Runs at the end in every case.
+    pub finally: Option<BlockId>,
+    /// People are told when a run fails.
+    pub notify_on_failure: bool,
+    /// How long runs are kept.
+    pub keep: Keep,
 }
 
 impl std::fmt::Debug for Program {
@@ -96,6 +104,12 @@ pub enum Owner {
     Loop { node: NodeId },
     /// A branch of a condition.
     Condition { node: NodeId },
+    /// The run's, after its steps failed.
+    Catch,
+    /// The run's, at the end.
+    Finally,
+    /// The single step that undoes another.
+    Compensation { node: NodeId },
 }
 
 /// A step.
@@ -130,6 +144,8 @@ pub struct Node {
     pub checkpoint: bool,
     /// What it does.
     pub op: Op,
+    /// The step that undoes it.
+    pub compensate: Option<BlockId>,
 }
 
 impl Node {

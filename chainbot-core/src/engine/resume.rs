@@ -9,23 +9,45 @@ use crate::error::Result;
 use crate::error::code::run;
 use crate::id::InboxId;
 use crate::model::{
-    OnError, OnUncertain, Place, RecordBody, RunStatus, StepError, StepStatus, Waiting, class,
+    OnError, OnUncertain, Phase, Place, RecordBody, RunStatus, StepError, StepStatus, Waiting, class,
 };
 use crate::port::{InboxKind, Op as StoreOp};
 
-use super::decide::{Agenda, Command, Stepper, Todo};
+use super::decide::{Agenda, Command, Stepper, Todo, bug};
 use super::program::{BlockId, Op, Program};
 use super::state::{BranchState, Control, Instance};
 
 impl Stepper<'_> {
     pub(super) fn resume(&mut self) -> Result<()> {
         *self.agenda = Agenda::default();
-        if let Some(reason) = self.state.cancelling.clone() {
-            return self.cancel_run(reason);
+        if self.state.cancelling.is_some() && self.state.is_before_ending() {
+            // What was under way ended with the process, so there is nothing to wait for.
+            return self.stopped();
         }
-        if self.state.status == RunStatus::Running {
-            self.resume_block(Program::ROOT, Vec::new())?;
+        if self.state.status != RunStatus::Running {
+            return Ok(());
         }
+        let program = self.state.program.clone();
+        let block = match self.state.phase {
+            None => Some(Program::ROOT),
+            Some(Phase::Catch) => program.catch,
+            Some(Phase::Finally) => program.finally,
+            Some(Phase::Compensate) => return self.resume_undo(),
+            Some(Phase::Stopping { .. }) => return self.stopped(),
+        };
+        match block {
+            Some(block) => self.resume_block(block, Vec::new()),
+            None => Err(bug("a phase without steps")),
+        }
+    }
+
+    fn resume_undo(&mut self) -> Result<()> {
+        if let Some(place) = self.undoing()
+            && let Some(instance) = self.state.at(&place).cloned()
+        {
+            return self.resume_step(place, &instance);
+        }
+        self.push(Todo::Undo);
         Ok(())
     }
 

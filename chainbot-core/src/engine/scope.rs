@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use crate::expr::{Data, Scope, Volatile};
-use crate::model::{Place, StepStatus};
+use crate::model::{Phase, Place, StepStatus};
 use crate::time::Timestamp;
 
 use super::program::{Op, Owner};
@@ -76,8 +76,8 @@ fn enclosing_loops<'a>(state: &'a RunState, place: &Place, loops: &mut Vec<LoopN
     }
     loop {
         let owner = match state.program.block(block).owner {
-            Owner::Run => return,
-            Owner::Fork { node, .. } | Owner::Condition { node } => node,
+            Owner::Run | Owner::Catch | Owner::Finally => return,
+            Owner::Fork { node, .. } | Owner::Condition { node } | Owner::Compensation { node } => node,
             Owner::Loop { node } => {
                 depth = depth.saturating_sub(1);
                 let Op::Loop(a_loop) = &state.program.node(node).op else { return };
@@ -102,6 +102,7 @@ impl Scope for PlaceScope<'_> {
         match name {
             "inputs" => Some(self.state.inputs.clone()),
             "run" => Some(run_data(self.state)),
+            "error" => super::ending::error_in_scope(self.state).map(Data::new),
             "index" => self.loops.first().map(|names| Data::new(names.index.into())),
             name => {
                 self.loops.iter().find(|names| names.item_name == name).and_then(|names| names.item.clone())
@@ -138,6 +139,9 @@ impl Scope for PlaceScope<'_> {
         if !self.loops.is_empty() {
             names.push("index".to_owned());
             names.extend(self.loops.iter().map(|names| names.item_name.to_owned()));
+        }
+        if self.state.phase == Some(Phase::Catch) {
+            names.push("error".to_owned());
         }
         names
     }

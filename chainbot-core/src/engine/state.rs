@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::expr::Data;
 use crate::id::{NodeId, RunId};
-use crate::model::{EffectKey, Json, Place, RunCreated, RunStatus, StepError, StepStatus, Waiting};
+use crate::model::{
+    EffectKey, Ending, Json, Phase, Place, RunCreated, RunStatus, StepError, StepStatus, Waiting,
+};
 use crate::time::Timestamp;
 
 use super::program::Program;
@@ -54,8 +56,18 @@ pub struct RunState {
     pub(super) busy: usize,
     /// Instances outside of loops, by node.
     pub(super) root: Vec<Option<Instance>>,
-    /// Instances inside of running iterations, by path.
+    /// Instances inside of running iterations, by path; of ended ones where a step may have to be undone.
     pub(super) inner: BTreeMap<Vec<u32>, BTreeMap<NodeId, Instance>>,
+    /// Where it stands after its steps; `None` while they run.
+    pub phase: Option<Phase>,
+    /// How it is going to end, as soon as that is known and something still comes before.
+    pub ending: Option<Ending>,
+    /// `finally` has begun, which it does once.
+    pub(super) finally_begun: bool,
+    /// Completed steps that can be undone and are not, in the order of their completion.
+    pub(super) undo: Vec<Place>,
+    /// Outputs held of iterations that are over.
+    pub(super) kept_bytes: usize,
 }
 
 /// What happens at a moment.
@@ -65,6 +77,8 @@ pub enum Due {
     Run,
     /// A wait's end, a retry, or a control step's timeout.
     Step(Place),
+    /// A cancelled run waits no longer for its effects.
+    Grace,
 }
 
 /// A step in one iteration.

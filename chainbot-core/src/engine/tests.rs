@@ -2,6 +2,7 @@
 
 mod case;
 mod driver;
+mod ending;
 mod generate;
 mod interpret;
 mod property;

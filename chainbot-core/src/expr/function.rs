@@ -41,6 +41,8 @@ pub(super) fn add_to(env: &mut Environment<'static>) {
     env.add_function("duration", duration);
     env.add_filter("duration", duration);
     env.add_filter("urlencode", urlencode);
+    env.add_function("jsonpath", jsonpath);
+    env.add_filter("jsonpath", jsonpath);
 }
 
 /// One of our errors as one of the engine's, with its remedy in the text.
@@ -224,4 +226,21 @@ fn urlencode(state: &State, value: &Value) -> Result<String, Error> {
         }
     }
     Ok(out)
+}
+
+/// Steps along a path that one fuel pays for.
+const JSONPATH_STEPS_PER_FUEL: u64 = 16;
+
+/// Everything that a JSONPath leads to, as a list.
+fn jsonpath(state: &State, value: &Value, path: &str) -> Result<Value, Error> {
+    pay(state, path.len(), 8)?;
+    let path = super::jsonpath::parse(path).map_err(ours)?;
+    let json = data::Budget::new().json_of(value).map_err(ours)?;
+    pay(state, data::size_bytes(&json), 64)?;
+    let left = state.fuel_levels().map_or(0, |(_, left)| left).saturating_mul(JSONPATH_STEPS_PER_FUEL);
+    let (found, steps) =
+        super::jsonpath::select(&path, &json, left.min(super::jsonpath::STEPS_MAX)).map_err(ours)?;
+    let found = serde_json::Value::Array(found);
+    state.consume_fuel(steps / JSONPATH_STEPS_PER_FUEL + data::size_bytes(&found) as u64 / 64 + 1)?;
+    Ok(data::Data::new(found).value().clone())
 }

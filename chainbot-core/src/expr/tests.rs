@@ -1,8 +1,10 @@
 //! Tests of expressions: tables of cases, hostile sources, what can be reached, what must not end the process.
 
 mod cases;
+mod convert;
 mod escape;
 mod face;
+mod jsonpath;
 mod killer;
 mod reach;
 mod transforms;

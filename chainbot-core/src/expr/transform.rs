@@ -6,6 +6,7 @@
 use regex_lite::Regex;
 use serde_json::{Map, Value as JsonValue};
 
+use super::convert::Conversion;
 use super::data::{Budget, Data, check_json, scalar_text, size_bytes};
 use super::error::Error;
 use super::expression::Expression;
@@ -35,6 +36,7 @@ enum Op {
     Merge { inputs: ItemSource, strategy: MergeStrategy },
     Regex { input: Template, pattern: Pattern, mode: RegexMode, replacement: Option<Template> },
     Hash { input: Template, algorithm: HashAlgorithm },
+    Convert(Conversion),
 }
 
 /// A pattern without tags is compiled once.
@@ -141,6 +143,7 @@ impl Transformer {
             Transform::Hash { input, algorithm } => {
                 Op::Hash { input: errors.node(input)?, algorithm: *algorithm }
             }
+            _ => Op::Convert(Conversion::compile(transform, &mut errors.0)?),
         })
     }
 
@@ -182,6 +185,10 @@ impl Transformer {
                 out
             }
             Op::Merge { inputs, .. } => vec![(inputs.names(), &[])],
+            Op::Convert(conversion) => {
+                let none: &'static [&'static str] = &[];
+                conversion.names().into_iter().map(|names| (names, none)).collect()
+            }
             Op::Regex { input, pattern, replacement, .. } => {
                 let mut out: Vec<(&[Name], &'static [&'static str])> = vec![(input.names(), &[])];
                 if let Pattern::Rendered(pattern) = pattern {
@@ -237,6 +244,7 @@ impl Transformer {
                 let text = text_of(input, scope, &inputs)?;
                 Ok(Data::new(JsonValue::String(reshape::hash(&text, *algorithm))))
             }
+            Op::Convert(conversion) => conversion.run(scope, &inputs),
         }
     }
 }

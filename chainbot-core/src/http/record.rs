@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::backend::Backend;
 use crate::id::{Lsn, RunId};
 use crate::limits::EVENT_VALUE_BYTES_MAX;
-use crate::model::{Place, Plan, Record, RecordBody, StepError, Trigger, Waiting};
+use crate::model::{Ending, Phase, Place, Plan, Record, RecordBody, StepError, Trigger, Waiting};
 
 /// Whether a value of any size is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +42,7 @@ pub fn type_of(body: &RecordBody) -> &'static str {
         RecordBody::SignalReceived { .. } => "signal.received",
         RecordBody::StepUncertain { .. } => "step.uncertain",
         RecordBody::EventEmitted { .. } => "event.emitted",
+        RecordBody::PhaseStarted { .. } => "run.phase_started",
     }
 }
 
@@ -112,7 +113,25 @@ impl Shape<'_> {
                     self.error(error);
                 }
             }
+            RecordBody::PhaseStarted { phase, ending } => self.phase(*phase, ending),
             step => self.step(step),
+        }
+    }
+
+    fn phase(&mut self, phase: Phase, ending: &Ending) {
+        self.put("phase", json!(phase.as_str()));
+        if let Phase::Stopping { due } = phase {
+            self.put("due", json!(due.to_string()));
+        }
+        match ending {
+            Ending::Completed { output } => self.value("output", output),
+            Ending::Failed { error, place } => {
+                if let Some(place) = place {
+                    self.place(place);
+                }
+                self.error(error);
+            }
+            Ending::Cancelled { reason } => self.put("reason", json!(reason)),
         }
     }
 

@@ -59,6 +59,14 @@ pub struct Definition {
     pub steps: Vec<Step>,
     /// The run's result; `None` = the last step's output.
     pub output: Option<Template>,
+    /// Runs when a step failed and nothing else handled it.
+    pub catch: Vec<Step>,
+    /// Runs at the end in every case.
+    pub finally: Vec<Step>,
+    /// Tell people when a run fails.
+    pub notify_on_failure: bool,
+    /// How long runs are kept.
+    pub keep: Keep,
 }
 
 /// How the steps of a workflow go together.
@@ -128,6 +136,8 @@ pub struct Step {
     pub checkpoint: bool,
     /// What it does.
     pub action: Action,
+    /// Undoes this step when the run fails or is cancelled later.
+    pub compensate: Option<Box<Step>>,
 }
 
 /// When a step has failed for good.
@@ -218,6 +228,29 @@ pub enum Transform {
     Regex { input: Template, pattern: Text, mode: RegexMode, replacement: Option<Text> },
     /// Hex digest of text.
     Hash { input: Template, algorithm: HashAlgorithm },
+    /// CSV text to a list of objects, or of lists without a header.
+    CsvParse { input: Template, header: bool, delimiter: u8, infer: bool },
+    /// A list of objects or lists to CSV text.
+    CsvStringify { input: Items, columns: Vec<String>, delimiter: u8 },
+    /// Text to Base64 or back.
+    Base64 { input: Template, decode: bool, url_safe: bool },
+    /// Times.
+    Date { input: Template, mode: DateMode },
+    /// What a path (RFC 9535) leads to: all of it, or the first.
+    JsonPath { input: Template, path: Text, many: bool },
+}
+
+/// What `date` does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DateMode {
+    /// Text to RFC 3339 in UTC.
+    Parse { format: Option<Text> },
+    /// A time to text.
+    Format { format: Option<Text>, timezone: Option<Text> },
+    /// A time and a duration to RFC 3339 in UTC.
+    Add { amount: Text },
+    /// Seconds from the first of two times to the second.
+    Diff,
 }
 
 /// How `merge` treats keys that are on both sides.
@@ -429,4 +462,15 @@ pub struct Notification {
     pub level: String,
     /// `gui`, `event_bus`.
     pub channels: Vec<String>,
+}
+
+/// `keep`: how long finished runs of a workflow are kept. `None` takes the configuration's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// Those that completed.
+    pub completed: Option<Duration>,
+    /// Those that failed or were cancelled.
+    pub failed: Option<Duration>,
+    /// At most so many of all, the newest.
+    pub max_runs: Option<u32>,
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Json;
+use super::{Ending, Json, Phase};
 use crate::id::{DefinitionHash, NodeId, RunId, WorkflowId};
 use crate::time::Timestamp;
 
@@ -123,6 +123,8 @@ pub enum RecordBody {
     EventEmitted { place: Place, topic: String, data: Json },
     /// The process died in the middle of the effect and its rule is to ask: the step is parked.
     StepUncertain { place: Place, attempt: u32, key: EffectKey },
+    /// The run's steps are over and something else follows before the run ends like this, unless that changes it.
+    PhaseStarted { phase: Phase, ending: Ending },
 }
 
 impl RecordBody {
@@ -147,7 +149,8 @@ impl RecordBody {
             | RecordBody::RunCompleted { .. }
             | RecordBody::RunCancelled { .. }
             | RecordBody::CancelRequested { .. }
-            | RecordBody::SignalReceived { .. } => None,
+            | RecordBody::SignalReceived { .. }
+            | RecordBody::PhaseStarted { .. } => None,
         }
     }
 }

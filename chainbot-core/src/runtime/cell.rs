@@ -117,7 +117,10 @@ pub(super) struct Committing {
 impl Mail {
     /// Whether it is worked on without a permit of its own: somebody waits for the answer.
     pub(super) fn is_urgent(&self) -> bool {
-        matches!(self, Mail::Asked(..) | Mail::Input(Input::Cancel { .. } | Input::Stuck { .. }))
+        matches!(
+            self,
+            Mail::Asked(..) | Mail::Input(Input::Cancel { .. } | Input::Stuck { .. } | Input::Abandon { .. })
+        )
     }
 }
 

@@ -34,7 +34,7 @@ impl Runtime {
                         return self.refuse_held(run, node, deaths, loaded.lsns, mail, has_permit);
                     }
                     // Nothing of it is evaluated any more: it ends without being taken up.
-                    mail.into_iter().filter(is_end).collect()
+                    mail.into_iter().filter(is_end).map(abandoning).collect()
                 } else {
                     in_order(mail)
                 };
@@ -231,4 +231,16 @@ pub(super) struct Loaded {
     pub(super) state: RunState,
     pub(super) lsns: Vec<Lsn>,
     pub(super) parked: Option<Parked>,
+}
+
+/// A cancel of a run that is held: what would undo its steps may be what ended two processes.
+fn abandoning(mail: Mail) -> Mail {
+    let instead = |input| match input {
+        Input::Cancel { reason } => Input::Abandon { reason },
+        other => other,
+    };
+    match mail {
+        Mail::Input(input) => Mail::Input(instead(input)),
+        Mail::Asked(input, answer) => Mail::Asked(instead(input), answer),
+    }
 }

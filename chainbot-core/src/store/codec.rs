@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, NodeId, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{
-    EffectKey, Json, ParentStep, Place, Plan, Record, RecordBody, RunCreated, StepError, Trigger, Waiting,
+    EffectKey, Ending, Json, ParentStep, Phase, Place, Plan, Record, RecordBody, RunCreated, StepError,
+    Trigger, Waiting,
 };
 use crate::time::Timestamp;
 
@@ -110,6 +111,7 @@ impl Texts {
             RecordBody::ControlStarted { plan: Plan::Items { items }, .. } => items,
             RecordBody::IterationEnded { result, .. } => result,
             RecordBody::SignalReceived { data, .. } | RecordBody::EventEmitted { data, .. } => data,
+            RecordBody::PhaseStarted { ending: Ending::Completed { output }, .. } => output,
             _ => return Ok(Self { json: Vec::new() }),
         };
         if !is_shallow(value, JSON_DEPTH_WRITTEN_MAX) {
@@ -144,6 +146,10 @@ impl Texts {
             RecordBody::SignalReceived { name, key, .. } => {
                 wire::Body::SignalReceived { name, data: json, key: key.as_deref() }
             }
+            RecordBody::PhaseStarted { phase, ending } => wire::Body::PhaseStarted {
+                phase: phase_to_wire(*phase),
+                ending: ending_to_wire(ending, json),
+            },
             step => self.step(step),
         }
     }
@@ -195,7 +201,8 @@ impl Texts {
             | RecordBody::RunFailed { .. }
             | RecordBody::RunCancelled { .. }
             | RecordBody::CancelRequested { .. }
-            | RecordBody::SignalReceived { .. } => unreachable!("the caller has taken the kinds of runs"),
+            | RecordBody::SignalReceived { .. }
+            | RecordBody::PhaseStarted { .. } => unreachable!("the caller has taken the kinds of runs"),
         }
     }
 }
@@ -252,6 +259,25 @@ fn plan_to_wire<'a>(plan: &'a Plan, json: wire::Json<'a>) -> wire::Plan<'a> {
     }
 }
 
+fn phase_to_wire(phase: Phase) -> wire::Phase {
+    match phase {
+        Phase::Stopping { due } => wire::Phase::Stopping { due: due.0 },
+        Phase::Catch => wire::Phase::Catch,
+        Phase::Compensate => wire::Phase::Compensate,
+        Phase::Finally => wire::Phase::Finally,
+    }
+}
+
+fn ending_to_wire<'a>(ending: &'a Ending, json: wire::Json<'a>) -> wire::Ending<'a> {
+    match ending {
+        Ending::Completed { .. } => wire::Ending::Completed { output: json },
+        Ending::Failed { error, place } => {
+            wire::Ending::Failed { error: error_to_wire(error), place: place.as_ref().map(place_to_wire) }
+        }
+        Ending::Cancelled { reason } => wire::Ending::Cancelled { reason },
+    }
+}
+
 fn json(text: wire::Json<'_>) -> Result<Json, Cow<'static, str>> {
     serde_json::from_slice(text).map(Arc::new).map_err(|error| error.to_string().into())
 }
@@ -290,6 +316,25 @@ fn plan(wire: wire::Plan<'_>) -> Result<Plan, Cow<'static, str>> {
         wire::Plan::Times { count } => Plan::Times { count },
         wire::Plan::Open => Plan::Open,
         wire::Plan::All => Plan::All,
+    })
+}
+
+fn phase(wire: wire::Phase) -> Phase {
+    match wire {
+        wire::Phase::Stopping { due } => Phase::Stopping { due: Timestamp(due) },
+        wire::Phase::Catch => Phase::Catch,
+        wire::Phase::Compensate => Phase::Compensate,
+        wire::Phase::Finally => Phase::Finally,
+    }
+}
+
+fn ending(wire: wire::Ending<'_>) -> Result<Ending, Cow<'static, str>> {
+    Ok(match wire {
+        wire::Ending::Completed { output } => Ending::Completed { output: json(output)? },
+        wire::Ending::Failed { error, place: at } => {
+            Ending::Failed { error: step_error(error), place: at.map(place) }
+        }
+        wire::Ending::Cancelled { reason } => Ending::Cancelled { reason: reason.to_owned() },
     })
 }
 
@@ -354,6 +399,9 @@ fn from_wire(wire: wire::Body<'_>) -> Result<RecordBody, Cow<'static, str>> {
         }
         W::EventEmitted { place: at, topic, data } => {
             RecordBody::EventEmitted { place: place(at), topic: topic.to_owned(), data: json(data)? }
+        }
+        W::PhaseStarted { phase: begun, ending: end } => {
+            RecordBody::PhaseStarted { phase: phase(begun), ending: ending(end)? }
         }
     })
 }

@@ -174,4 +174,35 @@ pub enum Body<'a> {
         topic: &'a str,
         data: Json<'a>,
     },
+    PhaseStarted {
+        phase: Phase,
+        #[serde(borrow)]
+        ending: Ending<'a>,
+    },
+}
+
+/// [`crate::model::Phase`].
+#[derive(Serialize, Deserialize)]
+pub enum Phase {
+    Stopping { due: i64 },
+    Catch,
+    Compensate,
+    Finally,
+}
+
+/// [`crate::model::Ending`].
+#[derive(Serialize, Deserialize)]
+pub enum Ending<'a> {
+    Completed {
+        output: Json<'a>,
+    },
+    Failed {
+        #[serde(borrow)]
+        error: StepError<'a>,
+        #[serde(borrow)]
+        place: Option<Place<'a>>,
+    },
+    Cancelled {
+        reason: &'a str,
+    },
 }

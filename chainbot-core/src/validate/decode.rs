@@ -7,6 +7,8 @@
 
 mod action;
 mod control;
+mod convert;
+mod ending;
 mod http;
 mod schema;
 mod step;
@@ -220,6 +222,10 @@ impl Decoder<'_> {
             max_parallel_steps: self.number(&map, "max_parallel_steps"),
             steps: self.steps(&map, "steps", placement, 1),
             output: self.template(&map, "output"),
+            catch: self.phase(&map, "catch"),
+            finally: self.phase(&map, "finally"),
+            notify_on_failure: self.on_failure(&map),
+            keep: self.keep(&map),
         })
     }
 

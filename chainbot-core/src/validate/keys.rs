@@ -7,7 +7,9 @@ mod transform;
 
 pub use transform::{TRANSFORM_TYPES, TRANSFORM_TYPES_LATER};
 
-use crate::limits::{ATTEMPTS_MAX, CONCURRENCY_MAX, LOOP_ITERATIONS_MAX, STEP_OUTPUT_BYTES_MAX, STEPS_MAX};
+use crate::limits::{
+    ATTEMPTS_MAX, CONCURRENCY_MAX, KEEP_RUNS_MAX, LOOP_ITERATIONS_MAX, STEP_OUTPUT_BYTES_MAX, STEPS_MAX,
+};
 
 /// An object of the language.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub enum Shape {
     Object(&'static Table),
     /// By the step's type: see [`STEP_TYPES`].
     Config,
+    /// One step.
+    Step,
 }
 
 /// Whether a key must, may or cannot be there.
@@ -139,12 +143,38 @@ pub static DEFINITION: Table = Table {
         may("output", Shape::Template, "The run's result; by default the last step's output."),
         later("triggers", "What starts a run by itself."),
         later("concurrency", "How many runs at once."),
-        later("catch", "Steps that run when a step failed."),
-        later("finally", "Steps that run at the end in every case."),
-        later("keep", "How long runs are kept."),
-        later("on_failure", "What a failed run does besides failing."),
+        may(
+            "catch",
+            Shape::Steps,
+            "Runs when a step failed and nothing else handled it; `error` is in scope.",
+        ),
+        may("finally", Shape::Steps, "Runs at the end in every case, also after a timeout or a cancel."),
+        may("keep", Shape::Object(&KEEP), "How long finished runs are kept."),
+        may("on_failure", Shape::Object(&ON_FAILURE), "What a failed run does besides failing."),
     ],
 };
+
+/// `keep` of a definition.
+pub static KEEP: Table = Table {
+    what: "`keep`",
+    keys: &[
+        may("completed", Shape::Duration, "Runs that completed."),
+        may("failed", Shape::Duration, "Runs that failed or were cancelled."),
+        may("max_runs", Shape::Number(1, KEEP_RUNS_MAX), "At most so many, the newest."),
+    ],
+};
+
+/// `on_failure` of a definition.
+pub static ON_FAILURE: Table = Table {
+    what: "`on_failure`",
+    keys: &[may("notify", Shape::Flag, "Sends a notification with the reason.")],
+};
+
+/// Types of step that leave something behind which another step can undo.
+pub const COMPENSABLE: &[&str] =
+    &["api_call", "webhook", "workflow", "emit", "notification", "email", "gpio", "agent_task"];
+/// Types of step that cannot undo another: they hold steps of their own, or wait.
+pub const NOT_COMPENSATING: &[&str] = &["condition", "loop", "parallel", "wait"];
 
 /// Keys of every step.
 pub static STEP: Table = Table {
@@ -171,7 +201,11 @@ pub static STEP: Table = Table {
         may("depends_on", Shape::Names, "Steps beside it that come before; in `parallel` only."),
         may("checkpoint", Shape::Flag, "Its completion is on disk before the run goes on."),
         may("config", Shape::Config, "What the type needs."),
-        later("compensate", "A step that undoes this one when the run fails later."),
+        may(
+            "compensate",
+            Shape::Step,
+            "The step that undoes this one when the run fails or is cancelled later.",
+        ),
         old("condition", "write `when`"),
         old("on_failure", "write `on_error: fail` or `continue`, and `retry: {attempts: 3}` for retries"),
         old("max_retries", "write `retry: {attempts: 3}`; it counts all tries"),

@@ -6,6 +6,7 @@
 mod any;
 mod document;
 mod golden;
+mod schema;
 mod valid;
 
 use super::check;

@@ -52,6 +52,15 @@ pub struct Step {
     pub attempts: u32,
     pub on_uncertain: Option<&'static str>,
     pub act: Act,
+    /// What undoes it.
+    pub undo: Option<Box<Step>>,
+}
+
+/// A whole definition.
+pub struct Workflow {
+    pub steps: Vec<Step>,
+    pub catch: Vec<Step>,
+    pub finally: Vec<Step>,
 }
 
 #[derive(Clone, Debug)]
@@ -106,11 +115,45 @@ pub struct Spot {
     depth: u32,
     in_loop: bool,
     alone: bool,
+    /// Steps here may have something that undoes them.
+    undoes: bool,
 }
 
 impl Maker<'_> {
-    pub fn workflow(&mut self) -> Vec<Step> {
-        self.steps(5, Spot { depth: 0, in_loop: false, alone: true }, &mut Vec::new())
+    pub fn workflow(&mut self) -> Workflow {
+        let spot = Spot { depth: 0, in_loop: false, alone: true, undoes: true };
+        let steps = self.steps(5, spot, &mut Vec::new());
+        let mut seen: Vec<String> = steps.iter().map(|step| step.id.clone()).collect();
+        let mut phase = |own: &mut Self, spot: Spot| match own.dice.one_in(2) {
+            true => own.steps(3, Spot { depth: 1, ..spot }, &mut seen),
+            false => Vec::new(),
+        };
+        let catch = phase(self, spot);
+        let finally = phase(self, Spot { undoes: false, ..spot });
+        Workflow { steps, catch, finally }
+    }
+
+    /// A step that undoes one at this place; it sees that one's iteration, also when that is over.
+    fn undo(&mut self, spot: Spot) -> Option<Box<Step>> {
+        let id = format!("u{}", self.next);
+        self.next += 1;
+        let act = match self.dice.below(6) {
+            0 | 1 => Act::Effect,
+            2 => Act::Webhook,
+            3 => Act::Emit,
+            4 => Act::Child,
+            _ => Act::Transform(if spot.in_loop { Num::Index } else { Num::Lit(7) }),
+        };
+        Some(Box::new(Step {
+            id,
+            when: self.dice.one_in(6).then(|| Test(Num::Input, self.dice.below(4) as i64)),
+            continues: false,
+            checkpoint: self.dice.one_in(6),
+            attempts: 1 + self.dice.below(2) as u32,
+            on_uncertain: None,
+            act,
+            undo: None,
+        }))
     }
 
     fn steps(&mut self, max: u64, spot: Spot, seen: &mut Vec<String>) -> Vec<Step> {
@@ -154,6 +197,9 @@ impl Maker<'_> {
             checkpoint: self.dice.one_in(6),
             attempts: 1 + self.dice.below(3) as u32,
             on_uncertain,
+            undo: (spot.undoes && leaves_traces(&act) && self.dice.one_in(2))
+                .then(|| self.undo(spot))
+                .flatten(),
             act,
         };
         seen.push(id);
@@ -204,8 +250,13 @@ impl Maker<'_> {
     }
 }
 
+fn leaves_traces(act: &Act) -> bool {
+    matches!(act, Act::Effect | Act::Webhook | Act::Emit | Act::Notify | Act::Child)
+}
+
 /// The definition as a person would write it.
-pub fn yaml(steps: &[Step]) -> String {
+pub fn yaml(workflow: &Workflow) -> String {
+    let Workflow { steps, catch, finally } = workflow;
     let mut out = String::from(
         "name: generated\ninputs: { type: object, properties: { n: { type: integer, default: 2 } } }\nsteps:\n\
          \x20 - { id: init, type: set, config: { variables: { v0: 0, v1: 1, v2: 2 } } }\n",
@@ -219,6 +270,12 @@ pub fn yaml(steps: &[Step]) -> String {
         writeln!(out, "  {0}: \"{{{{ steps.{0}.status }}}}\"", step.id).unwrap();
         writeln!(out, "  {0}_out: \"{{{{ steps.{0}.output | default(none) }}}}\"", step.id).unwrap();
     }
+    for (name, steps) in [("catch", catch), ("finally", finally)] {
+        if !steps.is_empty() {
+            writeln!(out, "{name}:").unwrap();
+            write_steps(&mut out, steps, 1);
+        }
+    }
     out
 }
 
@@ -226,7 +283,17 @@ fn write_steps(out: &mut String, steps: &[Step], indent: usize) {
     for step in steps {
         let pad = "  ".repeat(indent);
         writeln!(out, "{pad}- id: {}", step.id).unwrap();
-        let pad = format!("{pad}  ");
+        write_step(out, step, indent);
+        if let Some(undo) = &step.undo {
+            writeln!(out, "{pad}  compensate:\n{pad}    id: {}", undo.id).unwrap();
+            write_step(out, undo, indent + 1);
+        }
+    }
+}
+
+fn write_step(out: &mut String, step: &Step, indent: usize) {
+    {
+        let pad = format!("{}  ", "  ".repeat(indent));
         if let Some(when) = &step.when {
             writeln!(out, "{pad}when: \"{}\"", test(when)).unwrap();
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::driver::Reply;
-use super::generate::{Act, Num, Step, Test, VARS};
+use super::generate::{Act, Num, Step, Test, VARS, Workflow};
 
 /// The step failed and nothing in its sequence handled it.
 pub struct Failed;
@@ -44,10 +44,20 @@ pub struct Interpreter {
 
 impl Interpreter {
     /// The run's output; `None` when it fails.
-    pub fn run(seed: u64, steps: &[Step]) -> Option<Value> {
+    pub fn run(seed: u64, workflow: &Workflow) -> Option<Value> {
         let mut own = Self { seed, vars: [0, 1, 2] };
         let mut names = Names::default();
-        own.sequence(steps, &[], &mut names).ok()?;
+        let output = match own.sequence(&workflow.steps, &[], &mut names) {
+            Ok(_) => Some(own.output(&workflow.steps, &names)),
+            Err(Failed) if workflow.catch.is_empty() => None,
+            Err(Failed) => own.sequence(&workflow.catch, &[], &mut names).ok(),
+        };
+        own.sequence(&workflow.finally, &[], &mut names).ok()?;
+        output
+    }
+
+    fn output(&self, steps: &[Step], names: &Names) -> Value {
+        let own = self;
         let mut output = Map::new();
         for (var, value) in own.vars.iter().enumerate() {
             output.insert(format!("v{var}"), json!(value));
@@ -57,7 +67,7 @@ impl Interpreter {
             output.insert(step.id.clone(), json!(status));
             output.insert(format!("{}_out", step.id), value);
         }
-        Some(Value::Object(output))
+        Value::Object(output)
     }
 
     /// The output of the last step that completed.

@@ -8,7 +8,7 @@ use super::driver::Driver;
 use super::generate::{Dice, Maker, yaml};
 use super::interpret::{Interpreter, child, reply};
 use crate::engine::decide::{Input, Outcome};
-use crate::model::{Json, Place, RecordBody, RunStatus, StepError, StepStatus, class};
+use crate::model::{Json, Phase, Place, Record, RecordBody, RunStatus, StepError, StepStatus, class};
 use crate::port::Op;
 
 /// Crashes in one run at most, so that it comes to its end.
@@ -16,19 +16,26 @@ const CRASHES_MAX: u32 = 12;
 
 #[test]
 fn crashes_change_nothing_but_the_number_of_tries() {
+    let (undone, caught) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     for_each_seed(800, |seed| {
         let mut dice = Dice(seed);
-        let steps = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
-        let source = yaml(&steps);
-        let expected = Interpreter::run(seed, &steps);
+        let workflow = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
+        let source = yaml(&workflow);
+        let expected = Interpreter::run(seed, &workflow);
         for one_in in [0, 40, 4] {
             let mut world = World::new(seed, &source, one_in);
             world.run();
             assert!(world.driver.state.status.is_terminal(), "the run does not end\n{source}");
             let output = world.driver.state.output.as_ref().map(|data| without_chance(data.json()));
             assert_eq!(output, expected, "crash one in {one_in}: {:?}\n{source}", world.driver.state.error);
+            undone.set(undone.get() + u32::from(world.put_right));
+            let is_caught =
+                |record: &Record| matches!(record.body, RecordBody::PhaseStarted { phase: Phase::Catch, .. });
+            caught.set(caught.get() + u32::from(world.driver.journal.iter().any(is_caught)));
         }
     });
+    let is_one = std::env::var_os("CHAINBOT_SEED").is_some();
+    assert!(is_one || (undone.get() > 100 && caught.get() > 100), "too few: {undone:?} {caught:?}");
 }
 
 #[test]
@@ -37,8 +44,8 @@ fn an_effect_that_must_not_repeat_is_sent_once() {
     let failed = std::cell::Cell::new(0);
     for_each_seed(250, |seed| {
         let mut dice = Dice(seed);
-        let steps = Maker { dice: &mut dice, next: 0, doubts: true }.workflow();
-        let mut world = World::new(seed, &yaml(&steps), 5);
+        let workflow = Maker { dice: &mut dice, next: 0, doubts: true }.workflow();
+        let mut world = World::new(seed, &yaml(&workflow), 5);
         world.run();
         let driver = &world.driver;
         // A try whose failure is on disk was no doubt; only such a step is sent again.
@@ -70,8 +77,8 @@ fn an_effect_that_must_not_repeat_is_sent_once() {
 fn a_cancelled_run_ends_wherever_it_stands() {
     for_each_seed(250, |seed| {
         let mut dice = Dice(seed);
-        let steps = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
-        let mut world = World::new(seed, &yaml(&steps), 10);
+        let workflow = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
+        let mut world = World::new(seed, &yaml(&workflow), 10);
         world.cancel_after = Some(world.dice.below(40));
         world.run();
         let driver = &world.driver;
@@ -107,13 +114,15 @@ struct World {
     one_in: u64,
     crashes: u32,
     cancel_after: Option<u64>,
+    /// Something was undone.
+    put_right: bool,
 }
 
 impl World {
     fn new(seed: u64, source: &str, one_in: u64) -> Self {
         let driver = Driver::new(source, Value::Null, 0);
         let dice = Dice(seed ^ one_in.wrapping_mul(0x5EED));
-        Self { driver, dice, seed, one_in, crashes: 0, cancel_after: None }
+        Self { driver, dice, seed, one_in, crashes: 0, cancel_after: None, put_right: false }
     }
 
     fn run(&mut self) {
@@ -138,6 +147,7 @@ impl World {
         }
         // Nothing is left in memory alone, and the journal tells the same.
         self.driver.assert_sound();
+        self.put_right |= super::ending::assert_put_right(&self.driver);
         let inserted = self.driver.children.iter().map(|child| &child.1);
         let mut places: Vec<&Place> = inserted.collect();
         places.sort();

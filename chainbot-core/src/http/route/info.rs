@@ -37,7 +37,7 @@ struct Info {
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(info)).routes(routes!(openapi))
+    OpenApiRouter::new().routes(routes!(info)).routes(routes!(openapi)).routes(routes!(workflow_schema))
 }
 
 /// Manifest, version, uptime and counts
@@ -61,4 +61,12 @@ async fn info(State(shared): State<Arc<Shared>>) -> Answer {
 async fn openapi(State(shared): State<Arc<Shared>>) -> Answer {
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, json)], shared.openapi.clone()).into_response())
+}
+
+/// The JSON Schema of workflow definitions
+#[utoipa::path(get, path = "/api/chainbot/schemas/workflow.json", tag = "workflows",
+    responses((status = 200, description = "JSON Schema 2020-12", content_type = "application/schema+json")))]
+async fn workflow_schema() -> Answer {
+    let json = HeaderValue::from_static("application/schema+json");
+    Ok(([(header::CONTENT_TYPE, json)], crate::validate::schema_text()).into_response())
 }

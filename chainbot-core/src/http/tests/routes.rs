@@ -22,6 +22,7 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/runs/{id}",
     "GET /api/chainbot/runs/{id}/journal",
     "GET /api/chainbot/runs/{id}/steps",
+    "GET /api/chainbot/schemas/workflow.json",
     "GET /api/chainbot/workflows",
     "GET /api/chainbot/workflows/{id}",
     "POST /api/chainbot/runs/{id}/cancel",

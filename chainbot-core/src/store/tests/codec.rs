@@ -11,7 +11,8 @@ use crate::error::code::store;
 use crate::id::{DefinitionHash, NodeId, WorkflowId};
 use crate::limits;
 use crate::model::{
-    EffectKey, ParentStep, Place, Plan, Record, RecordBody, RunCreated, StepError, Trigger, Waiting,
+    EffectKey, Ending, ParentStep, Phase, Place, Plan, Record, RecordBody, RunCreated, StepError, Trigger,
+    Waiting,
 };
 use crate::store::codec::{decode, encode};
 use crate::time::Timestamp;
@@ -92,7 +93,19 @@ fn samples() -> Vec<(&'static str, RecordBody)> {
             "event_emitted",
             RecordBody::EventEmitted { place: place(4), topic: "user.done".to_owned(), data: value() },
         ),
+        ("phase_stopping", phase(Phase::Stopping { due: Timestamp(9) }, cancelled())),
+        ("phase_catch", phase(Phase::Catch, Ending::Failed { error: error(), place: Some(deep_place()) })),
+        ("phase_compensate", phase(Phase::Compensate, Ending::Failed { error: error(), place: None })),
+        ("phase_finally", phase(Phase::Finally, Ending::Completed { output: value() })),
     ]
+}
+
+fn phase(phase: Phase, ending: Ending) -> RecordBody {
+    RecordBody::PhaseStarted { phase, ending }
+}
+
+fn cancelled() -> Ending {
+    Ending::Cancelled { reason: "rain".to_owned() }
 }
 
 /// Grows when a kind is added, so that its sample is not forgotten.
@@ -117,10 +130,11 @@ fn number(body: &RecordBody) -> u8 {
         RecordBody::SignalReceived { .. } => 16,
         RecordBody::StepUncertain { .. } => 17,
         RecordBody::EventEmitted { .. } => 18,
+        RecordBody::PhaseStarted { .. } => 19,
     }
 }
 
-const KINDS: u8 = 19;
+const KINDS: u8 = 20;
 
 fn bytes_of(body: &RecordBody) -> Vec<u8> {
     encode(run_id(1), &Record { seq: 0, at: Timestamp(0), body: body.clone() }).unwrap().body

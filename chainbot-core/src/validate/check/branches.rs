@@ -9,6 +9,8 @@ use crate::model::{Action, Condition, Definition, Expr, Items, LoopOver, Step};
 /// Reports them, in every list of steps.
 pub(super) fn check(definition: &Definition, report: &mut Report<'_>) {
     list(&definition.steps, report);
+    list(&definition.catch, report);
+    list(&definition.finally, report);
 }
 
 fn list(steps: &[Step], report: &mut Report<'_>) {
@@ -20,6 +22,7 @@ fn list(steps: &[Step], report: &mut Report<'_>) {
             report.warning(&code::UNREACHABLE, when.pos, message, None);
         }
         action(&step.action, report);
+        step.compensate.iter().for_each(|step| list(std::slice::from_ref(&**step), report));
         lists(&step.action).into_iter().for_each(|steps| list(steps, report));
     }
 }

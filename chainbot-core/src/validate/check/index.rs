@@ -12,6 +12,10 @@ pub(super) struct Index<'d> {
     pub(super) entries: Vec<Entry<'d>>,
     by_id: HashMap<&'d str, usize>,
     by_address: HashMap<*const Step, usize>,
+    /// Those of `steps`, `catch` and `finally`; the others undo one of them.
+    pub(super) steps: Range<usize>,
+    pub(super) catch: Range<usize>,
+    pub(super) finally: Range<usize>,
 }
 
 /// A step.
@@ -28,8 +32,28 @@ pub(super) struct Entry<'d> {
 
 impl<'d> Index<'d> {
     pub(super) fn new(definition: &'d Definition) -> Self {
-        let mut index = Self { entries: Vec::new(), by_id: HashMap::new(), by_address: HashMap::new() };
+        let mut index = Self {
+            entries: Vec::new(),
+            by_id: HashMap::new(),
+            by_address: HashMap::new(),
+            steps: 0..0,
+            catch: 0..0,
+            finally: 0..0,
+        };
         index.add(&definition.steps, None, 0, &[]);
+        index.steps = 0..index.entries.len();
+        index.add(&definition.catch, None, 1, &[]);
+        index.catch = index.steps.end..index.entries.len();
+        index.add(&definition.finally, None, 2, &[]);
+        index.finally = index.catch.end..index.entries.len();
+        // After all others: what undoes a step does not run where it stands.
+        for number in 0..index.entries.len() {
+            let Entry { step, ref loops, .. } = index.entries[number];
+            let loops = loops.clone();
+            if let Some(compensate) = &step.compensate {
+                index.add(std::slice::from_ref(&**compensate), Some(number), 0, &loops);
+            }
+        }
         index
     }
 

@@ -15,7 +15,7 @@ use crate::expr::{Expression, Template, Transformer};
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::model::document::{Node, NodeValue};
 use crate::model::{
-    Action, Body, Condition, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform, WaitFor,
+    Action, Body, Condition, DateMode, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform, WaitFor,
     WorkflowKind,
 };
 use crate::validate::decode::Decoded;
@@ -44,10 +44,14 @@ pub(super) fn check(decoded: &Decoded, index: &Index<'_>, graphs: &Graphs, repor
         }
         WorkflowKind::Parallel => walker.beside(definition.steps.iter().map(std::slice::from_ref), &scope),
     }
-    scope.done.extend(0..index.entries.len());
+    scope.done.extend(index.steps.clone());
     if let Some(output) = &definition.output {
         walker.template(output, &scope);
     }
+    walker.sequence(&definition.catch, &mut scope.with(&["error"]));
+    scope.done.extend(0..index.entries.len());
+    index.finally.clone().for_each(|number| scope.done.remove(number));
+    walker.sequence(&definition.finally, &mut scope);
 }
 
 /// The walk, and all that judging a name needs.
@@ -89,6 +93,11 @@ impl Walker<'_, '_> {
             self.expr(when, &scope);
         }
         self.action(step, &scope);
+        if let Some(compensate) = &step.compensate {
+            // It runs after the step, as long as the run has not ended well.
+            scope.done.extend(self.index.range(self.index.number(step)));
+            self.step(compensate, &scope);
+        }
     }
 
     fn action(&mut self, step: &Step, scope: &Scope) {
@@ -188,7 +197,25 @@ impl Walker<'_, '_> {
             }
             Transform::JsonParse { input }
             | Transform::JsonStringify { input, .. }
-            | Transform::Hash { input, .. } => self.template(input, scope),
+            | Transform::Hash { input, .. }
+            | Transform::CsvParse { input, .. }
+            | Transform::Base64 { input, .. } => self.template(input, scope),
+            Transform::CsvStringify { input, .. } => self.items(input, scope),
+            Transform::JsonPath { input, path, .. } => {
+                self.template(input, scope);
+                self.text(path, scope);
+            }
+            Transform::Date { input, mode } => {
+                self.template(input, scope);
+                match mode {
+                    DateMode::Parse { format } => format.iter().for_each(|text| self.text(text, scope)),
+                    DateMode::Format { format, timezone } => {
+                        format.iter().chain(timezone).for_each(|text| self.text(text, scope));
+                    }
+                    DateMode::Add { amount } => self.text(amount, scope),
+                    DateMode::Diff => {}
+                }
+            }
             Transform::Filter { input, condition: expr } | Transform::Map { input, expr } => {
                 self.items(input, scope);
                 self.expr(expr, &each);

@@ -193,7 +193,7 @@ impl Walker<'_, '_> {
         let hint = match root {
             "item" | "index" => "it has a value only inside a `loop` or a transform over a list".to_owned(),
             "input" => "it has a value only inside a transform; the run's inputs are `inputs`".to_owned(),
-            "error" => "the error of a step is `steps.<id>.error`".to_owned(),
+            "error" => "it has a value in `catch` only; the error of a step is `steps.<id>.error`".to_owned(),
             "event" => "this version has no triggers; a run is started with `inputs`".to_owned(),
             "env" => "the environment is not readable; use `inputs` or `config`".to_owned(),
             _ if self.index.by_id(root).is_some() => format!("write `steps.{root}.output`"),

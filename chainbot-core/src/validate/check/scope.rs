@@ -52,9 +52,27 @@ pub(super) fn why_not(
 ) -> (String, String) {
     let id = &index.entries[target].step.id;
     let Some(here) = scope.step else {
-        // Everything can have run before the definition's `output`.
-        return (format!("step `{id}` cannot have run yet"), "name a step that runs before".to_owned());
+        let message = format!("step `{id}` has not run when `output` is made");
+        return (
+            message,
+            "name one of `steps`; a run that is caught ends with what `catch` puts out".to_owned(),
+        );
     };
+    let is_elsewhere = !index.steps.contains(&target) && !index.finally.contains(&target);
+    if here != target && is_elsewhere && !index.catch.contains(&here) {
+        let (place, runs) = match index.catch.contains(&target) {
+            true => ("in `catch`", "when the steps have failed"),
+            false => ("what undoes a step", "when the run fails or is cancelled"),
+        };
+        if !index.finally.contains(&here) {
+            let message = format!("step `{id}` is {place} and runs only {runs}");
+            return (message, "name one of `steps`; values can be passed on in `vars`".to_owned());
+        }
+    }
+    if index.finally.contains(&target) && !index.finally.contains(&here) {
+        let message = format!("step `{id}` is in `finally` and runs at the end");
+        return (message, "name a step that runs before".to_owned());
+    }
     if here == target {
         return (
             format!("step `{id}` is this step itself, which has no output yet"),

@@ -17,6 +17,11 @@ impl Set {
         }
     }
 
+    /// Takes a number out.
+    pub(super) fn remove(&mut self, number: usize) {
+        self.0[number / 64] &= !(1 << (number % 64));
+    }
+
     /// Adds all of another set of the same bound.
     pub(super) fn union(&mut self, other: &Set) {
         for (word, more) in self.0.iter_mut().zip(&other.0) {

@@ -78,7 +78,7 @@ impl Decoder<'_> {
         steps
     }
 
-    fn too_many_steps(&mut self, pos: Pos, path: &str) {
+    pub(super) fn too_many_steps(&mut self, pos: Pos, path: &str) {
         if !self.step_bound_told {
             self.step_bound_told = true;
             let message = format!("the definition has more than {STEPS_MAX} steps");
@@ -87,7 +87,13 @@ impl Decoder<'_> {
         }
     }
 
-    fn step(&mut self, node: &Node, path: &str, placement: Placement, level: usize) -> Option<Step> {
+    pub(super) fn step(
+        &mut self,
+        node: &Node,
+        path: &str,
+        placement: Placement,
+        level: usize,
+    ) -> Option<Step> {
         let type_name = node.get("type").and_then(Node::as_str);
         let table = type_name.and_then(|name| config_table(name, node.get("config")));
         let beside = table.map(|table| (table, "move it under `config`"));
@@ -126,6 +132,7 @@ impl Decoder<'_> {
             depends_on: self.depends_on(&map, placement),
             checkpoint: self.flag(&map, "checkpoint").unwrap_or(false),
             action: configured.action,
+            compensate: self.compensate(&map, type_name, level).map(Box::new),
         })
     }
 

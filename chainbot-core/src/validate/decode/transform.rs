@@ -63,6 +63,19 @@ impl Decoder<'_> {
                 },
             },
             "regex" => self.regex(map),
+            "csv_parse" => self.csv_parse(map),
+            "csv_stringify" => self.csv_stringify(map),
+            "base64" => Transform::Base64 {
+                input: self.template_or(map, "input"),
+                decode: self.choice(map, "mode") == Some("decode"),
+                url_safe: self.flag(map, "url_safe").unwrap_or(false),
+            },
+            "date" => self.date(map),
+            "jsonpath" => Transform::JsonPath {
+                input: self.template_or(map, "input"),
+                path: self.pattern_text(map, "path").unwrap_or_else(|| nothing(map)),
+                many: self.flag(map, "many").unwrap_or(false),
+            },
             _ => self.hash(map),
         }
     }
@@ -122,7 +135,7 @@ impl Decoder<'_> {
         Transform::Hash { input, algorithm }
     }
 
-    fn text_or(&mut self, map: &Map<'_>, key: &str) -> Text {
+    pub(super) fn text_or(&mut self, map: &Map<'_>, key: &str) -> Text {
         self.text(map, key).unwrap_or_else(|| nothing(map))
     }
 
@@ -130,11 +143,11 @@ impl Decoder<'_> {
         self.expr(map, key).unwrap_or_else(|| none_in(map))
     }
 
-    fn template_or(&mut self, map: &Map<'_>, key: &str) -> Node {
+    pub(super) fn template_or(&mut self, map: &Map<'_>, key: &str) -> Node {
         self.template(map, key).unwrap_or(Node { pos: map.pos, value: NodeValue::Null })
     }
 
-    fn rows_or(&mut self, map: &Map<'_>, key: &str) -> Items {
+    pub(super) fn rows_or(&mut self, map: &Map<'_>, key: &str) -> Items {
         self.rows(map, key).unwrap_or_else(|| Items::Expr(none_in(map)))
     }
 }

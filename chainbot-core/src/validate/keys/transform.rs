@@ -19,9 +19,14 @@ pub static TRANSFORM_TYPES: &[(&str, &Table)] = &[
     ("merge", &MERGE),
     ("regex", &REGEX),
     ("hash", &HASH),
+    ("csv_parse", &CSV_PARSE),
+    ("csv_stringify", &CSV_STRINGIFY),
+    ("base64", &BASE64),
+    ("date", &DATE),
+    ("jsonpath", &JSONPATH),
 ];
 /// Types of `transform` that this version does not have.
-pub const TRANSFORM_TYPES_LATER: &[&str] = &["jsonpath", "csv_parse", "csv_stringify", "base64", "date"];
+pub const TRANSFORM_TYPES_LATER: &[&str] = &[];
 
 static TEMPLATE: Table = Table {
     what: "`config` of `transform` (`template`)",
@@ -96,5 +101,57 @@ static HASH: Table = Table {
         VALUE,
         may("algorithm", Shape::Choice(&["sha256", "blake3"]), "sha256 by default."),
         later("secret", "Key of `hmac_sha256`."),
+    ],
+};
+static CSV_PARSE: Table = Table {
+    what: "`config` of `transform` (`csv_parse`)",
+    keys: &[
+        TYPE,
+        VALUE,
+        may("header", Shape::Flag, "The first row names the columns (the default): rows become objects."),
+        may("delimiter", Shape::Literal, "One character between fields; `,` by default."),
+        may(
+            "types",
+            Shape::Choice(&["infer", "text"]),
+            "Whether numbers and booleans are read; infer by default.",
+        ),
+    ],
+};
+static CSV_STRINGIFY: Table = Table {
+    what: "`config` of `transform` (`csv_stringify`)",
+    keys: &[
+        TYPE,
+        ROWS,
+        may("columns", Shape::Names, "Columns in order; those of the rows by default."),
+        may("delimiter", Shape::Literal, "One character between fields; `,` by default."),
+    ],
+};
+static BASE64: Table = Table {
+    what: "`config` of `transform` (`base64`)",
+    keys: &[
+        TYPE,
+        VALUE,
+        may("mode", Shape::Choice(&["encode", "decode"]), "encode by default."),
+        may("url_safe", Shape::Flag, "With `-` and `_`, without padding."),
+    ],
+};
+static DATE: Table = Table {
+    what: "`config` of `transform` (`date`)",
+    keys: &[
+        TYPE,
+        VALUE,
+        must("mode", Shape::Choice(&["parse", "format", "add", "diff"]), "`diff` takes a list of two times."),
+        may("format", Shape::Text, "`parse`, `format`: such as `%d.%m.%Y`; RFC 3339 by default."),
+        may("timezone", Shape::Text, "`format`: `UTC`, or an offset such as `+02:00`."),
+        may("amount", Shape::Text, "`add`: a duration such as `2d`, or `-90m`."),
+    ],
+};
+static JSONPATH: Table = Table {
+    what: "`config` of `transform` (`jsonpath`)",
+    keys: &[
+        TYPE,
+        VALUE,
+        must("path", Shape::Text, "As in RFC 9535, such as `$.rows[?@.price < 10].name`."),
+        may("many", Shape::Flag, "All that it leads to, as a list; else the first, or null."),
     ],
 };

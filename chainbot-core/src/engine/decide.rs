@@ -93,6 +93,14 @@ pub enum Input {
     ChildEnded { run: RunId, outcome: Outcome },
     /// A step could not be evaluated within the limit and its thread was given up.
     Stuck { place: Place },
+    /// Somebody wants nothing new to begin.
+    Pause { reason: String },
+    /// Somebody wants it to go on.
+    Unpause,
+    /// A person answers a question.
+    Answer(super::people::Answer),
+    /// An event has come, for the waits that these records began.
+    Heard { event: super::hear::Heard, waits: Vec<u32> },
 }
 
 /// Why a try failed.
@@ -147,6 +155,10 @@ pub enum Command {
     CancelChild { run: RunId, reason: String },
     /// Tell the parent.
     NotifyParent { parent: ParentStep, outcome: Outcome },
+    /// The wait that record `seq` began wants events of this topic.
+    Listen { topic: String, seq: u32 },
+    /// It no longer does.
+    Unlisten { seq: u32 },
 }
 
 /// An effect to carry out.
@@ -221,6 +233,8 @@ pub(super) enum Todo {
     Fork { place: Place },
     /// A loop may begin iterations or end.
     Loop { place: Place },
+    /// Something in doubt is to be made again once the run goes on.
+    Repeat { place: Place },
 }
 
 /// Decides. An error means a damaged journal or a bug: the run cannot go on in this process.
@@ -278,11 +292,18 @@ impl Stepper<'_> {
             Input::ChildReady { place, child } => self.child_ready(place, child),
             Input::ChildEnded { run, outcome } => self.child_ended(run, outcome),
             Input::Stuck { place } => self.stuck(place),
+            Input::Pause { reason } => self.pause(reason),
+            Input::Unpause => self.unpause(),
+            Input::Answer(answer) => self.answer(answer),
+            Input::Heard { event, waits } => self.hear(event, &waits),
         }
     }
 
     /// Works off the agenda, within the bound on one decision.
     fn work(&mut self) -> Result<()> {
+        if self.state.paused.is_some() {
+            return Ok(());
+        }
         while self.out.records.len() < limits::DECISION_RECORDS_MAX && !self.state.status.is_terminal() {
             let Some(todo) = self.agenda.todo.pop_front() else { return Ok(()) };
             match todo {
@@ -294,6 +315,7 @@ impl Stepper<'_> {
                 }
                 Todo::Fork { place } => self.fork_more(place)?,
                 Todo::Loop { place } => self.loop_more(place)?,
+                Todo::Repeat { place } => self.repeat(place)?,
             }
         }
         if self.state.status.is_terminal() {
@@ -306,7 +328,9 @@ impl Stepper<'_> {
     pub(super) fn record(&mut self, body: RecordBody) -> Result<()> {
         let at = self.context.now.max(self.state.last_at);
         let record = Record { seq: self.state.next_seq, at, body };
+        let asked = self.asks(&record.body);
         self.state.apply(&record)?;
+        self.follow_asked(asked, &record.body, record.seq);
         self.out.records.push(record);
         Ok(())
     }
@@ -315,13 +339,13 @@ impl Stepper<'_> {
         self.agenda.todo.push_back(todo);
     }
 
-    fn admit(&mut self) -> Result<()> {
-        if self.state.status != RunStatus::Pending {
+    pub(super) fn admit(&mut self) -> Result<()> {
+        if self.state.status != RunStatus::Pending || self.state.paused.is_some() {
             return Ok(());
         }
         self.record(RecordBody::RunStarted)?;
-        self.push(Todo::Enter { block: super::Program::ROOT, path: Vec::new(), slot: 0 });
-        Ok(())
+        // A fork has a history already, and goes on after it.
+        self.resume_block(super::Program::ROOT, Vec::new())
     }
 
     fn signal(&mut self, name: String, data: Json, key: Option<String>) -> Result<()> {

@@ -257,6 +257,22 @@ pub enum WaitTarget {
     Until(Template),
     /// A signal.
     Signal { name: Template, schema: Option<Box<jsonschema::Validator>> },
+    /// An event.
+    Event { topic: Template, when: Option<Expression> },
+    /// A person.
+    Approval(Box<ApprovalOp>),
+}
+
+/// `approval` of `wait`.
+pub struct ApprovalOp {
+    /// The question.
+    pub message: Template,
+    /// Who may answer; empty = anybody.
+    pub approvers: Vec<String>,
+    /// What may be answered.
+    pub actions: Vec<String>,
+    /// What counts when the time is over.
+    pub default: Option<String>,
 }
 
 /// An effect outside of the process.

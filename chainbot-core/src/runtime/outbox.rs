@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::event::Committed;
-use crate::model::{Record, RecordBody};
+use crate::model::{Record, RecordBody, Waiting};
 use crate::port::{Batch, EventBus, Op, Published, Store};
 use crate::time::Timestamp;
 
@@ -114,6 +114,11 @@ impl Outbox {
                 .extend(staged.into_iter().map(|(index, what)| (Lsn(first.0 + i64::from(index)), what)));
         }
         self.changed.notify_one();
+    }
+
+    /// Asks the host for events of a topic.
+    pub(super) fn subscribe(&self, pattern: &str) -> Result<()> {
+        self.host.subscribe(pattern)
     }
 
     pub(super) fn close(&self) {
@@ -294,7 +299,9 @@ fn announcement(subject: &Subject, record: &Record) -> Option<Announcement> {
             data["reason"] = json!(reason);
             ("chainbot.workflow.cancelled", data)
         }
-        RecordBody::StepUncertain { .. } => ("chainbot.inbox.added", subject.data("waiting", record.at)),
+        RecordBody::StepUncertain { .. } | RecordBody::StepWaiting { wait: Waiting::Approval(_), .. } => {
+            ("chainbot.inbox.added", subject.data("waiting", record.at))
+        }
         RecordBody::EventEmitted { topic, data, .. } => {
             return Some(cloud_event(topic, &id, record.at, data));
         }
@@ -311,6 +318,7 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announc
             | RecordBody::RunFailed { .. }
             | RecordBody::RunCancelled { .. }
             | RecordBody::StepUncertain { .. }
+            | RecordBody::StepWaiting { wait: Waiting::Approval(_), .. }
             | RecordBody::EventEmitted { .. }
     );
     if !is_told {

@@ -178,7 +178,7 @@ impl Runtime {
     }
 }
 
-fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
+pub(super) fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
     let current = stored.hash.to_string();
     match if_match {
         Some(wanted) if wanted != "*" && wanted != current => Err(Error::new(
@@ -193,7 +193,7 @@ fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
     }
 }
 
-fn view(stored: &StoredWorkflow) -> Result<WorkflowView> {
+pub(super) fn view(stored: &StoredWorkflow) -> Result<WorkflowView> {
     let document = validate::document(&stored.source).map_err(|diagnostics| {
         Error::new(&definition::INVALID, format!("the stored definition of `{}` does not parse", stored.name))
             .diagnostics_of(diagnostics)

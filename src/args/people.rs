@@ -81,7 +81,7 @@ pub struct Answer {
     pub action: String,
     /// What goes with it, as JSON: a remark, or for `done` the step's output
     #[arg(long, value_name = "JSON")]
-    pub data: Option<String>,
+    pub data_json: Option<String>,
     /// Who answers; needed when the question names its approvers
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
@@ -99,7 +99,7 @@ The same answer may be given twice; another one is refused.
 
 Examples:
   chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action approve --by mia
-  chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action done --data '{\"status_code\": 201}'";
+  chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action done --data-json '{\"status_code\": 201}'";
 
 /// `chainbot versions`.
 #[derive(Args, Debug)]

@@ -40,10 +40,10 @@ pub async fn inbox(args: &Inbox) -> Result<u8> {
 
 /// Answers a question. Durable when this returns.
 pub async fn answer(args: &Answer) -> Result<u8> {
-    let data: Value = match &args.data {
+    let data: Value = match &args.data_json {
         Some(text) => serde_json::from_str(text).map_err(|error| {
-            Error::new(&code::INPUT, format!("--data is not JSON: {error}"))
-                .help(r#"quote it for the shell, for example --data '{"n": 1}' or --data '"text"'"#)
+            Error::new(&code::INPUT, format!("--data-json is not JSON: {error}"))
+                .help(r#"quote it for the shell, for example --data-json '{"n": 1}' or --data-json '"text"'"#)
         })?,
         None => Value::Null,
     };

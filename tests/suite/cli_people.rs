@@ -57,7 +57,7 @@ fn a_person_answers_what_a_run_asks() {
     let refused = folder.chainbot(&format!("answer {question} --action approve"));
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("error[CB-0341]"), "{}", refused.stderr);
-    let (code, answered) = folder.json(&format!("answer {question} --action approve --data 7 --by mia"));
+    let (code, answered) = folder.json(&format!("answer {question} --action approve --data-json 7 --by mia"));
     assert_eq!((code, &answered["answer"]["data"]), (0, &Value::from(7)));
     let other = folder.chainbot(&format!("answer {question} --action reject --by mia"));
     assert!(other.stderr.contains("error[CB-0340]"), "{}", other.stderr);

@@ -191,10 +191,8 @@ impl RunState {
                     instance.due = Some(at);
                 }
             }),
-            RecordBody::EventReceived { id, .. } => {
-                if !id.is_empty() {
-                    self.event_ids.insert(id.clone());
-                }
+            RecordBody::EventReceived { id, .. } if !id.is_empty() => {
+                self.event_ids.insert(id.clone());
             }
             RecordBody::ControlStarted { place, plan } => return self.control_started(at, seq, place, plan),
             RecordBody::IterationStarted { place, index } => {

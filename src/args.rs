@@ -1,10 +1,15 @@
 //! The command line: what it accepts and the help it prints.
 
+mod people;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use people::{ANSWER_HELP, DIFF_HELP, FORK_HELP};
+pub use people::{Answer, Diff, Fork, Inbox, OfRun, Pause, Rollback, Versions};
 
 /// Workflows that survive a pulled plug: run them here, or talk to the server that does.
 #[derive(Parser, Debug)]
@@ -59,6 +64,27 @@ pub enum Command {
     /// Show the server's log, or the journal of a run
     #[command(after_help = LOGS_HELP)]
     Logs(Logs),
+    /// Hold a run: what is under way ends, nothing new begins
+    Pause(Pause),
+    /// Let a paused run go on
+    Resume(OfRun),
+    /// Take a failed run up again from what failed
+    Retry(OfRun),
+    /// Make a new run with the history of another one before a step
+    #[command(after_help = FORK_HELP)]
+    Fork(Fork),
+    /// Show the questions that runs ask people
+    Inbox(Inbox),
+    /// Answer a question
+    #[command(after_help = ANSWER_HELP)]
+    Answer(Answer),
+    /// List the versions of a workflow, or print one
+    Versions(Versions),
+    /// Make the content of an old version of a workflow the current one
+    Rollback(Rollback),
+    /// Show what two versions of a workflow, or two runs, differ in
+    #[command(after_help = DIFF_HELP)]
+    Diff(Diff),
     /// Check and show the configuration
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
     Config {
@@ -383,6 +409,14 @@ impl Command {
             Command::Cancel(args) => args.json.json,
             Command::Signal(args) => args.json.json,
             Command::Logs(args) => args.json.json,
+            Command::Pause(args) => args.run.json.json,
+            Command::Resume(args) | Command::Retry(args) => args.json.json,
+            Command::Fork(args) => args.run.json.json,
+            Command::Inbox(args) => args.json.json,
+            Command::Answer(args) => args.json.json,
+            Command::Versions(args) => args.json.json,
+            Command::Rollback(args) => args.json.json,
+            Command::Diff(args) => args.json.json,
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
             Command::Schema => false,

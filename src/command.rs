@@ -2,8 +2,10 @@
 
 mod cancel;
 mod config;
+mod control;
 mod deploy;
 mod health;
+mod inbox;
 mod logs;
 mod run;
 mod runs;
@@ -13,6 +15,7 @@ mod status;
 mod stop;
 mod validate;
 mod version;
+mod versions;
 
 use std::future::Future;
 
@@ -34,6 +37,15 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Cancel(args) => with_runtime(cancel::run(&args)),
         Command::Signal(args) => with_runtime(signal::run(&args)),
         Command::Logs(args) => with_runtime(logs::run(&args)),
+        Command::Pause(args) => with_runtime(control::pause(&args)),
+        Command::Resume(args) => with_runtime(control::resume(&args)),
+        Command::Retry(args) => with_runtime(control::retry(&args)),
+        Command::Fork(args) => with_runtime(control::fork(&args)),
+        Command::Inbox(args) => with_runtime(inbox::inbox(&args)),
+        Command::Answer(args) => with_runtime(inbox::answer(&args)),
+        Command::Versions(args) => with_runtime(versions::versions(&args)),
+        Command::Rollback(args) => with_runtime(versions::rollback(&args)),
+        Command::Diff(args) => with_runtime(versions::diff(&args)),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
     }

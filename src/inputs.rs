@@ -16,20 +16,26 @@ pub fn read(pairs: &[String], file: Option<&Path>) -> Result<Value> {
         Some(path) => read_file(path)?,
         None => Map::new(),
     };
-    let mut seen = std::collections::BTreeSet::new();
+    inputs.extend(self::pairs(pairs)?);
+    Ok(Value::Object(inputs))
+}
+
+/// Names and values written as `name=value`.
+pub fn pairs(pairs: &[String]) -> Result<Map<String, Value>> {
+    let mut values = Map::new();
     for pair in pairs {
         let Some((name, text)) = pair.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::new(&code::INPUT, format!("`{pair}` is not name=value"))
                 .help("write --input name=value, for example --input zone=north"));
         };
-        if !seen.insert(name) {
+        if values.contains_key(name) {
             return Err(Error::new(&code::INPUT, format!("the input `{name}` is given twice"))
                 .help("give a list as JSON, for example --input 'rows=[1, 2]'"));
         }
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-        inputs.insert(name.to_owned(), value);
+        values.insert(name.to_owned(), value);
     }
-    Ok(Value::Object(inputs))
+    Ok(values)
 }
 
 fn read_file(path: &Path) -> Result<Map<String, Value>> {

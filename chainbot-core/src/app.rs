@@ -26,6 +26,7 @@ use crate::port::{EventBus, Store};
 use crate::runtime::{Handle, Options, Runtime};
 use crate::step::Executors;
 use crate::store::{DataDir, OpenOptions, SqliteStore};
+use crate::time::Timestamp;
 
 pub use crate::http::{HealthReport, Peer, ViaHost};
 
@@ -153,10 +154,9 @@ impl App {
         self.api.call(request).await
     }
 
-    /// Takes an event of the host's bus. Never blocks. No trigger matches events in this version, so it ends here.
+    /// Takes an event of the host's bus, for the steps that wait for it. Never blocks.
     pub fn handle_event(&self, event: HostEvent) -> Result<()> {
-        log::debug!("event {} on {}: no workflow asks for it", event.id, event.topic);
-        Ok(())
+        self.handle.hear(&event.topic, &event.id, event.payload, Timestamp(event.at_ms))
     }
 
     /// What the API offers, for callers in the same process.

@@ -32,6 +32,7 @@ mod shape;
 mod template;
 mod time;
 mod token;
+pub mod topic;
 mod transform;
 mod weight;
 

@@ -170,6 +170,13 @@ impl Shared {
         self.env.monotonic().saturating_sub(self.started).as_secs()
     }
 
+    /// What people do with runs, and versions.
+    fn people(&self) -> Result<&crate::runtime::Handle> {
+        self.backend.handle().ok_or_else(|| {
+            Error::new(&general::NOT_HERE, "this engine does not offer it").help("use a runtime with a store")
+        })
+    }
+
     fn is_closing(&self) -> bool {
         *self.closing.borrow()
     }

@@ -209,3 +209,11 @@ pub const STORE_READ_WAIT_MS_MAX: u64 = 10_000;
 pub const STORE_LOCK_WAIT_MS_MAX: u64 = 5_000;
 /// A small file of the data folder: tokens, keys, who holds the lock.
 pub const PRIVATE_FILE_BYTES_MAX: usize = 64 * 1024;
+/// Answers that an approval may offer: as many as a person chooses from at a glance.
+pub const ACTIONS_MAX: usize = 16;
+/// People who may be named as approvers of one step.
+pub const APPROVERS_MAX: usize = 64;
+/// What goes with a person's answer to an approval.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Who answers, in words.
+pub const ANSWERED_BY_BYTES_MAX: usize = 128;

@@ -5,6 +5,7 @@
 pub mod definition;
 pub mod document;
 pub mod event;
+pub mod inbox;
 pub mod phase;
 pub mod record;
 pub mod run;

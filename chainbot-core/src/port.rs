@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
-use crate::model::{Place, Record, RunRow, RunStatus};
+use crate::model::{Json, Place, Record, RunRow, RunStatus};
 use crate::time::Timestamp;
 
 /// Called once, by whoever commits, in the order of the journal, when the batch is on disk (with the place of its first record;
@@ -53,6 +53,18 @@ pub enum Op {
     },
     /// Answered, or no longer asked: every open question of the run.
     InboxCloseRun { run: RunId },
+    /// No longer asked.
+    InboxClose { id: InboxId },
+    /// Answered. The row stays, so that the same answer may come twice.
+    InboxAnswer(InboxAnswer),
+    /// The wait that record `seq` of the run began wants events of topics that match.
+    ListenSet { run: RunId, seq: u32, topic: String },
+    /// It no longer does.
+    ListenClear { run: RunId, seq: u32 },
+    /// A failed run is taken up again: its row says waiting, as if it were parked. Goes with its `RunRetried` record.
+    RunReopen { run: RunId, lsns: Vec<Lsn> },
+    /// A run that is over is forgotten, with its records.
+    RunDelete { run: RunId },
     /// A new workflow with its first version.
     WorkflowInsert {
         id: WorkflowId,
@@ -76,6 +88,23 @@ pub enum InboxKind {
     Uncertain,
     /// The run stopped the process twice.
     Poison,
+    /// A step waits for a person's decision.
+    Approval,
+}
+
+/// A person's answer, as its row keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxAnswer {
+    /// To which question.
+    pub id: InboxId,
+    /// One of its choices.
+    pub action: String,
+    /// What goes with it.
+    pub data: Json,
+    /// Who said so.
+    pub by: Option<String>,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl InboxKind {
@@ -84,6 +113,7 @@ impl InboxKind {
         match self {
             InboxKind::Uncertain => "uncertain",
             InboxKind::Poison => "poison",
+            InboxKind::Approval => "approval",
         }
     }
 }
@@ -175,6 +205,32 @@ pub struct StoredQuestion {
     pub question: serde_json::Value,
     /// Since when.
     pub at: Timestamp,
+    /// What was answered.
+    pub answer: Option<InboxAnswer>,
+}
+
+/// A wait for events, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredListen {
+    /// Whose.
+    pub run: RunId,
+    /// The record that began it.
+    pub seq: u32,
+    /// That record's place.
+    pub lsn: Lsn,
+    /// A topic or a pattern.
+    pub topic: String,
+}
+
+/// A version of a workflow, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVersion {
+    /// From 1.
+    pub version: u32,
+    /// Of the source.
+    pub hash: DefinitionHash,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 /// Which runs a list shows. Newest first.
@@ -240,6 +296,12 @@ pub trait Store: Send + Sync {
     fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>>;
     /// Open questions, oldest first.
     fn inbox(&self) -> Result<Vec<StoredQuestion>>;
+    /// A question, answered or not.
+    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>>;
+    /// Every wait for events.
+    fn listens(&self) -> Result<Vec<StoredListen>>;
+    /// The versions of a workflow, newest first.
+    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>>;
     /// How far a reader of the journal has come.
     fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
     /// Commits what is queued, then closes. Later calls fail.

@@ -17,15 +17,20 @@
 //! [`Handle`] is the whole face.
 
 mod admission;
+mod again;
 mod bus;
 mod cell;
 mod core;
+mod diff;
+mod ears;
 mod effects;
 pub mod handle;
 mod heads;
+mod hear;
 mod listen;
 mod load;
 mod outbox;
+mod people;
 mod poison;
 mod programs;
 mod runs;
@@ -34,10 +39,15 @@ mod start;
 mod tests;
 mod timer;
 mod turn;
+mod versions;
 mod worker;
 mod workflows;
 
 pub use self::core::{Options, Runtime};
+pub use again::NewFork;
+pub use diff::Change;
 pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
 };
+pub use people::NewAnswer;
+pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};

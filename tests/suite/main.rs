@@ -5,6 +5,7 @@ mod abi_lifecycle;
 mod api;
 mod cli;
 mod cli_engine;
+mod cli_people;
 mod crash;
 mod deploy;
 mod docs;

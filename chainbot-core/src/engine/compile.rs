@@ -321,6 +321,15 @@ fn wait_op(wait: &Wait) -> Result<WaitOp> {
             name: text(name)?,
             schema: schema.as_ref().map(validator).transpose()?.map(Box::new),
         },
+        WaitFor::Event { topic, when } => {
+            WaitTarget::Event { topic: text(topic)?, when: when.as_ref().map(expression).transpose()? }
+        }
+        WaitFor::Approval(approval) => WaitTarget::Approval(Box::new(ApprovalOp {
+            message: text(&approval.message)?,
+            approvers: approval.approvers.clone(),
+            actions: approval.actions.clone(),
+            default: approval.default.clone(),
+        })),
     };
     Ok(WaitOp { target, continue_on_timeout: wait.continue_on_timeout })
 }

@@ -98,6 +98,14 @@ pub enum Input {
     Stuck { place: Place },
     /// It ends here: nothing of it is evaluated any more, so nothing is undone and `finally` does not run.
     Abandon { reason: String },
+    /// Somebody wants nothing new to begin.
+    Pause { reason: String },
+    /// Somebody wants it to go on.
+    Unpause,
+    /// A person answers a question.
+    Answer(super::people::Answer),
+    /// An event has come, for the waits that these records began.
+    Heard { event: super::hear::Heard, waits: Vec<u32> },
 }
 
 /// Why a try failed.
@@ -152,6 +160,10 @@ pub enum Command {
     CancelChild { run: RunId, reason: String },
     /// Tell the parent.
     NotifyParent { parent: ParentStep, outcome: Outcome },
+    /// The wait that record `seq` began wants events of this topic.
+    Listen { topic: String, seq: u32 },
+    /// It no longer does.
+    Unlisten { seq: u32 },
 }
 
 /// An effect to carry out.
@@ -228,6 +240,8 @@ pub(super) enum Todo {
     Loop { place: Place },
     /// The next completed step is undone, or all are.
     Undo,
+    /// Something in doubt is to be made again once the run goes on.
+    Repeat { place: Place },
 }
 
 /// Decides. An error means a damaged journal or a bug: the run cannot go on in this process.
@@ -286,11 +300,18 @@ impl Stepper<'_> {
             Input::ChildEnded { run, outcome } => self.child_ended(run, outcome),
             Input::Stuck { place } => self.stuck(place),
             Input::Abandon { reason } => self.abandon(reason),
+            Input::Pause { reason } => self.pause(reason),
+            Input::Unpause => self.unpause(),
+            Input::Answer(answer) => self.answer(answer),
+            Input::Heard { event, waits } => self.hear(event, &waits),
         }
     }
 
     /// Works off the agenda, within the bound on one decision.
     fn work(&mut self) -> Result<()> {
+        if self.state.paused.is_some() {
+            return Ok(());
+        }
         while self.out.records.len() < limits::DECISION_RECORDS_MAX && !self.state.status.is_terminal() {
             if self.is_stopping() && !self.stop_more()? {
                 return Ok(());
@@ -306,6 +327,7 @@ impl Stepper<'_> {
                 Todo::Fork { place } => self.fork_more(place)?,
                 Todo::Loop { place } => self.loop_more(place)?,
                 Todo::Undo => self.undo_more()?,
+                Todo::Repeat { place } => self.repeat(place)?,
             }
         }
         if self.state.status.is_terminal() {
@@ -318,7 +340,9 @@ impl Stepper<'_> {
     pub(super) fn record(&mut self, body: RecordBody) -> Result<()> {
         let at = self.context.now.max(self.state.last_at);
         let record = Record { seq: self.state.next_seq, at, body };
+        let asked = self.asks(&record.body);
         self.state.apply(&record)?;
+        self.follow_asked(asked, &record.body, record.seq);
         self.out.records.push(record);
         Ok(())
     }
@@ -327,13 +351,13 @@ impl Stepper<'_> {
         self.agenda.todo.push_back(todo);
     }
 
-    fn admit(&mut self) -> Result<()> {
-        if self.state.status != RunStatus::Pending {
+    pub(super) fn admit(&mut self) -> Result<()> {
+        if self.state.status != RunStatus::Pending || self.state.paused.is_some() {
             return Ok(());
         }
         self.record(RecordBody::RunStarted)?;
-        self.push(Todo::Enter { block: super::Program::ROOT, path: Vec::new(), slot: 0 });
-        Ok(())
+        // A fork has a history already, and goes on after it.
+        self.resume_block(super::Program::ROOT, Vec::new())
     }
 
     fn signal(&mut self, name: String, data: Json, key: Option<String>) -> Result<()> {

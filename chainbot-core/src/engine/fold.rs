@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::expr::Data;
 use crate::id::{NodeId, RunId};
 use crate::limits;
+use crate::model::inbox::{self, question_id};
 use crate::model::{
     Ending, Json, OnError, Phase, Place, Plan, Record, RecordBody, RunStatus, StepStatus, Waiting,
 };
@@ -53,6 +54,10 @@ impl RunState {
             signals: VecDeque::new(),
             signal_keys: HashSet::new(),
             cancelling: None,
+            paused: None,
+            generation: 0,
+            retried: None,
+            event_ids: HashSet::new(),
             next_seq: 1,
             last_at: first.at,
             started_at: None,
@@ -103,7 +108,14 @@ impl RunState {
                 self.end(RunStatus::Failed);
             }
             RecordBody::RunCancelled { .. } => self.end(RunStatus::Cancelled),
-            RecordBody::CancelRequested { reason } => self.cancelling = Some(reason.clone()),
+            RecordBody::CancelRequested { reason } => {
+                self.cancelling = Some(reason.clone());
+                self.unpause(record.at);
+            }
+            RecordBody::RunPaused { .. } => self.paused = Some(record.at),
+            RecordBody::RunResumed => self.unpause(record.at),
+            RecordBody::RunRetried { generation } => self.retried(record, *generation)?,
+            RecordBody::RunForked { variables, .. } => self.forked(record.at, variables),
             RecordBody::SignalReceived { name, data, key } => {
                 self.signals.push_back((name.clone(), Data::from_json(data.clone())));
                 self.signal_keys.extend(key.clone());
@@ -145,6 +157,7 @@ impl RunState {
                 instance.key = Some(*key);
                 instance.is_backing_off = false;
                 instance.is_uncertain = false;
+                instance.question = None;
             }),
             RecordBody::StepCompleted { place, attempt, output } => {
                 self.completed(at, place, *attempt, output)
@@ -168,27 +181,58 @@ impl RunState {
             RecordBody::StepCancelled { place } => {
                 self.change(at, place, |instance| instance.status = StepStatus::Cancelled)
             }
-            RecordBody::StepWaiting { place, wait } => self.change(at, place, |instance| {
-                instance.status = StepStatus::Waiting;
-                instance.attempts = instance.attempts.max(1);
-                instance.due = wait.due();
-                instance.waiting = Some(wait.clone());
+            RecordBody::StepWaiting { place, wait } => {
+                let question = question_id(self.id, seq, at);
+                self.change(at, place, |instance| {
+                    instance.status = StepStatus::Waiting;
+                    instance.attempts = instance.attempts.max(1);
+                    instance.due = wait.due();
+                    instance.waiting = Some(wait.clone());
+                    instance.question = matches!(wait, Waiting::Approval(_)).then_some(question);
+                    instance.listens = matches!(wait, Waiting::Event { .. }).then_some(seq);
+                });
+            }
+            RecordBody::StepUncertain { place, attempt, key } => {
+                let question = question_id(self.id, seq, at);
+                self.change(at, place, |instance| {
+                    instance.status = StepStatus::Waiting;
+                    instance.attempts = *attempt;
+                    instance.key = Some(*key);
+                    instance.is_uncertain = true;
+                    instance.question = Some(question);
+                });
+            }
+            RecordBody::StepAnswered { place, action, .. } => self.change(at, place, |instance| {
+                instance.question = None;
+                if instance.is_uncertain && action == inbox::RETRY {
+                    // As after a failed try whose delay is over: it is sent as soon as the run goes on.
+                    instance.status = StepStatus::Running;
+                    instance.is_uncertain = false;
+                    instance.is_backing_off = true;
+                    instance.due = Some(at);
+                }
             }),
-            RecordBody::StepUncertain { place, attempt, key } => self.change(at, place, |instance| {
-                instance.status = StepStatus::Waiting;
-                instance.attempts = *attempt;
-                instance.key = Some(*key);
-                instance.is_uncertain = true;
-            }),
+            RecordBody::EventReceived { id, .. } if !id.is_empty() => {
+                self.event_ids.insert(id.clone());
+            }
             RecordBody::ControlStarted { place, plan } => return self.control_started(at, seq, place, plan),
             RecordBody::IterationStarted { place, index } => {
                 let state = self.loop_state(place, seq)?;
                 state.next = state.next.max(index + 1);
                 state.running.insert(*index);
             }
-            RecordBody::IterationEnded { place, index, result, .. } => {
+            RecordBody::IterationEnded { place, index, result, error } => {
+                let program = self.program.clone();
+                let ends_loop = error.is_some()
+                    && matches!(&program.node(place.node).op, Op::Loop(a_loop) if !a_loop.continue_on_error);
                 let state = self.loop_state(place, seq)?;
                 state.running.remove(index);
+                if ends_loop {
+                    // Its steps stay, so that a retry finds those that were done.
+                    state.failed.insert(*index);
+                    return Ok(());
+                }
+                state.failed.remove(index);
                 let slot = *index as usize;
                 if slot >= limits::LOOP_ITERATIONS_MAX as usize {
                     return Err(damaged(self.id, seq, "its iteration is over the bound"));
@@ -224,6 +268,8 @@ impl RunState {
             instance.input = None;
             instance.is_backing_off = false;
             instance.is_uncertain = false;
+            instance.question = None;
+            instance.listens = None;
         }
         let (is_busy, new_due, status) = (instance.is_busy(), instance.due, instance.status);
         self.busy = (self.busy + usize::from(is_busy)).saturating_sub(usize::from(was_busy));
@@ -393,10 +439,18 @@ impl RunState {
 }
 
 fn new_loop(total: Option<u32>, items: Option<Arc<Vec<Data>>>) -> LoopState {
-    LoopState { items, total, next: 0, running: BTreeSet::new(), results: Vec::new(), results_bytes: 0 }
+    LoopState {
+        items,
+        total,
+        next: 0,
+        running: BTreeSet::new(),
+        failed: BTreeSet::new(),
+        results: Vec::new(),
+        results_bytes: 0,
+    }
 }
 
-fn damaged(run: RunId, seq: u32, why: &str) -> Error {
+pub(super) fn damaged(run: RunId, seq: u32, why: &str) -> Error {
     Error::new(&store::CORRUPT, format!("record {seq} of run {run}: {why}"))
         .help("run `chainbot health` and restore the newest backup if the database is damaged")
 }

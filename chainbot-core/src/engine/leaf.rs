@@ -123,6 +123,10 @@ impl Stepper<'_> {
             WaitTarget::Signal { name, .. } => {
                 Waiting::Signal { name: self.render_text(name, place, b'd')?, due: timeout }
             }
+            WaitTarget::Event { topic, .. } => {
+                self.event_wait(self.render_text(topic, place, b'd')?, timeout)?
+            }
+            WaitTarget::Approval(approval) => self.approval(approval, place)?,
         };
         Ok(Begun::Waiting(waiting))
     }
@@ -184,7 +188,7 @@ impl Stepper<'_> {
     }
 
     /// Seconds since the step began.
-    fn waited(&self, place: &Place) -> f64 {
+    pub(super) fn waited(&self, place: &Place) -> f64 {
         let since = self.state.at(place).map_or(self.context.now, |instance| instance.since);
         self.context.now.since(since).as_millis() as f64 / 1000.0
     }
@@ -239,7 +243,12 @@ impl Stepper<'_> {
 
     /// Sends an effect for the first time.
     fn start_effect(&mut self, place: Place, input: Json) -> Result<()> {
-        let key = effect_key(self.state.id.as_bytes(), &self.state.program.node(place.node).id, &place.path);
+        let key = effect_key(
+            self.state.id.as_bytes(),
+            self.state.generation,
+            &self.state.program.node(place.node).id,
+            &place.path,
+        );
         self.attempt_effect(place, 1, key, input.clone(), input)
     }
 
@@ -294,7 +303,12 @@ impl Stepper<'_> {
     }
 
     fn start_child(&mut self, place: Place, input: Json) -> Result<()> {
-        let key = effect_key(self.state.id.as_bytes(), &self.state.program.node(place.node).id, &place.path);
+        let key = effect_key(
+            self.state.id.as_bytes(),
+            self.state.generation,
+            &self.state.program.node(place.node).id,
+            &place.path,
+        );
         self.record(RecordBody::StepStarted { place: place.clone(), attempt: 1, key, input: input.clone() })?;
         self.out.is_durable = true;
         self.resolve_child(place, &input);
@@ -321,7 +335,7 @@ impl Stepper<'_> {
         let Op::Child { wait, .. } = &node.op else { return Err(bug("not a child step")) };
         let depth = match &self.state.created.trigger {
             Trigger::Parent { depth, .. } => depth + 1,
-            Trigger::Api => 1,
+            Trigger::Api | Trigger::Fork { .. } => 1,
         };
         let child = match child {
             Ok(_) if depth > limits::RUN_DEPTH_MAX => Err(StepError::new(
@@ -398,6 +412,9 @@ impl Stepper<'_> {
 
     /// Everything that is due by now.
     pub(super) fn tick(&mut self) -> Result<()> {
+        if self.state.paused.is_some() {
+            return Ok(());
+        }
         while let Some((due, what)) = self.state.dues.first().cloned() {
             if due > self.context.now || self.state.status.is_terminal() {
                 break;
@@ -428,8 +445,17 @@ impl Stepper<'_> {
             Some(Waiting::Child { run, .. }) => Some(*run),
             _ => None,
         };
+        if self.default_answer(&place)? {
+            return Ok(());
+        }
         if let Op::Wait(WaitOp { continue_on_timeout: true, .. }) = &program.node(place.node).op {
-            let output = json!({ "waited": self.waited(&place), "signal": null, "timed_out": true });
+            let mut output = json!({ "waited": self.waited(&place), "timed_out": true });
+            let gives = match &self.state.at(&place).and_then(|instance| instance.waiting.as_ref()) {
+                Some(Waiting::Event { .. }) => "event",
+                Some(Waiting::Approval(_)) => "approval",
+                _ => "signal",
+            };
+            output[gives] = Value::Null;
             return self.complete_step(place, Data::new(output));
         }
         if let Some(run) = child {
@@ -484,7 +510,12 @@ impl Stepper<'_> {
         what.render(&scope, &volatile).map_err(|error| expression_error(&error))
     }
 
-    fn render_text(&self, what: &Template, place: &Place, purpose: u8) -> Result<String, StepError> {
+    pub(super) fn render_text(
+        &self,
+        what: &Template,
+        place: &Place,
+        purpose: u8,
+    ) -> Result<String, StepError> {
         let scope = PlaceScope::new(self.state, place);
         let volatile = volatile(self.state, place, self.context.now, purpose);
         what.render_text(&scope, &volatile).map_err(|error| expression_error(&error))
@@ -538,11 +569,10 @@ impl expr::Scope for Ahead<'_> {
 }
 
 /// The key of an effect: the same on every try and after every crash, different for every other effect.
-fn effect_key(run: &[u8; 16], step: &str, path: &[u32]) -> EffectKey {
-    // The generation counts a person's "retry from the failed step"; 0 until there is one.
-    const GENERATION: u32 = 0;
+/// `generation` counts a person's "retry from the failed step".
+fn effect_key(run: &[u8; 16], generation: u32, step: &str, path: &[u32]) -> EffectKey {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(run).update(&GENERATION.to_le_bytes()).update(step.as_bytes());
+    hasher.update(run).update(&generation.to_le_bytes()).update(step.as_bytes());
     for index in path {
         hasher.update(&index.to_le_bytes());
     }

@@ -69,6 +69,19 @@ impl Program {
         (id.0 as usize) < self.nodes.len()
     }
 
+    /// In which part of a run a node is: [`Owner::Run`], [`Owner::Catch`], [`Owner::Finally`] or [`Owner::Compensation`].
+    pub fn phase_of(&self, node: NodeId) -> Owner {
+        let mut block = self.node(node).block;
+        loop {
+            block = match self.block(block).owner {
+                Owner::Fork { node, .. } | Owner::Condition { node } | Owner::Loop { node } => {
+                    self.node(node).block
+                }
+                outermost => return outermost,
+            };
+        }
+    }
+
     /// Steps that people wrote, without what compilation added.
     pub fn step_count(&self) -> usize {
         self.by_id.len()
@@ -162,6 +175,8 @@ impl Node {
                 Op::Wait(wait) => match &wait.target {
                     WaitTarget::Duration(what) | WaitTarget::Until(what) => what.is_plain(),
                     WaitTarget::Signal { name, .. } => name.is_plain(),
+                    WaitTarget::Event { topic, .. } => topic.is_plain(),
+                    WaitTarget::Approval(_) => false,
                 },
                 // Their work goes on after they were entered, and so does the note.
                 Op::Condition(_) | Op::Loop(_) | Op::Fork(_) | Op::Transform(_) => false,
@@ -294,6 +309,22 @@ pub enum WaitTarget {
     Until(Template),
     /// A signal.
     Signal { name: Template, schema: Option<Box<jsonschema::Validator>> },
+    /// An event.
+    Event { topic: Template, when: Option<Expression> },
+    /// A person.
+    Approval(Box<ApprovalOp>),
+}
+
+/// `approval` of `wait`.
+pub struct ApprovalOp {
+    /// The question.
+    pub message: Template,
+    /// Who may answer; empty = anybody.
+    pub approvers: Vec<String>,
+    /// What may be answered.
+    pub actions: Vec<String>,
+    /// What counts when the time is over.
+    pub default: Option<String>,
 }
 
 /// An effect outside of the process.

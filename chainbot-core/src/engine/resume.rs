@@ -3,15 +3,12 @@
 //! An effect that began and has no end is in doubt. Its `on_uncertain` decides: again with the same key, fail, or park for
 //! a person. A person is asked through the inbox, in the transaction of the record.
 
-use serde_json::json;
-
 use crate::error::Result;
 use crate::error::code::run;
-use crate::id::InboxId;
 use crate::model::{
     OnError, OnUncertain, Phase, Place, RecordBody, RunStatus, StepError, StepStatus, Waiting, class,
 };
-use crate::port::{InboxKind, Op as StoreOp};
+use crate::port::Op as StoreOp;
 
 use super::decide::{Agenda, Command, Stepper, Todo, bug};
 use super::program::{BlockId, Op, Program};
@@ -20,6 +17,10 @@ use super::state::{BranchState, Control, Instance};
 impl Stepper<'_> {
     pub(super) fn resume(&mut self) -> Result<()> {
         *self.agenda = Agenda::default();
+        if let Some(seq) = self.state.retried {
+            // It was woken by this once, and is no more.
+            self.out.ops.push(StoreOp::TimerClear { run: self.state.id, seq });
+        }
         if self.state.cancelling.is_some() && self.state.is_before_ending() {
             // What was under way ended with the process, so there is nothing to wait for.
             return self.stopped();
@@ -51,7 +52,7 @@ impl Stepper<'_> {
         Ok(())
     }
 
-    fn resume_block(&mut self, block: BlockId, path: Vec<u32>) -> Result<()> {
+    pub(super) fn resume_block(&mut self, block: BlockId, path: Vec<u32>) -> Result<()> {
         let program = self.state.program.clone();
         for (slot, node) in program.block(block).nodes.iter().enumerate() {
             let place = Place { node: *node, path: path.clone() };
@@ -92,13 +93,7 @@ impl Stepper<'_> {
         }
         let program = self.state.program.clone();
         match &program.node(place.node).op {
-            Op::Child { .. } => {
-                if let Some(input) = instance.input.clone() {
-                    self.out.is_durable = true;
-                    self.resolve_child(place, &input);
-                }
-                Ok(())
-            }
+            Op::Child { .. } => self.repeat(place),
             _ => self.in_doubt(place, instance),
         }
     }
@@ -139,7 +134,7 @@ impl Stepper<'_> {
         let program = self.state.program.clone();
         let node = program.node(place.node);
         match node.on_uncertain {
-            OnUncertain::Retry => self.repeat_effect(place),
+            OnUncertain::Retry => self.repeat(place),
             OnUncertain::Fail => {
                 let message =
                     "the process ended while this effect was under way; whether it happened is unknown";
@@ -147,34 +142,9 @@ impl Stepper<'_> {
             }
             OnUncertain::Ask => {
                 let Some(key) = instance.key else { return Ok(()) };
-                let question = json!({
-                    "step": node.id, "type": node.kind, "path": place.path, "attempt": instance.attempts,
-                    "key": key.to_string(), "sent": instance.input.as_deref(), "sent_at": instance.since,
-                    "message": format!(
-                        "step `{}` was under way when the process ended; did its effect happen?", node.id
-                    ),
-                    "choices": ["retry", "done", "fail"],
-                });
-                self.out.ops.push(StoreOp::InboxPut {
-                    id: question_id(&key.0, instance.attempts),
-                    run: self.state.id,
-                    place: place.clone(),
-                    kind: InboxKind::Uncertain,
-                    question,
-                    at: self.context.now,
-                });
                 self.out.is_durable = true;
                 self.record(RecordBody::StepUncertain { place, attempt: instance.attempts, key })
             }
         }
     }
-}
-
-/// One question for each try of each effect, so that asking twice is asking once.
-fn question_id(key: &[u8; 16], attempt: u32) -> InboxId {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"question").update(key).update(&attempt.to_le_bytes());
-    let mut id = [0; 16];
-    hasher.finalize_xof().fill(&mut id);
-    InboxId::from(id)
 }

@@ -152,7 +152,7 @@ fn run_data(state: &RunState) -> Data {
         "id": state.id.to_string(),
         "workflow": state.created.name,
         "started_at": state.started_at.unwrap_or(state.created_at).to_string(),
-        "attempt": 1,
+        "attempt": state.generation + 1,
     }))
 }
 

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::expr::Data;
-use crate::id::{NodeId, RunId};
+use crate::id::{InboxId, NodeId, RunId};
 use crate::model::{
-    EffectKey, Ending, Json, Phase, Place, RunCreated, RunStatus, StepError, StepStatus, Waiting,
+    Approval, EffectKey, Ending, Json, Phase, Place, RunCreated, RunStatus, StepError, StepStatus, Waiting,
 };
 use crate::time::Timestamp;
 
@@ -38,6 +38,14 @@ pub struct RunState {
     pub signal_keys: HashSet<String>,
     /// Why somebody asked to end it.
     pub cancelling: Option<String>,
+    /// Since when a person holds it.
+    pub paused: Option<Timestamp>,
+    /// How often a person took it up again after it had failed.
+    pub generation: u32,
+    /// The record that did so last.
+    pub retried: Option<u32>,
+    /// Ids of events that steps have taken.
+    pub event_ids: HashSet<String>,
     /// Number of the next record.
     pub next_seq: u32,
     /// Time of the newest record.
@@ -104,6 +112,10 @@ pub struct Instance {
     pub is_backing_off: bool,
     /// It is unknown whether the effect happened, and a person is asked.
     pub is_uncertain: bool,
+    /// The question to a person that is open.
+    pub question: Option<InboxId>,
+    /// The record by which it listens for events.
+    pub listens: Option<u32>,
     /// When something happens by itself.
     pub due: Option<Timestamp>,
     /// When it began.
@@ -125,6 +137,8 @@ impl Instance {
             waiting: None,
             is_backing_off: false,
             is_uncertain: false,
+            question: None,
+            listens: None,
             due: None,
             since,
             control: None,
@@ -174,6 +188,8 @@ pub struct LoopState {
     pub next: u32,
     /// Begun and not ended.
     pub running: BTreeSet<u32>,
+    /// Failed, and the loop with them: what a retry takes up again.
+    pub failed: BTreeSet<u32>,
     /// Results by index; null where an iteration failed or has not ended.
     pub results: Vec<Data>,
     /// Of all results together.
@@ -231,11 +247,17 @@ impl RunState {
 
     /// The next moment at which something happens by itself.
     pub fn next_due(&self) -> Option<Timestamp> {
+        if self.paused.is_some() {
+            return None;
+        }
         self.dues.first().map(|(due, _)| *due)
     }
 
     /// What it waits for, in words; for people.
     pub fn waiting_for(&self) -> Option<String> {
+        if self.paused.is_some() {
+            return Some("a person to resume it".to_owned());
+        }
         let mut words: Vec<String> = self
             .instances()
             .filter_map(|(place, instance)| Some((place.node, waiting_words(instance)?)))
@@ -264,5 +286,14 @@ pub fn waiting_words(instance: &Instance) -> Option<String> {
         Waiting::Signal { name, due: None } => format!("signal `{name}`"),
         Waiting::Signal { name, due: Some(due) } => format!("signal `{name}` until {due}"),
         Waiting::Child { run, .. } => format!("run {run}"),
+        Waiting::Event { topic, due: None } => format!("event `{topic}`"),
+        Waiting::Event { topic, due: Some(due) } => format!("event `{topic}` until {due}"),
+        Waiting::Approval(approval) => approval_words(approval),
     })
+}
+
+/// What a person is waited for.
+pub fn approval_words(approval: &Approval) -> String {
+    let until = approval.due.map_or_else(String::new, |due| format!(" until {due}"));
+    format!("a person's answer ({}){until}: {}", approval.actions.join(", "), approval.message)
 }

@@ -6,12 +6,16 @@ use crate::model::{Place, Record, RecordBody, StepStatus, StepView, Waiting};
 use crate::time::Timestamp;
 
 use super::program::Program;
+use super::state::approval_words;
 
 /// Every step instance that has a record, in order of its first one.
 pub fn steps<'a>(program: &Program, records: impl IntoIterator<Item = &'a Record>) -> Vec<StepView> {
     let mut views: Vec<StepView> = Vec::new();
     let mut index: HashMap<Place, usize> = HashMap::new();
     for record in records {
+        if matches!(record.body, RecordBody::RunRetried { .. }) {
+            views.iter_mut().for_each(|view| take_up(program, view));
+        }
         let Some(place) = record.body.place() else { continue };
         let skip = matches!(
             record.body,
@@ -19,6 +23,7 @@ pub fn steps<'a>(program: &Program, records: impl IntoIterator<Item = &'a Record
                 | RecordBody::IterationStarted { .. }
                 | RecordBody::IterationEnded { .. }
                 | RecordBody::EventEmitted { .. }
+                | RecordBody::EventReceived { .. }
         );
         if skip || !program.has(place.node) || program.node(place.node).id.is_empty() {
             continue;
@@ -57,6 +62,7 @@ fn apply(view: &mut StepView, record: &Record) {
     match &record.body {
         RecordBody::StepStarted { attempt, key, input, .. } => {
             view.status = StepStatus::Running;
+            view.finished_at = None;
             view.attempts = *attempt;
             view.key = Some(key.to_string());
             if !input.is_null() {
@@ -89,6 +95,8 @@ fn apply(view: &mut StepView, record: &Record) {
                 Waiting::Until { due } => format!("until {due}"),
                 Waiting::Signal { name, .. } => format!("signal `{name}`"),
                 Waiting::Child { run, .. } => format!("run {run}"),
+                Waiting::Event { topic, .. } => format!("event `{topic}`"),
+                Waiting::Approval(approval) => approval_words(approval),
             });
         }
         RecordBody::StepUncertain { attempt, key, .. } => {
@@ -97,11 +105,27 @@ fn apply(view: &mut StepView, record: &Record) {
             view.key = Some(key.to_string());
             view.waiting_for = Some("a person must say whether the effect happened".to_owned());
         }
+        RecordBody::StepAnswered { action, .. } if action == crate::model::inbox::RETRY => {
+            view.status = StepStatus::Running;
+        }
         RecordBody::ControlStarted { .. } => {
+            view.finished_at = None;
             view.status = StepStatus::Running;
             view.attempts = 1;
         }
         _ => {}
+    }
+}
+
+/// A retry: what did not end well has not begun, or is at work again.
+fn take_up(program: &Program, view: &mut StepView) {
+    let node = program.by_id.get(&view.id).map(|node| program.node(*node));
+    let is_handled = node.is_some_and(|node| node.on_error == crate::model::OnError::Continue);
+    let is_cut = view.status == StepStatus::Cancelled || (view.status == StepStatus::Failed && !is_handled);
+    if is_cut {
+        view.status = StepStatus::Pending;
+        view.error = None;
+        view.finished_at = None;
     }
 }
 

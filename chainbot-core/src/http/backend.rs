@@ -72,6 +72,11 @@ pub trait Backend: Send + Sync {
         None
     }
 
+    /// The runtime itself, for what only it offers: people's control of runs, and versions.
+    fn handle(&self) -> Option<&Handle> {
+        None
+    }
+
     /// The newest committed place, where it is known. A stream that starts without a cursor begins here, so
     /// that a client which reconnects before the first event misses nothing.
     fn newest_lsn(&self) -> Option<Lsn> {
@@ -195,5 +200,9 @@ impl Backend for Handle {
 
     fn newest_lsn(&self) -> Option<Lsn> {
         self.newest_lsn()
+    }
+
+    fn handle(&self) -> Option<&Handle> {
+        Some(self)
     }
 }

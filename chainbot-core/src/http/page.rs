@@ -92,7 +92,7 @@ pub fn bad_cursor(text: &str) -> Error {
 }
 
 /// Percent-encodes everything but what a query may hold as it is.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

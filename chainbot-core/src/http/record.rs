@@ -43,6 +43,12 @@ pub fn type_of(body: &RecordBody) -> &'static str {
         RecordBody::StepUncertain { .. } => "step.uncertain",
         RecordBody::EventEmitted { .. } => "event.emitted",
         RecordBody::PhaseStarted { .. } => "run.phase_started",
+        RecordBody::RunPaused { .. } => "run.paused",
+        RecordBody::RunResumed => "run.resumed",
+        RecordBody::StepAnswered { .. } => "step.answered",
+        RecordBody::EventReceived { .. } => "event.received",
+        RecordBody::RunRetried { .. } => "run.retried",
+        RecordBody::RunForked { .. } => "run.forked",
     }
 }
 
@@ -78,7 +84,7 @@ impl Shape<'_> {
     fn body(&mut self, body: &RecordBody) {
         match body {
             RecordBody::RunCreated(created) => self.created(created),
-            RecordBody::RunStarted => {}
+            RecordBody::RunStarted | RecordBody::RunResumed => {}
             RecordBody::RunCompleted { output } => self.value("output", output),
             RecordBody::RunFailed { error, place } => {
                 if let Some(place) = place {
@@ -86,7 +92,9 @@ impl Shape<'_> {
                 }
                 self.error(error);
             }
-            RecordBody::RunCancelled { reason } | RecordBody::CancelRequested { reason } => {
+            RecordBody::RunCancelled { reason }
+            | RecordBody::CancelRequested { reason }
+            | RecordBody::RunPaused { reason } => {
                 self.put("reason", json!(reason));
             }
             RecordBody::SignalReceived { name, data, key } => {
@@ -114,6 +122,23 @@ impl Shape<'_> {
                 }
             }
             RecordBody::PhaseStarted { phase, ending } => self.phase(*phase, ending),
+            RecordBody::EventReceived { place, topic, id } => {
+                self.place(place);
+                self.put("topic", json!(topic));
+                self.put("id", json!(id));
+            }
+            RecordBody::RunRetried { generation } => self.put("generation", json!(generation)),
+            RecordBody::RunForked { run, variables } => {
+                self.put("from_run", json!(run.to_string()));
+                self.value("variables", variables);
+            }
+            RecordBody::StepAnswered { place, question, action, data, by } => {
+                self.place(place);
+                self.put("question", json!(question.to_string()));
+                self.put("action", json!(action));
+                self.value("data", data);
+                self.put("by", json!(by));
+            }
             step => self.step(step),
         }
     }
@@ -182,6 +207,9 @@ impl Shape<'_> {
             Trigger::Parent { run, depth } => {
                 json!({ "kind": "parent", "run": run.to_string(), "depth": depth })
             }
+            Trigger::Fork { run, step } => {
+                json!({ "kind": "fork", "run": run.to_string(), "step": step })
+            }
         };
         self.put("trigger", trigger);
         self.value("inputs", &created.inputs);
@@ -230,6 +258,11 @@ fn waiting(wait: &Waiting) -> Value {
         Waiting::Until { .. } => json!({ "kind": "until" }),
         Waiting::Signal { name, .. } => json!({ "kind": "signal", "name": name }),
         Waiting::Child { run, .. } => json!({ "kind": "child", "run": run.to_string() }),
+        Waiting::Event { topic, .. } => json!({ "kind": "event", "topic": topic }),
+        Waiting::Approval(approval) => json!({
+            "kind": "approval", "message": approval.message, "approvers": approval.approvers,
+            "actions": approval.actions, "default": approval.default,
+        }),
     };
     if let Some(due) = wait.due() {
         shape["due"] = json!(due.to_string());

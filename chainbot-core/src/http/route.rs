@@ -12,7 +12,9 @@ mod events;
 mod health;
 mod inbox;
 mod info;
+mod people;
 mod runs;
+mod versions;
 mod workflows;
 
 /// Every route.
@@ -25,4 +27,6 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(control::routes())
         .merge(inbox::routes())
         .merge(events::routes())
+        .merge(people::routes())
+        .merge(versions::routes())
 }

@@ -93,23 +93,29 @@ impl From<Vec<Diagnostic>> for Validation {
 /// What started a run.
 #[derive(Serialize, ToSchema)]
 pub struct Trigger {
-    /// `api` or `parent`.
+    /// `api`, `parent` or `fork`.
     kind: &'static str,
-    /// The run whose `workflow` step started this one.
+    /// The run whose `workflow` step started this one, or whose history it took over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uuid")]
     run: Option<String>,
     /// How deep below the first run.
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<u32>,
+    /// The step from which on a fork is its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
 }
 
 impl From<&crate::model::Trigger> for Trigger {
     fn from(trigger: &crate::model::Trigger) -> Self {
         match trigger {
-            crate::model::Trigger::Api => Self { kind: "api", run: None, depth: None },
+            crate::model::Trigger::Api => Self { kind: "api", run: None, depth: None, step: None },
             crate::model::Trigger::Parent { run, depth } => {
-                Self { kind: "parent", run: Some(run.to_string()), depth: Some(*depth) }
+                Self { kind: "parent", run: Some(run.to_string()), depth: Some(*depth), step: None }
+            }
+            crate::model::Trigger::Fork { run, step } => {
+                Self { kind: "fork", run: Some(run.to_string()), depth: None, step: Some(step.clone()) }
             }
         }
     }
@@ -327,13 +333,32 @@ pub struct Question {
     /// The run that is parked.
     #[schema(format = "uuid")]
     run: String,
-    /// `uncertain`: it is unknown whether an effect happened. `poison`: the run stopped the process twice.
+    /// `approval`: a step asks for a decision. `uncertain`: it is unknown whether an effect happened. `poison`: the run
+    /// stopped the process twice.
     kind: String,
     /// What is asked.
     question: Value,
     /// Since when.
     #[schema(format = "date-time")]
     created_at: String,
+    /// What was answered; open questions have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<QuestionAnswer>,
+}
+
+/// A person's answer.
+#[derive(Serialize, ToSchema)]
+pub struct QuestionAnswer {
+    /// One of the question's choices.
+    action: String,
+    /// What went with it.
+    data: Value,
+    /// Who said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// When.
+    #[schema(format = "date-time")]
+    at: String,
 }
 
 impl From<StoredQuestion> for Question {
@@ -344,6 +369,12 @@ impl From<StoredQuestion> for Question {
             kind: stored.kind,
             question: stored.question,
             created_at: stored.at.to_string(),
+            answer: stored.answer.map(|answer| QuestionAnswer {
+                action: answer.action,
+                data: (*answer.data).clone(),
+                by: answer.by,
+                at: answer.at.to_string(),
+            }),
         }
     }
 }

@@ -385,6 +385,28 @@ pub enum WaitFor {
         /// JSON Schema of its data.
         schema: Option<serde_json::Value>,
     },
+    /// An event of the host's bus or of other runs.
+    Event {
+        /// A topic or a pattern (`*` one segment, a last `#` the rest); may hold `{{ }}`.
+        topic: Text,
+        /// Which of them; `event` is in scope.
+        when: Option<Expr>,
+    },
+    /// A person's decision.
+    Approval(WaitApproval),
+}
+
+/// `approval` of `wait`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitApproval {
+    /// The question; may hold `{{ }}`.
+    pub message: Text,
+    /// Names of those who may answer; empty = anybody.
+    pub approvers: Vec<String>,
+    /// What they may answer.
+    pub actions: Vec<String>,
+    /// What counts when `timeout` is over.
+    pub default: Option<String>,
 }
 
 /// `api_call`.

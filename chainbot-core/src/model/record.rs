@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Ending, Json, Phase};
-use crate::id::{DefinitionHash, NodeId, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, NodeId, RunId, WorkflowId};
 use crate::time::Timestamp;
 
 /// One record of one run.
@@ -52,6 +52,13 @@ pub enum Trigger {
         run: RunId,
         /// Its depth: 1 for a child of a run that nobody started but a person.
         depth: u32,
+    },
+    /// A person took the history of another run up to a step and went on from there.
+    Fork {
+        /// The run whose history it has.
+        run: RunId,
+        /// The step from which on it is its own.
+        step: String,
     },
 }
 
@@ -125,6 +132,18 @@ pub enum RecordBody {
     StepUncertain { place: Place, attempt: u32, key: EffectKey },
     /// The run's steps are over and something else follows before the run ends like this, unless that changes it.
     PhaseStarted { phase: Phase, ending: Ending },
+    /// A person wants nothing new to begin.
+    RunPaused { reason: String },
+    /// It goes on.
+    RunResumed,
+    /// A person's answer to the question that the step asked. What comes of it follows in the same transaction.
+    StepAnswered { place: Place, question: InboxId, action: String, data: Json, by: Option<String> },
+    /// An event that the step waited for has come; the step's end follows. `id` makes a repeated one harmless.
+    EventReceived { place: Place, topic: String, id: String },
+    /// A person takes up a failed run again from what failed. `generation` counts these, from 1.
+    RunRetried { generation: u32 },
+    /// What came before is the history of another run; from here on it is this run's own. Always before it starts.
+    RunForked { run: RunId, variables: Json },
 }
 
 impl RecordBody {
@@ -143,14 +162,20 @@ impl RecordBody {
             | RecordBody::IterationStarted { place, .. }
             | RecordBody::IterationEnded { place, .. }
             | RecordBody::EventEmitted { place, .. }
-            | RecordBody::StepUncertain { place, .. } => Some(place),
+            | RecordBody::StepUncertain { place, .. }
+            | RecordBody::StepAnswered { place, .. }
+            | RecordBody::EventReceived { place, .. } => Some(place),
             RecordBody::RunCreated(_)
             | RecordBody::RunStarted
             | RecordBody::RunCompleted { .. }
             | RecordBody::RunCancelled { .. }
             | RecordBody::CancelRequested { .. }
             | RecordBody::SignalReceived { .. }
-            | RecordBody::PhaseStarted { .. } => None,
+            | RecordBody::PhaseStarted { .. }
+            | RecordBody::RunPaused { .. }
+            | RecordBody::RunResumed
+            | RecordBody::RunRetried { .. }
+            | RecordBody::RunForked { .. } => None,
         }
     }
 }
@@ -164,6 +189,25 @@ pub enum Waiting {
     Signal { name: String, due: Option<Timestamp> },
     /// A child run, until `due` if set.
     Child { run: RunId, due: Option<Timestamp> },
+    /// An event on a topic that the pattern matches, until `due` if set.
+    Event { topic: String, due: Option<Timestamp> },
+    /// A person's answer, until `due` if set.
+    Approval(Box<Approval>),
+}
+
+/// What a person is asked by a `wait` step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approval {
+    /// The question.
+    pub message: String,
+    /// Who may answer; empty = anybody who may answer at all.
+    pub approvers: Vec<String>,
+    /// The answers to choose from.
+    pub actions: Vec<String>,
+    /// What counts as the answer when nobody gave one in time.
+    pub default: Option<String>,
+    /// When it is no longer asked.
+    pub due: Option<Timestamp>,
 }
 
 impl Waiting {
@@ -171,7 +215,8 @@ impl Waiting {
     pub fn due(&self) -> Option<Timestamp> {
         match self {
             Waiting::Until { due } => Some(*due),
-            Waiting::Signal { due, .. } | Waiting::Child { due, .. } => *due,
+            Waiting::Signal { due, .. } | Waiting::Child { due, .. } | Waiting::Event { due, .. } => *due,
+            Waiting::Approval(approval) => approval.due,
         }
     }
 }

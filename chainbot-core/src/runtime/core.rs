@@ -15,13 +15,14 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::limits;
-use crate::port::{EventBus, Store};
+use crate::port::{EventBus, Store, StoredListen};
 use crate::step::Executors;
 use crate::time::Timestamp;
 
 use super::admission::{Admission, Queued};
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
+use super::ears::Ears;
 use super::heads::Heads;
 use super::load::Source;
 use super::outbox::Outbox;
@@ -68,6 +69,7 @@ pub struct Runtime {
     pub(super) outbox: Option<Outbox>,
     pub(super) timers: Timers,
     pub(super) poison: Poison,
+    pub(super) ears: Ears,
     pub(super) effects: Arc<Semaphore>,
     pub(super) effects_running: AtomicUsize,
     pub(super) parked: AtomicUsize,
@@ -329,6 +331,13 @@ impl Runtime {
                 let child = self.resolve_child(&workflow, &inputs);
                 self.post(cell, Mail::Input(Input::ChildReady { place, child }));
             }
+            Command::Listen { topic, seq } => {
+                let since = cell.lsns.lock().get(seq as usize).copied().unwrap_or_default();
+                self.want(&topic);
+                self.ears.listen(StoredListen { run: cell.id, seq, lsn: since, topic });
+            }
+            Command::Unlisten { seq } => self.ears.unlisten(cell.id, seq),
+
             Command::AdmitChild { run } => self.admit(run, Source::Queue),
             Command::CheckChild { run } => self.check_child(cell, run),
             Command::CancelChild { run, reason } => self.deliver(run, Mail::Input(Input::Cancel { reason })),

@@ -281,7 +281,7 @@ impl Handle {
     }
 
     /// Sends an input to a run and waits until what follows is on disk.
-    async fn ask(&self, id: RunId, input: Input) -> Result<RunView> {
+    pub(super) async fn ask(&self, id: RunId, input: Input) -> Result<RunView> {
         self.0.check_open()?;
         self.0.read(move |runtime| runtime.store.run(id)?.ok_or_else(|| no_run(id)).map(|_| ())).await?;
         let (answer, answered) = oneshot::channel();
@@ -296,7 +296,11 @@ impl Handle {
                 )
                 .help("start a new run"))
             }
-            Ok(Err(Refusal::Refused(error))) => Err(Error::new(&run_code::SIGNAL, error.message)),
+            Ok(Err(Refusal::Refused(error))) => {
+                let codes = [&run_code::ANSWERED, &run_code::FINISHED];
+                let code = codes.into_iter().find(|code| code.id == error.code).unwrap_or(&run_code::SIGNAL);
+                Err(Error::new(code, error.message))
+            }
             Ok(Err(Refusal::Failed(error))) => Err(error),
             Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the answer was on disk")
                 .help("ask again after the restart; a repeat with the same key is harmless")),

@@ -107,7 +107,7 @@ impl Runtime {
         };
         let records = self.store.records(run, &lsns)?;
         let parked = match stored.row.status {
-            RunStatus::Waiting => Some(Parked { timer_seq: None }),
+            RunStatus::Waiting | RunStatus::Paused => Some(Parked { timer_seq: None }),
             _ => None,
         };
         self.fold(run, records, parked).map(Some)
@@ -197,6 +197,25 @@ impl Runtime {
             Some(RecordBody::RunFailed { error, .. }) => Some(Outcome::Failed(error)),
             _ => Some(Outcome::Cancelled),
         })
+    }
+
+    /// A run was parked outside of memory; it is counted off when it is taken up.
+    pub(super) fn count_parked(&self) {
+        self.parked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A new run that has a history already: it waits for its permit in memory, since its row does not know its records.
+    pub(super) fn admit_with_history(self: &Arc<Self>, run: RunId, lsns: Vec<Lsn>) {
+        let loaded = self.store.records(run, &lsns).and_then(|records| self.fold(run, records, None));
+        match loaded {
+            Ok(loaded) => {
+                let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, false));
+                self.cells.lock().insert(run, Slot::Live(cell));
+                self.admit(run, Source::Queue);
+            }
+            // The next start takes it up; until then it is pending.
+            Err(error) => log::error!("run {run} cannot be begun: {error}"),
+        }
     }
 
     /// Parked runs, for the health report.

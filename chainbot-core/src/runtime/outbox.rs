@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::event::Committed;
-use crate::model::{Record, RecordBody, StepError};
+use crate::model::{Record, RecordBody, StepError, Waiting};
 use crate::port::{Batch, EventBus, Op, Published, Store};
 use crate::time::Timestamp;
 
@@ -146,6 +146,11 @@ impl Outbox {
                 .extend(staged.into_iter().map(|(index, what)| (Lsn(first.0 + i64::from(index)), what)));
         }
         self.changed.notify_one();
+    }
+
+    /// Asks the host for events of a topic.
+    pub(super) fn subscribe(&self, pattern: &str) -> Result<()> {
+        self.host.subscribe(pattern)
     }
 
     pub(super) fn close(&self) {
@@ -308,7 +313,9 @@ fn announcement(subject: &Subject<'_>, record: &Record) -> Option<Announcement> 
         RecordBody::RunCompleted { .. } => ("chainbot.workflow.completed", "completed"),
         RecordBody::RunFailed { .. } => ("chainbot.workflow.failed", "failed"),
         RecordBody::RunCancelled { .. } => ("chainbot.workflow.cancelled", "cancelled"),
-        RecordBody::StepUncertain { .. } => ("chainbot.inbox.added", "waiting"),
+        RecordBody::StepUncertain { .. } | RecordBody::StepWaiting { wait: Waiting::Approval(_), .. } => {
+            ("chainbot.inbox.added", "waiting")
+        }
         RecordBody::EventEmitted { topic, data, .. } => {
             return cloud_event(topic, format!("{}-{}", subject.run, record.seq), record.at, &**data);
         }
@@ -333,6 +340,7 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announc
             | RecordBody::RunFailed { .. }
             | RecordBody::RunCancelled { .. }
             | RecordBody::StepUncertain { .. }
+            | RecordBody::StepWaiting { wait: Waiting::Approval(_), .. }
             | RecordBody::EventEmitted { .. }
     );
     if !is_told {

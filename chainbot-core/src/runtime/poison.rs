@@ -23,7 +23,7 @@ pub(super) struct Poison {
 }
 
 struct Inner {
-    deaths: HashMap<(RunId, NodeId), u32>,
+    deaths: Mutex<HashMap<(RunId, NodeId), u32>>,
     proven: Mutex<HashSet<(RunId, NodeId)>>,
 }
 
@@ -34,16 +34,22 @@ impl Poison {
         for note in file.as_ref().map(|file| file.found()).unwrap_or_default() {
             deaths.insert((note.run, note.node), note.deaths + 1);
         }
-        Self { file, inner: Arc::new(Inner { deaths, proven: Mutex::default() }) }
+        Self { file, inner: Arc::new(Inner { deaths: Mutex::new(deaths), proven: Mutex::default() }) }
     }
 
     /// The step at which processes died over this run, often enough to hold it.
     pub(super) fn holds(&self, run: RunId) -> Option<(NodeId, u32)> {
         self.inner
             .deaths
+            .lock()
             .iter()
             .find(|((held, _), deaths)| *held == run && **deaths >= DEATHS_MAX)
             .map(|((_, node), deaths)| (*node, *deaths))
+    }
+
+    /// A person lets the run try again.
+    pub(super) fn forgive(&self, run: RunId) {
+        self.inner.deaths.lock().retain(|(held, _), _| *held != run);
     }
 
     /// A step is about to be evaluated.
@@ -52,7 +58,7 @@ impl Poison {
         if self.inner.proven.lock().contains(&(run, place.node)) {
             return;
         }
-        let deaths = self.inner.deaths.get(&(run, place.node)).copied().unwrap_or(0);
+        let deaths = self.inner.deaths.lock().get(&(run, place.node)).copied().unwrap_or(0);
         file.write(worker, &Note { run, node: place.node, deaths });
     }
 

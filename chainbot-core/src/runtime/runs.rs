@@ -175,8 +175,8 @@ impl Runtime {
         };
         let (status, waiting_for) = match live {
             Some(cell) => (cell.status(), cell.waiting_for.lock().clone()),
-            None if stored.row.status == RunStatus::Waiting => {
-                (RunStatus::Waiting, stored.row.detail.clone())
+            None if matches!(stored.row.status, RunStatus::Waiting | RunStatus::Paused) => {
+                (stored.row.status, stored.row.detail.clone())
             }
             None => (stored.row.status, None),
         };

@@ -22,6 +22,7 @@ use super::admission::Admission;
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
 use super::core::{Jobs, Options, Runtime, Slot, default_workers};
+use super::ears::Ears;
 use super::heads::Heads;
 use super::load::Source;
 use super::outbox::Outbox;
@@ -37,6 +38,7 @@ impl Runtime {
     pub fn start(options: Options) -> Result<Arc<Self>> {
         let note_file = options.poison_file.as_deref().map(NoteFile::open).transpose()?.map(Arc::new);
         let recovery = options.store.recover()?;
+        let listens = options.store.listens()?;
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
             heads: Arc::new(Heads::default()),
@@ -50,6 +52,7 @@ impl Runtime {
             outbox: options.host_bus.map(Outbox::new),
             timers: Timers::default(),
             poison: Poison::new(note_file),
+            ears: Ears::new(listens),
             effects: Arc::new(Semaphore::new(limits::EFFECTS_MAX)),
             effects_running: AtomicUsize::new(0),
             parked: AtomicUsize::new(recovery.parked),
@@ -72,6 +75,7 @@ impl Runtime {
         }
         runtime.spawn_timer()?;
         runtime.spawn_outbox()?;
+        runtime.spawn_ears();
         Ok(runtime)
     }
 
@@ -184,6 +188,7 @@ impl Runtime {
         if let Some(outbox) = &self.outbox {
             outbox.close();
         }
+        self.ears.close().await;
         let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(reserve);
         let joined = self.join_threads(rest);
         self.abort_effects();

@@ -2,6 +2,7 @@
 
 mod broken;
 mod held;
+mod people;
 mod queued;
 mod stuck;
 

@@ -98,7 +98,8 @@ impl Runtime {
                 return;
             }
             let is_stopping = self.is_stopping.load(Ordering::SeqCst);
-            if mail == 0 && (body.agenda.is_empty() || is_stopping) {
+            let rests = body.agenda.is_empty() || is_stopping || body.state.paused.is_some();
+            if mail == 0 && rests {
                 return;
             }
             if !body.has_permit && !self.get_permit(cell, body) {
@@ -188,8 +189,13 @@ impl Runtime {
             && body.agenda.is_empty()
             && !body.agenda.awaits_commit()
             && body.state.status == RunStatus::Running;
-        cell.show(if idle { RunStatus::Waiting } else { body.state.status });
-        *cell.waiting_for.lock() = if idle { body.state.waiting_for() } else { None };
+        let held = is_held(body);
+        cell.show(match (held, idle) {
+            (true, _) => RunStatus::Paused,
+            (false, true) => RunStatus::Waiting,
+            (false, false) => body.state.status,
+        });
+        *cell.waiting_for.lock() = if idle || held { body.state.waiting_for() } else { None };
         let due = body.state.next_due();
         if due != body.armed {
             body.armed = due;
@@ -199,7 +205,7 @@ impl Runtime {
         }
         let is_parked_still =
             body.parked.is_some() && body.committing.is_none() && body.pending.records.is_empty();
-        if is_parked_still && idle && cell.mailbox.lock().mail.is_empty() {
+        if is_parked_still && (idle || held) && cell.mailbox.lock().mail.is_empty() {
             // Woken for nothing: its row is still right.
             if std::mem::take(&mut body.has_permit) {
                 self.release_permit();
@@ -217,10 +223,11 @@ impl Runtime {
         waits_long
             // At a stop the agenda is not worked off, so an idle run may still have something to do.
             && !self.is_stopping.load(Ordering::SeqCst)
-            && body.state.status == RunStatus::Running
-            && body.state.is_idle()
-            && body.agenda.is_empty()
-            && !body.agenda.awaits_commit()
+            && (is_held(body)
+                || (body.state.status == RunStatus::Running
+                    && body.state.is_idle()
+                    && body.agenda.is_empty()
+                    && !body.agenda.awaits_commit()))
             && body.pending.commands.is_empty()
             && (body.parked.is_none() || !body.pending.records.is_empty())
             && cell.mailbox.lock().mail.is_empty()
@@ -262,13 +269,17 @@ impl Runtime {
             parks: parked,
             unparks,
         });
+        let events = self.events_in(cell.id, &pending.records);
         let (runtime, owner) = (self.clone(), cell.clone());
         let batch = Batch {
             run: cell.id,
             records: pending.records,
             ops: pending.ops,
             ack: Box::new(move |result| match result {
-                Ok(first) => runtime.acknowledged(&owner, first, count, copies),
+                Ok(first) => {
+                    runtime.acknowledged(&owner, first, count, copies);
+                    runtime.emitted(first, events);
+                }
                 Err(error) => runtime.not_committed(&owner, error),
             }),
         };
@@ -300,7 +311,7 @@ impl Runtime {
         });
         ops.push(Op::RunPark {
             run: cell.id,
-            status: RunStatus::Waiting,
+            status: if is_held(body) { RunStatus::Paused } else { RunStatus::Waiting },
             detail: body.state.waiting_for(),
             lsns: cell.lsns.lock().clone(),
         });
@@ -414,6 +425,15 @@ impl Runtime {
             self.not_committed(cell, Arc::new(error));
         }
     }
+}
+
+/// Whether a person holds the run and what was under way has ended. Its agenda stays as it is: whoever takes the run up
+/// again derives it anew.
+fn is_held(body: &Body) -> bool {
+    body.state.paused.is_some()
+        && matches!(body.state.status, RunStatus::Running | RunStatus::Pending)
+        && body.effects.is_empty()
+        && !body.agenda.awaits_commit()
 }
 
 /// Adds a decision to what is pending.

@@ -201,7 +201,7 @@ fn is_of_workflows(op: &Op) -> bool {
     matches!(op, Op::WorkflowInsert { .. } | Op::WorkflowVersion { .. } | Op::WorkflowDelete { .. })
 }
 
-fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
+pub(super) fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
     let current = stored.hash.to_string();
     match if_match {
         Some(wanted) if wanted != "*" && wanted != current => Err(Error::new(
@@ -216,7 +216,7 @@ fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
     }
 }
 
-fn view(stored: &StoredWorkflow) -> Result<WorkflowView> {
+pub(super) fn view(stored: &StoredWorkflow) -> Result<WorkflowView> {
     let document = validate::document(&stored.source).map_err(|diagnostics| {
         Error::new(&definition::INVALID, format!("the stored definition of `{}` does not parse", stored.name))
             .diagnostics_of(diagnostics)

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Record, RecordBody, RunRow, RunStatus};
-use crate::port::{Ack, Batch, Idempotency, Op};
+use crate::port::{Ack, Batch, Idempotency, InboxAnswer, Op};
 use crate::time::Timestamp;
 
 /// [`Op`] with everything encoded.
@@ -28,6 +28,12 @@ pub enum Change {
     TimerClear { run: RunId, seq: u32 },
     InboxPut(Box<Question>),
     InboxCloseRun { run: RunId },
+    InboxClose { id: InboxId },
+    InboxAnswer(Box<InboxAnswer>),
+    ListenSet { run: RunId, seq: u32, topic: String },
+    ListenClear { run: RunId, seq: u32 },
+    RunReopen { run: RunId, lsns: Places },
+    RunDelete { run: RunId },
     WorkflowInsert { version: Version, idempotency: Option<Idempotency> },
     WorkflowVersion(Version),
     WorkflowDelete { id: WorkflowId, at: Timestamp },
@@ -147,6 +153,8 @@ fn check_op(run: RunId, op: &Op) -> Result<()> {
         }
         Op::RunPark { status, .. } if status.is_terminal() => "a parked run is not over",
         Op::RunFinish { status, .. } if !status.is_terminal() => "a finished run is over",
+        Op::RunReopen { run: other, .. } if *other != run => "a run is taken up again by its own batch",
+        Op::ListenSet { run: other, .. } if *other != run => "a run listens by its own batch",
         Op::CursorSet { lsn, .. } if lsn.0 < 0 => "a cursor is a place in the journal",
         _ => return Ok(()),
     };
@@ -183,6 +191,12 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
             at,
         })),
         Op::InboxCloseRun { run } => Change::InboxCloseRun { run },
+        Op::InboxClose { id } => Change::InboxClose { id },
+        Op::InboxAnswer(answer) => Change::InboxAnswer(Box::new(answer)),
+        Op::ListenSet { run, seq, topic } => Change::ListenSet { run, seq, topic },
+        Op::ListenClear { run, seq } => Change::ListenClear { run, seq },
+        Op::RunReopen { run, lsns } => Change::RunReopen { run, lsns: pack(run, lsns)? },
+        Op::RunDelete { run } => Change::RunDelete { run },
         Op::WorkflowInsert { id, name, source, at, idempotency } => {
             Change::WorkflowInsert { version: version(id, name, source, at), idempotency }
         }

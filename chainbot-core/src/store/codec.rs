@@ -16,11 +16,11 @@ use serde_json::Value;
 use super::problem;
 use super::wire;
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, NodeId, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, NodeId, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{
-    EffectKey, Ending, Json, ParentStep, Phase, Place, Plan, Record, RecordBody, RunCreated, StepError,
-    Trigger, Waiting,
+    Approval, EffectKey, Ending, Json, ParentStep, Phase, Place, Plan, Record, RecordBody, RunCreated,
+    StepError, Trigger, Waiting,
 };
 use crate::time::Timestamp;
 
@@ -110,7 +110,10 @@ impl Texts {
             RecordBody::StepStarted { input, .. } => input,
             RecordBody::ControlStarted { plan: Plan::Items { items }, .. } => items,
             RecordBody::IterationEnded { result, .. } => result,
-            RecordBody::SignalReceived { data, .. } | RecordBody::EventEmitted { data, .. } => data,
+            RecordBody::SignalReceived { data, .. }
+            | RecordBody::EventEmitted { data, .. }
+            | RecordBody::StepAnswered { data, .. } => data,
+            RecordBody::RunForked { variables, .. } => variables,
             RecordBody::PhaseStarted { ending: Ending::Completed { output }, .. } => output,
             _ => return Ok(Self { json: Vec::new() }),
         };
@@ -150,6 +153,12 @@ impl Texts {
                 phase: phase_to_wire(*phase),
                 ending: ending_to_wire(ending, json),
             },
+            RecordBody::RunPaused { reason } => wire::Body::RunPaused { reason },
+            RecordBody::RunResumed => wire::Body::RunResumed,
+            RecordBody::RunRetried { generation } => wire::Body::RunRetried { generation: *generation },
+            RecordBody::RunForked { run, .. } => {
+                wire::Body::RunForked { run: *run.as_bytes(), variables: json }
+            }
             step => self.step(step),
         }
     }
@@ -195,6 +204,14 @@ impl Texts {
                 wire::Body::StepUncertain { place, attempt: *attempt, key: key.0 }
             }
             RecordBody::EventEmitted { topic, .. } => wire::Body::EventEmitted { place, topic, data: json },
+            RecordBody::StepAnswered { question, action, by, .. } => wire::Body::StepAnswered {
+                place,
+                question: *question.as_bytes(),
+                action,
+                data: json,
+                by: by.as_deref(),
+            },
+            RecordBody::EventReceived { topic, id, .. } => wire::Body::EventReceived { place, topic, id },
             RecordBody::RunCreated(_)
             | RecordBody::RunStarted
             | RecordBody::RunCompleted { .. }
@@ -202,7 +219,11 @@ impl Texts {
             | RecordBody::RunCancelled { .. }
             | RecordBody::CancelRequested { .. }
             | RecordBody::SignalReceived { .. }
-            | RecordBody::PhaseStarted { .. } => unreachable!("the caller has taken the kinds of runs"),
+            | RecordBody::PhaseStarted { .. }
+            | RecordBody::RunPaused { .. }
+            | RecordBody::RunResumed
+            | RecordBody::RunRetried { .. }
+            | RecordBody::RunForked { .. } => unreachable!("the caller has taken the kinds of runs"),
         }
     }
 }
@@ -232,10 +253,11 @@ fn error_to_wire(error: &StepError) -> wire::StepError<'_> {
     wire::StepError { class: &error.class, code: &error.code, message: &error.message }
 }
 
-fn trigger_to_wire(trigger: &Trigger) -> wire::Trigger {
+fn trigger_to_wire(trigger: &Trigger) -> wire::Trigger<'_> {
     match trigger {
         Trigger::Api => wire::Trigger::Api,
         Trigger::Parent { run, depth } => wire::Trigger::Parent { run: *run.as_bytes(), depth: *depth },
+        Trigger::Fork { run, step } => wire::Trigger::Fork { run: *run.as_bytes(), step },
     }
 }
 
@@ -246,6 +268,14 @@ fn waiting_to_wire(wait: &Waiting) -> wire::Waiting<'_> {
         Waiting::Child { run, due } => {
             wire::Waiting::Child { run: *run.as_bytes(), due: due.map(|due| due.0) }
         }
+        Waiting::Event { topic, due } => wire::Waiting::Event { topic, due: due.map(|due| due.0) },
+        Waiting::Approval(approval) => wire::Waiting::Approval(wire::Approval {
+            message: &approval.message,
+            approvers: approval.approvers.iter().map(String::as_str).collect(),
+            actions: approval.actions.iter().map(String::as_str).collect(),
+            default: approval.default.as_deref(),
+            due: approval.due.map(|due| due.0),
+        }),
     }
 }
 
@@ -290,10 +320,11 @@ fn step_error(wire: wire::StepError<'_>) -> StepError {
     StepError { class: wire.class.to_owned(), code: wire.code.to_owned(), message: wire.message.to_owned() }
 }
 
-fn trigger(wire: wire::Trigger) -> Trigger {
+fn trigger(wire: wire::Trigger<'_>) -> Trigger {
     match wire {
         wire::Trigger::Api => Trigger::Api,
         wire::Trigger::Parent { run, depth } => Trigger::Parent { run: RunId::from(run), depth },
+        wire::Trigger::Fork { run, step } => Trigger::Fork { run: RunId::from(run), step: step.to_owned() },
     }
 }
 
@@ -306,6 +337,16 @@ fn waiting(wire: wire::Waiting<'_>) -> Waiting {
         wire::Waiting::Child { run, due } => {
             Waiting::Child { run: RunId::from(run), due: due.map(Timestamp) }
         }
+        wire::Waiting::Event { topic, due } => {
+            Waiting::Event { topic: topic.to_owned(), due: due.map(Timestamp) }
+        }
+        wire::Waiting::Approval(approval) => Waiting::Approval(Box::new(Approval {
+            message: approval.message.to_owned(),
+            approvers: approval.approvers.into_iter().map(str::to_owned).collect(),
+            actions: approval.actions.into_iter().map(str::to_owned).collect(),
+            default: approval.default.map(str::to_owned),
+            due: approval.due.map(Timestamp),
+        })),
     }
 }
 
@@ -402,6 +443,22 @@ fn from_wire(wire: wire::Body<'_>) -> Result<RecordBody, Cow<'static, str>> {
         }
         W::PhaseStarted { phase: begun, ending: end } => {
             RecordBody::PhaseStarted { phase: phase(begun), ending: ending(end)? }
+        }
+        W::RunPaused { reason } => RecordBody::RunPaused { reason: reason.to_owned() },
+        W::RunResumed => RecordBody::RunResumed,
+        W::StepAnswered { place: at, question, action, data, by } => RecordBody::StepAnswered {
+            place: place(at),
+            question: InboxId::from(question),
+            action: action.to_owned(),
+            data: json(data)?,
+            by: by.map(str::to_owned),
+        },
+        W::EventReceived { place: at, topic, id } => {
+            RecordBody::EventReceived { place: place(at), topic: topic.to_owned(), id: id.to_owned() }
+        }
+        W::RunRetried { generation } => RecordBody::RunRetried { generation },
+        W::RunForked { run, variables } => {
+            RecordBody::RunForked { run: RunId::from(run), variables: json(variables)? }
         }
     })
 }

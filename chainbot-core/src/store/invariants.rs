@@ -2,11 +2,12 @@
 //!
 //! I1: `seq` is dense and the checksum chain unbroken in every run. I3: the run's row says what its
 //! journal says, its list of
-//! places is the list of its records, and only unfinished runs have timers and questions. One pass over the
+//! places is the list of its records, open questions and waits for events are those of its journal, and only unfinished
+//! runs have timers, open questions and waits. One pass over the
 //! journal within one read transaction, so it can run beside a writer; memory grows with the unfinished
 //! runs only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
@@ -14,15 +15,21 @@ use super::chain::Tip;
 use super::problem;
 use super::sqlite::{SqliteStore, journal, run};
 use crate::error::Result;
-use crate::id::{Lsn, RunId};
-use crate::model::{RecordBody, RunCreated, RunStatus};
+use crate::id::{InboxId, Lsn, RunId};
+use crate::model::inbox::question_id;
+use crate::model::{Place, Record, RecordBody, RunCreated, RunStatus, Waiting};
 use crate::time::Timestamp;
 
 const ROWS: &str = "SELECT count(*) FROM run";
 const ORPHAN_TIMERS: &str = "SELECT run, seq FROM timer t \
      WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.id = t.run AND r.status < 4)";
-const ORPHAN_QUESTIONS: &str = "SELECT run, 0 FROM inbox i \
-     WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.id = i.run AND r.status < 4)";
+const ORPHAN_LISTENS: &str = "SELECT run, seq FROM listen l \
+     WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.id = l.run AND r.status < 4)";
+// What a person is asked about a poisoned run is in no journal: nothing of the run may be evaluated.
+const QUESTIONS: &str = "SELECT id FROM inbox WHERE run = ?1 AND answered_at IS NULL AND kind <> 'poison'";
+const LISTENS: &str = "SELECT seq FROM listen WHERE run = ?1";
+const ORPHAN_QUESTIONS: &str = "SELECT run, 0 FROM inbox i WHERE i.answered_at IS NULL \
+     AND NOT EXISTS (SELECT 1 FROM run r WHERE r.id = i.run AND r.status < 4)";
 
 /// What does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,10 @@ struct Seen {
     tip: Tip,
     lsns: Vec<Lsn>,
     created: Option<(RunCreated, Timestamp)>,
+    /// Its last end, until a retry takes it up again.
+    ended: Option<RunStatus>,
+    asks: HashMap<Place, InboxId>,
+    listens: HashMap<Place, u32>,
 }
 
 /// Everything that does not hold; empty when all is well.
@@ -51,6 +62,7 @@ pub fn check(store: &SqliteStore) -> Result<Vec<Violation>> {
         journal::each(conn, Lsn(1), |row, columns| checker.record(row, columns))?;
         checker.rest()?;
         checker.orphans(ORPHAN_TIMERS, "a timer waits for a run that is not unfinished")?;
+        checker.orphans(ORPHAN_LISTENS, "events are waited for by a run that is not unfinished")?;
         checker.orphans(ORPHAN_QUESTIONS, "a question is open for a run that is not unfinished")?;
         Ok(checker.found)
     })
@@ -70,7 +82,14 @@ impl Checker<'_> {
 
     fn record(&mut self, row: &super::chain::Row<'_>, columns: &journal::Columns) -> Result<()> {
         let (run, lsn) = (row.run, row.lsn);
-        let begun = Seen { tip: Tip::default(), lsns: Vec::new(), created: None };
+        let begun = Seen {
+            tip: Tip::default(),
+            lsns: Vec::new(),
+            created: None,
+            ended: None,
+            asks: HashMap::new(),
+            listens: HashMap::new(),
+        };
         let seen = self.seen.entry(run).or_insert(begun);
         seen.lsns.push(lsn);
         let broken = row.verify(&mut seen.tip).err();
@@ -88,7 +107,16 @@ impl Checker<'_> {
         if !columns.fit(row, &record.body) {
             self.report("I3", run, Some(lsn), "its columns are not those of its body");
         }
+        if let Some(seen) = self.seen.get_mut(&run) {
+            follow_asked(seen, run, &record);
+        }
         match record.body {
+            RecordBody::RunRetried { .. } => {
+                if let Some(seen) = self.seen.get_mut(&run) {
+                    seen.ended = None;
+                }
+                Ok(())
+            }
             RecordBody::RunCreated(created) => {
                 if let Some(seen) = self.seen.get_mut(&run) {
                     seen.created = Some((*created, record.at));
@@ -104,6 +132,14 @@ impl Checker<'_> {
 
     /// The run is over. It is forgotten, so a later record of it shows as a gap.
     fn end(&mut self, run: RunId, status: RunStatus) -> Result<()> {
+        if status == RunStatus::Failed
+            && let Some(seen) = self.seen.get_mut(&run)
+            && run::find(self.conn, run)?.is_some_and(|stored| stored.lsns.as_ref() != Some(&seen.lsns))
+        {
+            // Taken up again later, or damaged; either is seen at the end.
+            seen.ended = Some(status);
+            return Ok(());
+        }
         let Some(seen) = self.seen.remove(&run) else { return Ok(()) };
         self.ended += 1;
         self.compare(run, &seen, Some(status))
@@ -147,13 +183,35 @@ impl Checker<'_> {
         let seen = std::mem::take(&mut self.seen);
         let runs = self.ended + seen.len() as u64;
         for (run, seen) in &seen {
-            self.compare(*run, seen, None)?;
+            self.compare(*run, seen, seen.ended)?;
+            if seen.ended.is_none() {
+                self.compare_asked(*run, seen)?;
+            }
         }
         let rows: i64 = self.conn.query_row(ROWS, [], |row| row.get(0)).map_err(problem::read)?;
         if rows.unsigned_abs() != runs {
             let message =
                 format_args!("there are {rows} rows of runs, and {runs} runs in the journal").to_string();
             self.found.push(Violation { invariant: "I3", run: None, lsn: None, message });
+        }
+        Ok(())
+    }
+
+    /// What an unfinished run asks and listens for.
+    fn compare_asked(&mut self, run: RunId, seen: &Seen) -> Result<()> {
+        let read = |error| problem::read(error);
+        let mut statement = self.conn.prepare_cached(QUESTIONS).map_err(read)?;
+        let ids = statement.query_map([run.as_bytes()], |row| row.get::<_, [u8; 16]>(0)).map_err(read)?;
+        let open: HashSet<InboxId> =
+            ids.map(|id| id.map(InboxId::from)).collect::<Result<_, _>>().map_err(read)?;
+        if open != seen.asks.values().copied().collect() {
+            self.report("I3", run, None, "its open questions are not those of its journal");
+        }
+        let mut statement = self.conn.prepare_cached(LISTENS).map_err(read)?;
+        let seqs = statement.query_map([run.as_bytes()], |row| row.get::<_, u32>(0)).map_err(read)?;
+        let listens: HashSet<u32> = seqs.collect::<Result<_, _>>().map_err(read)?;
+        if listens != seen.listens.values().copied().collect() {
+            self.report("I3", run, None, "its waits for events are not those of its journal");
         }
         Ok(())
     }
@@ -166,5 +224,26 @@ impl Checker<'_> {
             self.report("I3", run, None, what);
         }
         Ok(())
+    }
+}
+
+/// Keeps what the run's steps ask and listen for, as its records say.
+fn follow_asked(seen: &mut Seen, run: RunId, record: &Record) {
+    let asked = |place: &Place| (place.clone(), question_id(run, record.seq, record.at));
+    match &record.body {
+        RecordBody::StepUncertain { place, .. }
+        | RecordBody::StepWaiting { place, wait: Waiting::Approval(_) } => seen.asks.extend([asked(place)]),
+        RecordBody::StepWaiting { place, wait: Waiting::Event { .. } } => {
+            seen.listens.insert(place.clone(), record.seq);
+        }
+        RecordBody::StepStarted { place, .. }
+        | RecordBody::StepCompleted { place, .. }
+        | RecordBody::StepFailed { place, .. }
+        | RecordBody::StepCancelled { place }
+        | RecordBody::StepAnswered { place, .. } => {
+            seen.asks.remove(place);
+            seen.listens.remove(place);
+        }
+        _ => {}
     }
 }

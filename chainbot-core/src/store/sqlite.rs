@@ -9,8 +9,9 @@
 mod connection;
 mod cursor;
 mod idempotency;
-mod inbox;
+pub(super) mod inbox;
 pub(super) mod journal;
+mod listen;
 mod migrate;
 mod readers;
 mod room;
@@ -30,11 +31,12 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::{DataDir, batch, problem};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{Record, RunRow};
 use crate::port::{
-    Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredQuestion, StoredRun, StoredWorkflow,
+    Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion, StoredRun,
+    StoredVersion, StoredWorkflow,
 };
 
 /// How to open a store.
@@ -184,6 +186,18 @@ impl Store for SqliteStore {
 
     fn inbox(&self) -> Result<Vec<StoredQuestion>> {
         self.read(inbox::all)
+    }
+
+    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>> {
+        self.read(|conn| inbox::find(conn, id))
+    }
+
+    fn listens(&self) -> Result<Vec<StoredListen>> {
+        self.rows(listen::all)
+    }
+
+    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
+        self.rows(|conn| workflow::versions(conn, id))
     }
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {

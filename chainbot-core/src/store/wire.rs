@@ -28,9 +28,10 @@ pub struct StepError<'a> {
 
 /// [`crate::model::Trigger`].
 #[derive(Serialize, Deserialize)]
-pub enum Trigger {
+pub enum Trigger<'a> {
     Api,
     Parent { run: [u8; 16], depth: u32 },
+    Fork { run: [u8; 16], step: &'a str },
 }
 
 /// [`crate::model::ParentStep`].
@@ -47,6 +48,21 @@ pub enum Waiting<'a> {
     Until { due: i64 },
     Signal { name: &'a str, due: Option<i64> },
     Child { run: [u8; 16], due: Option<i64> },
+    Event { topic: &'a str, due: Option<i64> },
+    Approval(#[serde(borrow)] Approval<'a>),
+}
+
+/// [`crate::model::Approval`].
+#[derive(Serialize, Deserialize)]
+pub struct Approval<'a> {
+    pub message: &'a str,
+    #[serde(borrow)]
+    pub approvers: Vec<&'a str>,
+    #[serde(borrow)]
+    pub actions: Vec<&'a str>,
+    #[serde(borrow)]
+    pub default: Option<&'a str>,
+    pub due: Option<i64>,
 }
 
 /// [`crate::model::Plan`].
@@ -75,7 +91,8 @@ pub enum Body<'a> {
         name: &'a str,
         definition: [u8; 32],
         inputs: Json<'a>,
-        trigger: Trigger,
+        #[serde(borrow)]
+        trigger: Trigger<'a>,
         #[serde(borrow)]
         parent: Option<Parent<'a>>,
     },
@@ -178,6 +195,32 @@ pub enum Body<'a> {
         phase: Phase,
         #[serde(borrow)]
         ending: Ending<'a>,
+    },
+    RunPaused {
+        reason: &'a str,
+    },
+    RunResumed,
+    StepAnswered {
+        #[serde(borrow)]
+        place: Place<'a>,
+        question: [u8; 16],
+        action: &'a str,
+        data: Json<'a>,
+        #[serde(borrow)]
+        by: Option<&'a str>,
+    },
+    EventReceived {
+        #[serde(borrow)]
+        place: Place<'a>,
+        topic: &'a str,
+        id: &'a str,
+    },
+    RunRetried {
+        generation: u32,
+    },
+    RunForked {
+        run: [u8; 16],
+        variables: Json<'a>,
     },
 }
 

@@ -6,6 +6,7 @@
 //! compiled expressions is judged in [`super::check`].
 
 mod action;
+mod ask;
 mod control;
 mod convert;
 mod ending;

@@ -345,10 +345,34 @@ pub static WAIT: Table = Table {
         may("signal", Shape::Text, "A signal by name, or `{name, schema}`."),
         may("timeout", Shape::Duration, "The same as the step's `timeout`."),
         may("on_timeout", Shape::Choice(&["fail", "continue"]), "What running out of `timeout` does."),
-        later("event", "An event by topic."),
-        later("approval", "A person's decision."),
+        may(
+            "event",
+            Shape::Text,
+            "An event by topic (`*` one word, a last `#` the rest), or `{topic, when}`.",
+        ),
+        may("approval", Shape::Object(&APPROVAL), "A person's decision."),
         old("schema", "write it with the name: `signal: {name: ..., schema: ...}`"),
         old("seconds", "write `duration: 90s`"),
+    ],
+};
+
+/// `event` of `wait`, when written with a condition.
+pub static WAIT_EVENT: Table = Table {
+    what: "`event`",
+    keys: &[
+        must("topic", Shape::Text, "A topic or a pattern: `*` for one word, a last `#` for the rest."),
+        may("when", Shape::Expr, "Which of them; `event` is in scope."),
+    ],
+};
+
+/// `approval` of `wait`.
+pub static APPROVAL: Table = Table {
+    what: "`approval`",
+    keys: &[
+        must("message", Shape::Text, "The question."),
+        may("approvers", Shape::Names, "Who may answer; anybody unless given."),
+        may("actions", Shape::Names, "What may be answered: `[approve, reject]` unless given."),
+        may("default", Shape::Name, "What counts when `timeout` is over."),
     ],
 };
 

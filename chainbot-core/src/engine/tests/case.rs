@@ -14,6 +14,9 @@
 //! | `inputs JSON`, `depth N` | of the run; first |
 //! | `queued` | the run has no permit yet
 //! | `stuck STEP` | an expression of the step took its thread |
+//! | `pause`, `resume`, `retry` | a person holds the run, lets it go on, takes it up after it failed |
+//! | `answer STEP ACTION [JSON]` | a person answers the question that a step asks |
+//! | `event TOPIC JSON [#ID]` | an event comes, for every wait there is |
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -22,7 +25,7 @@ use serde_json::Value;
 
 use super::driver::{Driver, Reply};
 use crate::engine::decide::{Input, Outcome};
-use crate::engine::view;
+use crate::engine::{Answer, Heard, view};
 use crate::model::{Json, Place, RecordBody, StepError, class};
 use crate::time::parse_duration;
 
@@ -209,7 +212,44 @@ fn act(driver: &mut Driver, replies: &mut Replies, line: &str) {
             let node = driver.program.by_id[rest];
             driver.input(Input::Stuck { place: Place { node, path: Vec::new() } }).unwrap();
         }
+        _ => people(driver, word, rest),
+    }
+}
+
+/// What people do, and events.
+fn people(driver: &mut Driver, word: &str, rest: &str) {
+    let taken = match word {
+        "pause" => driver.input(Input::Pause { reason: "to look".to_owned() }),
+        "resume" => driver.input(Input::Unpause),
+        "retry" => {
+            driver.retry();
+            Ok(())
+        }
+        "answer" => {
+            let (step, rest) = rest.split_once(' ').unwrap();
+            let (action, data) = rest.split_once(' ').unwrap_or((rest, "null"));
+            let open = driver.questions().into_iter().find(|(name, _)| name == step);
+            let question = open.map_or(crate::id::InboxId::from([0; 16]), |(_, id)| id);
+            let data = Json::new(serde_json::from_str(data).unwrap());
+            let by = Some("mia".to_owned());
+            driver.input(Input::Answer(Answer { question, action: action.to_owned(), data, by }))
+        }
+        "event" => {
+            let (rest, id) = rest.split_once(" #").unwrap_or((rest, ""));
+            let (topic, data) = rest.split_once(' ').unwrap_or((rest, "null"));
+            let event = Heard {
+                topic: topic.to_owned(),
+                id: id.to_owned(),
+                data: Json::new(serde_json::from_str(data).unwrap()),
+                at: driver.now,
+            };
+            let waits = driver.state.instances().filter_map(|(_, instance)| instance.listens).collect();
+            driver.input(Input::Heard { event, waits })
+        }
         other => panic!("what is `{other}`?"),
+    };
+    if let Err(refused) = taken {
+        driver.log.push(format!("refused: {}", refused.code));
     }
 }
 
@@ -244,6 +284,14 @@ fn outcome(driver: &Driver) -> String {
     for op in &driver.ops {
         if let crate::port::Op::InboxPut { question, .. } = op {
             lines.push(format!("asked about {} {}", question["step"], question["choices"]));
+        }
+        match op {
+            crate::port::Op::InboxAnswer(answer) => {
+                let by = answer.by.as_deref().unwrap_or_default();
+                lines.push(format!("answered {} {} by {by}", answer.action, answer.data));
+            }
+            crate::port::Op::InboxClose { .. } => lines.push("no longer asked".to_owned()),
+            _ => {}
         }
     }
     let mut last = format!("run {}", driver.state.status.as_str());

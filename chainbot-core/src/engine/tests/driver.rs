@@ -136,6 +136,8 @@ impl Driver {
             || self.agenda.awaits_commit()
             || self.pending.records.len() >= limits::DECISION_RECORDS_MAX
             || (self.state.status.is_terminal() && !self.pending.records.is_empty())
+            // A run that is held is parked as soon as nothing is under way.
+            || (self.state.paused.is_some() && self.effects.is_empty() && !self.pending.records.is_empty())
     }
 
     /// The disk has what was decided; what waited for that goes out.
@@ -208,6 +210,8 @@ impl Driver {
                 self.log.push(format!("child of {id} cancelled: {}", reason.split(' ').next().unwrap()));
             }
             Command::NotifyParent { .. } => self.log.push("parent told".to_owned()),
+            Command::Listen { topic, .. } => self.log.push(format!("listens for {topic}")),
+            Command::Unlisten { .. } => {}
         }
     }
 
@@ -222,7 +226,7 @@ impl Driver {
                 self.commit();
             } else if let Some((place, child)) = self.resolved.pop() {
                 self.input(Input::ChildReady { place, child }).unwrap();
-            } else if !self.agenda.is_empty() {
+            } else if !self.agenda.is_empty() && self.state.paused.is_none() {
                 self.input(Input::Continue).unwrap();
             } else {
                 return true;
@@ -258,7 +262,11 @@ impl Driver {
         self.effects.clear();
         self.resolved.clear();
         self.state = self.folded();
-        let input = if self.state.status == RunStatus::Pending { Input::Admit } else { Input::Resume };
+        let input = if self.state.status == RunStatus::Pending && self.state.paused.is_none() {
+            Input::Admit
+        } else {
+            Input::Resume
+        };
         self.agenda = Agenda::default();
         self.input(input).unwrap();
     }
@@ -279,10 +287,12 @@ impl Driver {
                 "fold(journal) is not the state"
             );
         }
+        // A retry is a new generation with new keys; what was completed stays.
         let mut completed = std::collections::HashSet::new();
         let mut keys: HashMap<&Place, EffectKey> = HashMap::new();
         for record in &self.journal {
             match &record.body {
+                RecordBody::RunRetried { .. } => keys.clear(),
                 RecordBody::StepCompleted { place, .. } => {
                     assert!(completed.insert(place), "{place:?} completed twice");
                 }
@@ -324,6 +334,22 @@ impl Driver {
         format!("{}{indexes}", self.program.node(place.node).id)
     }
 
+    /// A person takes the failed run up again, as the runtime does it.
+    pub fn retry(&mut self) {
+        assert_eq!(self.state.status, RunStatus::Failed);
+        let body = RecordBody::RunRetried { generation: self.state.generation + 1 };
+        self.journal.push(Record { seq: self.state.next_seq, at: self.now, body });
+        self.crash();
+    }
+
+    /// The questions that are open, with the names of their steps.
+    pub fn questions(&self) -> Vec<(String, crate::id::InboxId)> {
+        let open = self.state.instances().filter_map(|(place, instance)| Some((place, instance.question?)));
+        let mut open: Vec<_> = open.map(|(place, id)| (self.step_name(&place), id)).collect();
+        open.sort();
+        open
+    }
+
     /// Names of signals that steps wait for.
     pub fn awaited(&self) -> Vec<String> {
         let mut names: Vec<String> = self
@@ -353,12 +379,14 @@ pub fn fingerprint(state: &RunState) -> String {
     let vars: Vec<_> = state.vars.iter().map(|(name, data)| (name, data.json().clone())).collect();
     let signals: Vec<_> = state.signals.iter().map(|(name, data)| (name, data.json().clone())).collect();
     format!(
-        "{:?} {} {:?} {:?} {:?} {signals:?} {vars:?} {:?} {} {instances:#?}",
+        "{:?} {} {:?} {:?} {:?} {:?} {} {signals:?} {vars:?} {:?} {} {instances:#?}",
         state.status,
         state.next_seq,
         state.last_at,
         state.started_at,
         state.cancelling,
+        state.paused,
+        state.generation,
         state.dues,
         state.busy,
     )

@@ -13,6 +13,12 @@ codes! {
     CHILD = "CB-0309", Invalid, "A child run did not complete";
     STEP_INVALID = "CB-0330", Invalid, "A step was given data it cannot use";
     TOPIC = "CB-0331", Invalid, "The topic is not allowed for `emit`";
+    ANSWERED = "CB-0340", Conflict, "The question is answered already";
+    ANSWER = "CB-0341", Invalid, "The answer is not one that the question takes";
+    QUESTION = "CB-0342", NotFound, "There is no such question";
+    NOT_FAILED = "CB-0343", Conflict, "Only a failed run can be retried";
+    NOT_FINISHED = "CB-0344", Conflict, "The run is not over";
+    FORK = "CB-0345", Invalid, "The run cannot be forked there";
     STATUS = "CB-0310", Network, "The reply's status is not a success";
     REPLY_FORMAT = "CB-0311", Invalid, "The reply is not in the format asked for";
     REPLY_SCHEMA = "CB-0312", Invalid, "The reply does not match the step's schema";

@@ -151,7 +151,7 @@ async fn delete(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 
 /// The one hash that `If-Match` asks for. With several the current one is looked up; the runtime then still
 /// compares it within the change, so nothing can come between.
-async fn expected(shared: &Shared, tags: Option<Tags>, reference: &str) -> Result<Option<String>> {
+pub async fn expected(shared: &Shared, tags: Option<Tags>, reference: &str) -> Result<Option<String>> {
     let Some(Tags::These(tags)) = tags else { return Ok(None) };
     match tags.as_slice() {
         [one] => Ok(Some(one.clone())),
@@ -166,7 +166,7 @@ async fn expected(shared: &Shared, tags: Option<Tags>, reference: &str) -> Resul
     }
 }
 
-fn show(view: WorkflowView) -> Result<Response> {
+pub fn show(view: WorkflowView) -> Result<Response> {
     Ok(([(header::ETAG, etag(&view)?)], Json(Workflow::from(view))).into_response())
 }
 

@@ -59,7 +59,8 @@ impl Memory {
         let id = self.env.inbox_id();
         let question = json!({ "step": "pay" });
         let at = self.env.now();
-        self.state.lock().questions.push(StoredQuestion { id, run, kind: "uncertain".into(), question, at });
+        let kind = "uncertain".to_owned();
+        self.state.lock().questions.push(StoredQuestion { id, run, kind, question, at, answer: None });
         id
     }
 

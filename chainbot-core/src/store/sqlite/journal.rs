@@ -22,6 +22,7 @@ const FULL_FROM: &str = "SELECT lsn, run, seq, ts, body, kind, node, path FROM j
      WHERE lsn >= ?1 ORDER BY lsn";
 const LAST_OF_RUN: &str = "SELECT lsn, run, seq, ts, body FROM journal WHERE lsn >= ?1 AND run = ?2 \
      ORDER BY lsn DESC LIMIT 1";
+const DELETE: &str = "DELETE FROM journal WHERE lsn = ?1";
 const NEWEST: &str = "SELECT max(lsn) FROM journal";
 const NEWEST_TIME: &str = "SELECT ts FROM journal ORDER BY lsn DESC LIMIT 1";
 
@@ -56,6 +57,12 @@ pub fn insert(
 pub fn newest(conn: &Connection) -> rusqlite::Result<Lsn> {
     let lsn: Option<i64> = conn.prepare_cached(NEWEST)?.query_row([], |row| row.get(0))?;
     Ok(Lsn(lsn.unwrap_or(0)))
+}
+
+/// Forgets records.
+pub fn delete(conn: &Connection, lsns: &[Lsn]) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(DELETE)?;
+    lsns.iter().try_for_each(|lsn| statement.execute([lsn.0]).map(drop))
 }
 
 /// The newest record's time.

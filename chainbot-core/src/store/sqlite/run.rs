@@ -18,6 +18,9 @@ const UNPARK: &str = "UPDATE run SET status = 0, parked = 0, detail = NULL, tail
      WHERE id = ?1 AND parked = 1";
 const FINISH: &str = "UPDATE run SET status = ?2, parked = 0, detail = ?3, finished_at = ?4, tail_lsn = ?5, lsns = ?6 \
      WHERE id = ?1";
+const REOPEN: &str = "UPDATE run SET status = 2, parked = 1, detail = ?2, finished_at = NULL, tail_lsn = ?3, \
+     lsns = ?4 WHERE id = ?1";
+const DELETE: &str = "DELETE FROM run WHERE id = ?1";
 const STATE: &str = "SELECT status, parked, tail_lsn, lsns FROM run WHERE id = ?1";
 const BY_ID: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at, \
      first_lsn, parked, lsns FROM run WHERE id = ?1";
@@ -38,6 +41,8 @@ const COUNT_WORKFLOW: &str = "SELECT count(*) FROM run WHERE workflow = ?2 AND s
 pub struct State {
     /// Whether it is over.
     pub terminal: bool,
+    /// Whether it failed: it may be taken up again.
+    pub failed: bool,
     /// Whether it waits: all its records are before `tail`.
     pub parked: bool,
     /// Records from here on are in the journal only.
@@ -105,6 +110,18 @@ pub fn finish(
         .map(drop)
 }
 
+/// A failed run is taken up again: parked, with all its records, until it is woken.
+pub fn reopen(conn: &Connection, run: RunId, detail: &str, lsns: &Places) -> rusqlite::Result<()> {
+    conn.prepare_cached(REOPEN)?
+        .execute(params![run.as_bytes(), detail, tail(lsns), lsns.as_bytes()])
+        .map(drop)
+}
+
+/// Forgets a run.
+pub fn delete(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    conn.prepare_cached(DELETE)?.execute([run.as_bytes()]).map(drop)
+}
+
 fn tail(lsns: &Places) -> i64 {
     lsns.last().map_or(0, |last| last.0).saturating_add(1)
 }
@@ -119,8 +136,9 @@ pub fn state(conn: &Connection, run: RunId) -> Result<Option<State>> {
         .optional()
         .map_err(problem::read)?;
     let Some((number, parked, tail, packed)) = found else { return Ok(None) };
-    let terminal = status(number).ok_or_else(|| problem::corrupt_row("run", &run))?.is_terminal();
-    Ok(Some(State { terminal, parked, tail: Lsn(tail), last: unpack(run, packed)?.last().copied() }))
+    let status = status(number).ok_or_else(|| problem::corrupt_row("run", &run))?;
+    let (terminal, failed) = (status.is_terminal(), status == RunStatus::Failed);
+    Ok(Some(State { terminal, failed, parked, tail: Lsn(tail), last: unpack(run, packed)?.last().copied() }))
 }
 
 /// One run.

@@ -6,7 +6,9 @@ use crate::id::RunId;
 use crate::port::Timer;
 use crate::time::Timestamp;
 
-const SET: &str = "INSERT INTO timer (run, seq, due) VALUES (?1, ?2, ?3) \
+// A run that is over needs no waking: a child may end after its parent.
+const SET: &str = "INSERT INTO timer (run, seq, due) \
+     SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM run WHERE id = ?1 AND status < 4) \
      ON CONFLICT (run, seq) DO UPDATE SET due = excluded.due";
 const CLEAR: &str = "DELETE FROM timer WHERE run = ?1 AND seq = ?2";
 const CLEAR_RUN: &str = "DELETE FROM timer WHERE run = ?1";

@@ -6,11 +6,11 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::{cursor, idempotency, inbox, journal, run, timer, workflow};
+use super::{cursor, idempotency, inbox, journal, listen, run, timer, workflow};
 use crate::error::code::{definition, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
-use crate::port::{Idempotency, Timer};
+use crate::port::{Idempotency, StoredListen, Timer};
 use crate::store::batch::{Change, Version, Work};
 use crate::store::chain::{Chains, Tip};
 use crate::store::codec::Encoded;
@@ -60,7 +60,7 @@ impl<'a> Transaction<'a> {
     fn check(&self, work: &Work) -> Result<std::result::Result<Tip, Error>> {
         let mut tip = Tip::default();
         if let Some(first) = work.records.first().filter(|first| first.seq > 0) {
-            match self.tip(work.run)? {
+            match self.tip_in(work, work.run)? {
                 Some(found) => tip = found,
                 None => return Ok(Err(no_such_run(work.run))),
             }
@@ -87,7 +87,9 @@ impl<'a> Transaction<'a> {
                 let exists = run::state(self.conn, row.id)?.is_some();
                 Ok(exists.then(|| problem::refused(row.id, &"a run of this id exists")))
             }
-            Change::RunPark { run, lsns, .. } | Change::RunFinish { run, lsns, .. } => {
+            Change::RunPark { run, lsns, .. }
+            | Change::RunFinish { run, lsns, .. }
+            | Change::RunReopen { run, lsns } => {
                 let Some(tip) = self.tip_in(work, *run)? else { return Ok(Some(no_such_run(*run))) };
                 let own = created_in(work, *run);
                 let listed = lsns.count().saturating_add(own);
@@ -95,7 +97,16 @@ impl<'a> Transaction<'a> {
                 let why = format_args!("its list has {listed} places, it has {known} records").to_string();
                 Ok((listed != known).then(|| problem::refused(*run, &why)))
             }
-            Change::RunUnpark { run } | Change::TimerSet { run, .. } => {
+            // A child that ends may find its parent over already.
+            Change::TimerSet { run, .. } if *run != work.run => {
+                Ok(run::state(self.conn, *run)?.is_none().then(|| no_such_run(*run)))
+            }
+            Change::RunDelete { run } => match run::state(self.conn, *run)? {
+                Some(state) if state.terminal => Ok(None),
+                Some(_) => Ok(Some(problem::refused(*run, &"it is not over"))),
+                None => Ok(Some(no_such_run(*run))),
+            },
+            Change::RunUnpark { run } | Change::TimerSet { run, .. } | Change::ListenSet { run, .. } => {
                 Ok(self.tip_in(work, *run)?.is_none().then(|| no_such_run(*run)))
             }
             Change::InboxPut(question) => {
@@ -114,7 +125,12 @@ impl<'a> Transaction<'a> {
                 Ok((!exists).then(|| no_such_workflow(*id)))
             }
             // To clear what is not there is no mistake: a timer may fire while it is being cleared.
-            Change::TimerClear { .. } | Change::InboxCloseRun { .. } | Change::CursorSet { .. } => Ok(None),
+            Change::TimerClear { .. }
+            | Change::InboxCloseRun { .. }
+            | Change::InboxClose { .. }
+            | Change::InboxAnswer(_)
+            | Change::ListenClear { .. }
+            | Change::CursorSet { .. } => Ok(None),
         }
     }
 
@@ -170,7 +186,33 @@ impl<'a> Transaction<'a> {
     /// As [`Self::tip`], before the batch; a run that the batch makes stands at its beginning.
     fn tip_in(&self, work: &Work, run: RunId) -> Result<Option<Tip>> {
         let made = |change: &Change| matches!(change, Change::RunInsert { row, .. } if row.id == run);
+        if work.changes.iter().any(|change| matches!(change, Change::RunReopen { run: of, .. } if *of == run))
+        {
+            return self.tip_of_failed(run);
+        }
         if work.changes.iter().any(made) { Ok(Some(Tip::default())) } else { self.tip(run) }
+    }
+
+    /// Where the chain of a failed run stands; `None` when there is no such run, or it has not failed.
+    fn tip_of_failed(&self, run: RunId) -> Result<Option<Tip>> {
+        let Some(state) = run::state(self.conn, run)?.filter(|state| state.failed) else { return Ok(None) };
+        let Some(last) = state.last else { return Err(problem::corrupt(run, state.tail, "it is missing")) };
+        let tip = journal::tip_at(self.conn, last)?;
+        tip.map(Some).ok_or_else(|| problem::corrupt(run, last, "it is missing"))
+    }
+
+    /// A run that is over, and all that was said of it.
+    fn forget(&mut self, run: RunId) -> rusqlite::Result<()> {
+        // Read as it was checked a moment ago, by the same thread in the same transaction.
+        let lsns = match run::find(self.conn, run) {
+            Ok(stored) => stored.and_then(|stored| stored.lsns).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        // Places are never given twice, also when the newest ones are gone.
+        cursor::set(self.conn, "journal_end", Lsn(self.next.0 - 1))?;
+        journal::delete(self.conn, &lsns)?;
+        inbox::forget_run(self.conn, run)?;
+        run::delete(self.conn, run)
     }
 
     fn apply(&mut self, work: &mut Work, mut tip: Tip) -> rusqlite::Result<Lsn> {
@@ -190,7 +232,8 @@ impl<'a> Transaction<'a> {
                 self.chains.put(row.id, tip);
             }
         }
-        let own = Own { run: work.run, first, count: work.records.len(), others };
+        let first_seq = work.records.first().map_or(0, |record| record.seq);
+        let own = Own { run: work.run, first, first_seq, count: work.records.len(), others };
         for change in &mut work.changes {
             self.change(change, &own)?;
         }
@@ -224,12 +267,26 @@ impl<'a> Transaction<'a> {
                 // Whatever still waits for the run would wake it in vain.
                 timer::clear_run(conn, *run)?;
                 inbox::close_run(conn, *run)?;
+                listen::clear_run(conn, *run)?;
                 run::finish(conn, *run, *status, detail.as_deref(), *at, lsns)
             }
             Change::TimerSet { run, seq, due } => timer::set(conn, Timer { due: *due, run: *run, seq: *seq }),
             Change::TimerClear { run, seq } => timer::clear(conn, *run, *seq),
             Change::InboxPut(question) => inbox::put(conn, question),
             Change::InboxCloseRun { run } => inbox::close_run(conn, *run),
+            Change::InboxClose { id } => inbox::close(conn, *id),
+            Change::InboxAnswer(answer) => inbox::answer(conn, answer),
+            Change::ListenSet { run, seq, topic } => {
+                let lsn = own.place_of(*seq);
+                listen::set(conn, &StoredListen { run: *run, seq: *seq, lsn, topic: std::mem::take(topic) })
+            }
+            Change::ListenClear { run, seq } => listen::clear(conn, *run, *seq),
+            Change::RunReopen { run, lsns } => {
+                own.add_to(*run, lsns);
+                self.chains.forget(*run);
+                run::reopen(conn, *run, "taken up again", lsns)
+            }
+            Change::RunDelete { run } => self.forget(*run),
             Change::WorkflowInsert { version, idempotency } => {
                 workflow::insert(conn, version)?;
                 keep_key(conn, idempotency.as_ref(), version.id.as_bytes(), version.at)
@@ -245,6 +302,7 @@ impl<'a> Transaction<'a> {
 struct Own {
     run: RunId,
     first: Lsn,
+    first_seq: u32,
     count: usize,
     others: Vec<(RunId, Lsn)>,
 }
@@ -252,6 +310,11 @@ struct Own {
 impl Own {
     fn first_of(&self, run: RunId) -> Lsn {
         self.others.iter().find(|(other, _)| *other == run).map_or(self.first, |(_, lsn)| *lsn)
+    }
+
+    /// Where a record of the batch's own run is.
+    fn place_of(&self, seq: u32) -> Lsn {
+        Lsn(self.first.0 + i64::from(seq.saturating_sub(self.first_seq)))
     }
 
     /// Adds the run's places of this batch to its list. They are after all earlier ones, so the list grows.

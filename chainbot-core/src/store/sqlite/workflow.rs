@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::id::{DefinitionHash, WorkflowId};
-use crate::port::{Page, StoredWorkflow};
+use crate::port::{Page, StoredVersion, StoredWorkflow};
 use crate::store::batch::Version;
 use crate::time::Timestamp;
 
@@ -26,6 +26,9 @@ const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_
      WHERE w.name > ?1 AND w.deleted_at IS NULL ORDER BY w.name LIMIT ?2";
 const COUNT: &str = "SELECT count(*) FROM workflow WHERE deleted_at IS NULL";
 const SOURCE: &str = "SELECT source FROM definition WHERE hash = ?1 LIMIT 1";
+
+const VERSIONS: &str =
+    "SELECT version, hash, created_at FROM definition WHERE workflow = ?1 ORDER BY version DESC";
 
 /// A workflow's newest version.
 pub struct Current {
@@ -102,6 +105,19 @@ pub fn list(conn: &Connection, after: Option<&str>, limit: u32) -> rusqlite::Res
     items.truncate(limit as usize);
     let total: i64 = conn.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
     Ok(Page { items, total: total.unsigned_abs(), more })
+}
+
+/// Every version, newest first.
+pub fn versions(conn: &Connection, id: WorkflowId) -> rusqlite::Result<Vec<StoredVersion>> {
+    let mut statement = conn.prepare_cached(VERSIONS)?;
+    let rows = statement.query_map([id.as_bytes()], |row| {
+        Ok(StoredVersion {
+            version: row.get(0)?,
+            hash: DefinitionHash(row.get(1)?),
+            created_at: Timestamp(row.get(2)?),
+        })
+    })?;
+    rows.collect()
 }
 
 /// One version's source.

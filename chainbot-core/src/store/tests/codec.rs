@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::{place, run_id};
 use crate::error::code::store;
-use crate::id::{DefinitionHash, NodeId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, NodeId, WorkflowId};
 use crate::limits;
 use crate::model::{
-    EffectKey, Ending, ParentStep, Phase, Place, Plan, Record, RecordBody, RunCreated, StepError, Trigger,
-    Waiting,
+    Approval, EffectKey, Ending, ParentStep, Phase, Place, Plan, Record, RecordBody, RunCreated, StepError,
+    Trigger, Waiting,
 };
 use crate::store::codec::{decode, encode};
 use crate::time::Timestamp;
@@ -69,6 +69,35 @@ fn samples() -> Vec<(&'static str, RecordBody)> {
         ("step_cancelled", RecordBody::StepCancelled { place: place(4) }),
         ("waiting_until", waiting(Waiting::Until { due: Timestamp(1_700_000_000_000) })),
         ("waiting_signal", waiting(Waiting::Signal { name: "go".to_owned(), due: None })),
+        ("waiting_event", waiting(Waiting::Event { topic: "a.#".to_owned(), due: Some(Timestamp(7)) })),
+        (
+            "waiting_approval",
+            waiting(Waiting::Approval(Box::new(Approval {
+                message: "open?".to_owned(),
+                approvers: vec!["mia".to_owned()],
+                actions: vec!["yes".to_owned(), "no".to_owned()],
+                default: Some("no".to_owned()),
+                due: Some(Timestamp(9)),
+            }))),
+        ),
+        ("run_paused", RecordBody::RunPaused { reason: "to look".to_owned() }),
+        ("run_resumed", RecordBody::RunResumed),
+        (
+            "step_answered",
+            RecordBody::StepAnswered {
+                place: deep_place(),
+                question: InboxId::from([4; 16]),
+                action: "yes".to_owned(),
+                data: value(),
+                by: Some("mia".to_owned()),
+            },
+        ),
+        (
+            "event_received",
+            RecordBody::EventReceived { place: place(4), topic: "a.b".to_owned(), id: "7".to_owned() },
+        ),
+        ("run_retried", RecordBody::RunRetried { generation: 2 }),
+        ("run_forked", RecordBody::RunForked { run: run_id(3), variables: value() }),
         ("waiting_child", waiting(Waiting::Child { run: run_id(5), due: Some(Timestamp(1)) })),
         ("control_branch", control(Plan::Branch { taken: Some("then".to_owned()) })),
         ("control_no_branch", control(Plan::Branch { taken: None })),
@@ -131,10 +160,16 @@ fn number(body: &RecordBody) -> u8 {
         RecordBody::StepUncertain { .. } => 17,
         RecordBody::EventEmitted { .. } => 18,
         RecordBody::PhaseStarted { .. } => 19,
+        RecordBody::RunPaused { .. } => 20,
+        RecordBody::RunResumed => 21,
+        RecordBody::StepAnswered { .. } => 22,
+        RecordBody::EventReceived { .. } => 23,
+        RecordBody::RunRetried { .. } => 24,
+        RecordBody::RunForked { .. } => 25,
     }
 }
 
-const KINDS: u8 = 20;
+const KINDS: u8 = 26;
 
 fn bytes_of(body: &RecordBody) -> Vec<u8> {
     encode(run_id(1), &Record { seq: 0, at: Timestamp(0), body: body.clone() }).unwrap().body

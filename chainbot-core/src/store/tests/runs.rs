@@ -103,7 +103,7 @@ fn the_end_of_a_run_clears_its_timers_and_questions() {
             id: crate::id::InboxId(run.0),
             run,
             place: Place { path: vec![1], ..place(3) },
-            kind: InboxKind::Uncertain,
+            kind: InboxKind::Poison,
             question: json!({ "sent": "?" }),
             at: at(1),
         };

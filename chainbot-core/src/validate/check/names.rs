@@ -128,6 +128,11 @@ impl Walker<'_, '_> {
                 WaitFor::Duration(text) | WaitFor::Until(text) | WaitFor::Signal { name: text, .. } => {
                     self.text(text, scope);
                 }
+                WaitFor::Event { topic, when } => {
+                    self.text(topic, scope);
+                    when.iter().for_each(|when| self.expr(when, &scope.with(&["event"])));
+                }
+                WaitFor::Approval(approval) => self.text(&approval.message, scope),
             },
             Action::ApiCall(call) => {
                 self.text(&call.url, scope);

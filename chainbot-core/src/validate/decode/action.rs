@@ -122,8 +122,9 @@ impl Decoder<'_> {
     }
 
     fn wait(&mut self, map: &Map<'_>) -> Action {
-        let later = ["event", "approval"].iter().any(|key| map.has(key));
-        let target = match self.one_of(map, &["duration", "until", "signal"], !later) {
+        let target = match self.one_of(map, &["duration", "until", "signal", "event", "approval"], true) {
+            Some("event") => self.wait_event(map),
+            Some("approval") => self.wait_approval(map),
             Some("duration") => WaitFor::Duration(self.wait_duration(map)),
             Some("until") => WaitFor::Until(self.wait_until(map)),
             Some(_) => self.wait_signal(map),

@@ -20,6 +20,8 @@ pub(super) enum Rule {
     Step,
     /// `[A-Za-z_][A-Za-z0-9_]{0,62}`: variables and items.
     Variable,
+    /// `[A-Za-z0-9][A-Za-z0-9_.@+-]{0,62}`: people.
+    Person,
 }
 
 /// Longest name of any kind, as `SafeName` has it.
@@ -38,9 +40,16 @@ impl Rule {
         let letter = |c: char| match self {
             Rule::Safe | Rule::Step => c.is_ascii_lowercase(),
             Rule::Variable => c.is_ascii_alphabetic() || c == '_',
+            Rule::Person => c.is_ascii_alphanumeric(),
         };
         let first = |c: char| letter(c) || (self == Rule::Safe && c.is_ascii_digit());
-        let rest = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || (self == Rule::Safe && c == '-');
+        let rest = |c: char| {
+            (self == Rule::Person && matches!(c, '_' | '.' | '@' | '+' | '-'))
+                || letter(c)
+                || c.is_ascii_digit()
+                || c == '_'
+                || (self == Rule::Safe && c == '-')
+        };
         let mut chars = name.chars();
         chars.next().is_some_and(first) && chars.all(rest) && name.len() <= NAME_CHARS_MAX
     }
@@ -51,6 +60,9 @@ impl Rule {
                 "use 1 to 63 lower-case letters, digits, `_` or `-`, and start with a letter or digit"
             }
             Rule::Step => "use 1 to 63 lower-case letters, digits or `_`, and start with a letter",
+            Rule::Person => {
+                "use 1 to 63 letters, digits, `_`, `.`, `@`, `+` or `-`, and start with a letter or digit"
+            }
             Rule::Variable => "use 1 to 63 letters, digits or `_`, and do not start with a digit",
         }
     }
@@ -128,7 +140,7 @@ impl Decoder<'_> {
     /// Reports a name that breaks its rule; says whether it is good.
     pub(super) fn check_name(&mut self, node: &Node, path: &str, name: &str, rule: Rule) -> bool {
         let fits = rule.fits(name);
-        let reserved = rule != Rule::Safe && WORDS.contains(&name);
+        let reserved = !matches!(rule, Rule::Safe | Rule::Person) && WORDS.contains(&name);
         if !fits {
             let message = format!("`{}` is not a name", shown(name, 80));
             self.error(&code::NAME, node.pos, path, message, rule.words().to_owned());

@@ -59,6 +59,13 @@ pub enum Command {
     /// Show the server's log, or the journal of a run
     #[command(after_help = LOGS_HELP)]
     Logs(Logs),
+    /// List triggers with their next times
+    #[command(after_help = TRIGGERS_HELP)]
+    Triggers(Triggers),
+    /// Let triggers start a workflow
+    Enable(Switch),
+    /// Let no trigger start a workflow; people and other workflows still can
+    Disable(Switch),
     /// Check and show the configuration
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
     Config {
@@ -335,6 +342,46 @@ Examples:
   chainbot logs --follow
   chainbot logs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00";
 
+/// `chainbot triggers`.
+#[derive(Args, Debug)]
+pub struct Triggers {
+    /// Only of this workflow: its name or id
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const TRIGGERS_HELP: &str = "\
+Schedules come first, the next time at the top. LAST is the run that the trigger started last; NOTE says why
+the last occasion started none.
+
+Examples:
+  chainbot triggers
+  chainbot triggers greenhouse --json
+  chainbot disable greenhouse --trigger cron-3f2a9c01de";
+
+/// `chainbot enable` and `chainbot disable`.
+#[derive(Args, Debug)]
+pub struct Switch {
+    /// The workflow: its name or id
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: String,
+    /// Only this trigger, by its key as `chainbot triggers` shows it
+    #[arg(long, value_name = "KEY")]
+    pub trigger: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
 /// `chainbot config`.
 #[derive(Subcommand, Debug)]
 pub enum ConfigView {
@@ -373,6 +420,8 @@ impl Command {
             Command::Cancel(args) => args.json.json,
             Command::Signal(args) => args.json.json,
             Command::Logs(args) => args.json.json,
+            Command::Triggers(args) => args.json.json,
+            Command::Enable(args) | Command::Disable(args) => args.json.json,
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
         }

@@ -11,6 +11,7 @@ mod signal;
 mod start;
 mod status;
 mod stop;
+mod triggers;
 mod validate;
 mod version;
 
@@ -34,6 +35,9 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Cancel(args) => with_runtime(cancel::run(&args)),
         Command::Signal(args) => with_runtime(signal::run(&args)),
         Command::Logs(args) => with_runtime(logs::run(&args)),
+        Command::Triggers(args) => with_runtime(triggers::list(&args)),
+        Command::Enable(args) => with_runtime(triggers::switch(&args, true)),
+        Command::Disable(args) => with_runtime(triggers::switch(&args, false)),
         Command::Config { view } => config::run(&view),
     }
 }

@@ -22,10 +22,11 @@ use crate::error::code::{config as config_code, general};
 use crate::error::{Error, Result};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
 use crate::net::{Egress, Grant, Policy};
-use crate::port::{EventBus, Store};
-use crate::runtime::{Handle, Options, Runtime};
+use crate::port::{EventBus, NoSigningKeys, Store};
+use crate::runtime::{Event, Handle, Options, Runtime};
 use crate::step::Executors;
 use crate::store::{DataDir, OpenOptions, SqliteStore};
+use crate::time::Timestamp;
 
 pub use crate::http::{HealthReport, Peer, ViaHost};
 
@@ -112,6 +113,7 @@ impl App {
             workers: 0,
             poison_file: Some(data_dir.path().join("evaluating")),
             tokio: tokio::runtime::Handle::current(),
+            signing_keys: Arc::new(NoSigningKeys),
         };
         let runtime = blocking(move || Runtime::start(options)).await?;
         let handle = Handle::new(runtime.clone());
@@ -153,10 +155,10 @@ impl App {
         self.api.call(request).await
     }
 
-    /// Takes an event of the host's bus. Never blocks. No trigger matches events in this version, so it ends here.
+    /// Takes an event of the host's bus for the triggers that ask for it. Never blocks.
     pub fn handle_event(&self, event: HostEvent) -> Result<()> {
-        log::debug!("event {} on {}: no workflow asks for it", event.id, event.topic);
-        Ok(())
+        let HostEvent { topic, payload, id, at_ms } = event;
+        self.handle.take_event(Event { id, topic, at: Timestamp(at_ms), data: payload })
     }
 
     /// What the API offers, for callers in the same process.
@@ -350,7 +352,8 @@ pub fn manifest() -> Value {
             "publish": [
                 "chainbot.module.ready", "chainbot.module.stopping", "chainbot.workflow.started",
                 "chainbot.workflow.completed", "chainbot.workflow.failed", "chainbot.workflow.cancelled",
-                "chainbot.workflow.waiting", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
+                "chainbot.workflow.waiting", "chainbot.workflow.skipped", "chainbot.workflow.enabled",
+                "chainbot.workflow.disabled", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
             ],
             "subscribe": [],
         },

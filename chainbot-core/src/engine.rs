@@ -32,9 +32,11 @@ mod scope;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod trigger;
 pub mod view;
 
 pub use compile::compile;
 pub use decide::{Agenda, Command, Context, Decision, Defaults, Input, decide, settle};
 pub use program::Program;
 pub use state::RunState;
+pub use trigger::{Concurrency, Trigger};

@@ -7,12 +7,14 @@ pub mod document;
 pub mod event;
 pub mod record;
 pub mod run;
+pub mod trigger;
 
 pub use crate::error::{Diagnostic, Severity};
 pub use definition::*;
 pub use document::{Document, Node, Pos};
 pub use record::*;
 pub use run::*;
+pub use trigger::*;
 
 /// A JSON value that many places hold at once: step outputs, inputs, items.
 pub type Json = std::sync::Arc<serde_json::Value>;

@@ -21,7 +21,9 @@ mod bus;
 mod cell;
 mod core;
 mod effects;
+mod gates;
 pub mod handle;
+mod launch;
 mod listen;
 mod load;
 mod outbox;
@@ -32,6 +34,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod trigger;
 mod turn;
 mod worker;
 mod workflows;
@@ -40,3 +43,4 @@ pub use self::core::{Options, Runtime};
 pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
 };
+pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};

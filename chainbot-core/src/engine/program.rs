@@ -34,6 +34,10 @@ pub struct Program {
     pub output: Option<Template>,
     /// Nodes by step id.
     pub by_id: HashMap<String, NodeId>,
+    /// What starts a run by itself.
+    pub triggers: Vec<std::sync::Arc<super::Trigger>>,
+    /// How many runs at once.
+    pub concurrency: Option<super::Concurrency>,
 }
 
 impl std::fmt::Debug for Program {

@@ -163,8 +163,14 @@ impl Shape<'_> {
             Trigger::Parent { run, depth } => {
                 json!({ "kind": "parent", "run": run.to_string(), "depth": depth })
             }
+            Trigger::Trigger { by, trigger, depth, .. } => {
+                json!({ "kind": "trigger", "by": by, "trigger": trigger, "depth": depth })
+            }
         };
         self.put("trigger", trigger);
+        if let Trigger::Trigger { event, .. } = &created.trigger {
+            self.value("event", event);
+        }
         self.value("inputs", &created.inputs);
     }
 

@@ -59,6 +59,10 @@ pub struct Definition {
     pub steps: Vec<Step>,
     /// The run's result; `None` = the last step's output.
     pub output: Option<Template>,
+    /// What starts a run by itself.
+    pub triggers: Vec<super::TriggerDef>,
+    /// How many runs at once; `None` = as many as there are permits.
+    pub concurrency: Option<super::Concurrency>,
 }
 
 /// How the steps of a workflow go together.

@@ -51,6 +51,8 @@ pub struct Options {
     pub poison_file: Option<PathBuf>,
     /// Where effects run.
     pub tokio: tokio::runtime::Handle,
+    /// What signs incoming webhooks.
+    pub signing_keys: Arc<dyn crate::port::SigningKeys>,
 }
 
 /// A running runtime. Ends by [`Runtime::stop`].
@@ -65,6 +67,8 @@ pub struct Runtime {
     pub(super) bus: Bus,
     pub(super) outbox: Option<Outbox>,
     pub(super) timers: Timers,
+    pub(super) triggers: super::trigger::Triggers,
+    pub(super) gates: super::gates::Gates,
     pub(super) poison: Poison,
     pub(super) effects: Arc<Semaphore>,
     pub(super) effects_running: AtomicUsize,
@@ -317,7 +321,7 @@ impl Runtime {
                 let child = self.resolve_child(&workflow, &inputs);
                 self.post(cell, Mail::Input(Input::ChildReady { place, child }));
             }
-            Command::AdmitChild { run } => self.admit(run),
+            Command::AdmitChild { run } => self.entered(run),
             Command::CheckChild { run } => self.check_child(cell, run),
             Command::CancelChild { run, reason } => self.deliver(run, Mail::Input(Input::Cancel { reason })),
             Command::NotifyParent { parent, outcome } => {

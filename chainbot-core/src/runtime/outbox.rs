@@ -116,6 +116,18 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// Tells the host at once, outside of the journal's order. What it has no room for is lost.
+    pub(super) fn tell(&self, topic: &str, id: &str, at: Timestamp, data: &serde_json::Value) {
+        let event = cloud_event(topic, id, at, data);
+        let told = self.host.publish(&event.topic, &event.payload, &event.id, event.at);
+        log::debug!("event {topic}: {told:?}");
+    }
+
+    /// Asks the host for the events of a pattern.
+    pub(super) fn subscribe(&self, pattern: &str) -> Result<()> {
+        self.host.subscribe(pattern)
+    }
+
     pub(super) fn close(&self) {
         self.queue.lock().is_closed = true;
         self.changed.notify_one();
@@ -301,6 +313,16 @@ fn announcement(subject: &Subject, record: &Record) -> Option<Announcement> {
         _ => return None,
     };
     Some(cloud_event(topic, &id, record.at, &data))
+}
+
+/// The event that a record makes, as triggers see it: topic, id, time and data.
+pub(super) fn event_of(
+    store: &Arc<dyn Store>,
+    committed: &Committed,
+) -> Option<(String, String, Timestamp, serde_json::Value)> {
+    let made = from_journal(store, committed)?;
+    let mut payload: serde_json::Value = serde_json::from_str(&made.payload).ok()?;
+    Some((made.topic, made.id, made.at, payload["data"].take()))
 }
 
 fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announcement> {

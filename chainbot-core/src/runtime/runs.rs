@@ -10,11 +10,12 @@ use crate::engine::Program;
 use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
-use crate::model::{Json, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
-use crate::port::{Batch, Idempotency, Op, StoredRun, StoredWorkflow};
+use crate::model::{Json, Record, RecordBody, RunRow, RunStatus, RunView, Trigger};
+use crate::port::{Idempotency, StoredRun, StoredWorkflow};
 
 use super::core::Runtime;
 use super::handle::no_run;
+use super::launch::Launch;
 
 /// Looks at a run that changes its place between memory and row meanwhile.
 const LOOKS_MAX: usize = 8;
@@ -24,48 +25,31 @@ const SHOWN_MAX: usize = 1_024;
 impl Runtime {
     /// Makes a run and waits until it is on disk. Gives what was stored, so that nobody need read it again.
     pub(super) async fn insert_run(
-        &self,
+        self: &Arc<Self>,
         workflow: &StoredWorkflow,
+        program: Arc<Program>,
         inputs: Value,
         idempotency: Option<Idempotency>,
     ) -> Result<(RunRow, Json)> {
-        let id = self.env.run_id();
-        let at = self.env.now();
-        let inputs = Json::new(inputs);
-        let created = RunCreated {
+        let launch = Launch {
             workflow: workflow.id,
             name: workflow.name.clone(),
-            definition: workflow.hash,
-            inputs: inputs.clone(),
+            program,
+            inputs,
             trigger: Trigger::Api,
-            parent: None,
-        };
-        let row = RunRow {
-            id,
-            workflow: workflow.id,
-            name: workflow.name.clone(),
-            definition: workflow.hash,
-            status: RunStatus::Pending,
-            detail: None,
-            created_at: at,
-            finished_at: None,
+            key: idempotency,
+            firing: None,
         };
         let (done, waits) = oneshot::channel();
-        let record = Record { seq: 0, at, body: RecordBody::RunCreated(Box::new(created)) };
-        let copy = self.bus.has_listeners().then(|| record.clone());
-        let notify = self.created_notifier(id, copy);
-        self.store.submit(Batch {
-            run: id,
-            records: vec![record],
-            ops: vec![Op::RunInsert { row: row.clone(), idempotency, created: None }],
-            ack: Box::new(move |result| {
-                if let Ok(first) = &result {
-                    notify(*first);
-                }
-                // Nobody may be waiting any more; then the run is taken up at the next start.
-                let _ = done.send(result.map(|_| ()));
-            }),
-        })?;
+        let runtime = self.clone();
+        // An expression may decide which runs count for each other, so it is no work for the async threads.
+        let made = self.read(move |_| {
+            runtime.launch(launch, move |result| {
+                // Nobody may be waiting any more; the run goes on all the same.
+                let _ = done.send(result);
+            })
+        });
+        let (row, inputs) = made.await?;
         match waits.await {
             Ok(Ok(())) => Ok((row, inputs)),
             Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
@@ -94,7 +78,11 @@ impl Runtime {
     }
 
     /// Tells the bus of a run's creation, on the writer's thread.
-    fn created_notifier(&self, run: RunId, copy: Option<Record>) -> impl FnOnce(Lsn) + Send + 'static {
+    pub(super) fn created_notifier(
+        &self,
+        run: RunId,
+        copy: Option<Record>,
+    ) -> impl FnOnce(Lsn) + Send + 'static {
         let bus = self.bus.sender();
         move |lsn| bus.created(lsn, run, copy)
     }

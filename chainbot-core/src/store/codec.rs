@@ -229,6 +229,12 @@ fn trigger_to_wire(trigger: &Trigger) -> wire::Trigger {
     match trigger {
         Trigger::Api => wire::Trigger::Api,
         Trigger::Parent { run, depth } => wire::Trigger::Parent { run: *run.as_bytes(), depth: *depth },
+        Trigger::Trigger { by, trigger, depth, event } => wire::Trigger::Trigger {
+            by: by.clone(),
+            trigger: trigger.clone(),
+            depth: *depth,
+            event: event.to_string().into_bytes(),
+        },
     }
 }
 
@@ -264,11 +270,17 @@ fn step_error(wire: wire::StepError<'_>) -> StepError {
     StepError { class: wire.class.to_owned(), code: wire.code.to_owned(), message: wire.message.to_owned() }
 }
 
-fn trigger(wire: wire::Trigger) -> Trigger {
-    match wire {
+fn trigger(wire: wire::Trigger) -> Result<Trigger, Cow<'static, str>> {
+    Ok(match wire {
         wire::Trigger::Api => Trigger::Api,
         wire::Trigger::Parent { run, depth } => Trigger::Parent { run: RunId::from(run), depth },
-    }
+        wire::Trigger::Trigger { by, trigger, depth, event } => Trigger::Trigger {
+            by,
+            trigger,
+            depth,
+            event: serde_json::from_slice(&event).map_err(|error| Cow::Owned(error.to_string()))?,
+        },
+    })
 }
 
 fn waiting(wire: wire::Waiting<'_>) -> Waiting {
@@ -302,7 +314,7 @@ fn from_wire(wire: wire::Body<'_>) -> Result<RecordBody, Cow<'static, str>> {
                 name: name.to_owned(),
                 definition: DefinitionHash(definition),
                 inputs: json(inputs)?,
-                trigger: trigger(by),
+                trigger: trigger(by)?,
                 parent: parent
                     .map(|parent| ParentStep { run: RunId::from(parent.run), place: place(parent.place) }),
             }))

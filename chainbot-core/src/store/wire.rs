@@ -30,7 +30,17 @@ pub struct StepError<'a> {
 #[derive(Serialize, Deserialize)]
 pub enum Trigger {
     Api,
-    Parent { run: [u8; 16], depth: u32 },
+    Parent {
+        run: [u8; 16],
+        depth: u32,
+    },
+    /// `event` is JSON as text bytes.
+    Trigger {
+        by: String,
+        trigger: String,
+        depth: u32,
+        event: Vec<u8>,
+    },
 }
 
 /// [`crate::model::ParentStep`].

@@ -12,6 +12,7 @@ mod schema;
 mod step;
 mod text;
 mod transform;
+mod trigger;
 mod value;
 
 use std::collections::HashSet;
@@ -220,6 +221,8 @@ impl Decoder<'_> {
             max_parallel_steps: self.number(&map, "max_parallel_steps"),
             steps: self.steps(&map, "steps", placement, 1),
             output: self.template(&map, "output"),
+            triggers: self.triggers(&map),
+            concurrency: self.concurrency(&map),
         })
     }
 

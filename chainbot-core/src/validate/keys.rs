@@ -4,6 +4,9 @@
 //! later, the words a value may be and the range of a number; help texts and a JSON Schema are made of them.
 
 mod transform;
+mod trigger;
+
+pub use trigger::{CONCURRENCY, GPIO_TRIGGER, TRIGGER, TRIGGER_KINDS};
 
 pub use transform::{TRANSFORM_TYPES, TRANSFORM_TYPES_LATER};
 
@@ -74,6 +77,10 @@ pub enum Shape {
     Object(&'static Table),
     /// By the step's type: see [`STEP_TYPES`].
     Config,
+    /// A list of objects by [`TRIGGER`].
+    Triggers,
+    /// A pin's number, or its name in the configuration.
+    Pin,
 }
 
 /// Whether a key must, may or cannot be there.
@@ -137,12 +144,12 @@ pub static DEFINITION: Table = Table {
         may("max_parallel_steps", Shape::Number(1, CONCURRENCY_MAX), "`parallel`: steps at once."),
         must("steps", Shape::Steps, "What is done."),
         may("output", Shape::Template, "The run's result; by default the last step's output."),
-        later("triggers", "What starts a run by itself."),
-        later("concurrency", "How many runs at once."),
         later("catch", "Steps that run when a step failed."),
         later("finally", "Steps that run at the end in every case."),
         later("keep", "How long runs are kept."),
         later("on_failure", "What a failed run does besides failing."),
+        may("triggers", Shape::Triggers, "What starts a run by itself."),
+        may("concurrency", Shape::Object(&CONCURRENCY), "How many runs at once."),
     ],
 };
 

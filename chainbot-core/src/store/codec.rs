@@ -229,7 +229,7 @@ fn trigger_to_wire(trigger: &Trigger) -> wire::Trigger {
     match trigger {
         Trigger::Api => wire::Trigger::Api,
         Trigger::Parent { run, depth } => wire::Trigger::Parent { run: *run.as_bytes(), depth: *depth },
-        Trigger::Trigger { by, trigger, depth, event } => wire::Trigger::Trigger {
+        Trigger::Trigger { by, trigger, depth, event } => wire::Trigger::Fired {
             by: by.clone(),
             trigger: trigger.clone(),
             depth: *depth,
@@ -274,7 +274,7 @@ fn trigger(wire: wire::Trigger) -> Result<Trigger, Cow<'static, str>> {
     Ok(match wire {
         wire::Trigger::Api => Trigger::Api,
         wire::Trigger::Parent { run, depth } => Trigger::Parent { run: RunId::from(run), depth },
-        wire::Trigger::Trigger { by, trigger, depth, event } => Trigger::Trigger {
+        wire::Trigger::Fired { by, trigger, depth, event } => Trigger::Trigger {
             by,
             trigger,
             depth,

@@ -35,7 +35,7 @@ pub enum Trigger {
         depth: u32,
     },
     /// `event` is JSON as text bytes.
-    Trigger {
+    Fired {
         by: String,
         trigger: String,
         depth: u32,

@@ -373,7 +373,10 @@ async fn a_child_of_a_single_workflow_that_runs_is_refused_and_its_parent_told()
     bench.ended(first).await;
     let parent = bench.start("parent").await;
     bench.until(parent, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
-    let child = bench.handle.runs(Some("one"), None, None, 1).await.unwrap().items[0].id;
+    // Made in the same moment, so not by the order of ids.
+    let all = bench.handle.runs(Some("one"), None, None, 10).await.unwrap().items;
+    let open: Vec<RunId> = all.iter().filter(|run| !run.status.is_terminal()).map(|run| run.id).collect();
+    let [child] = open[..] else { panic!("{all:?}") };
     bench.until(child, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
     bench.handle.signal(child, "go", Value::Null, None).await.unwrap();
     assert_eq!(bench.ended(parent).await.status, RunStatus::Completed);

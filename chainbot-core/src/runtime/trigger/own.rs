@@ -16,6 +16,9 @@ use super::fire::{Fired, Occasion};
 use super::table::Id;
 use super::{CURSOR, Event, is_event};
 
+/// The workflow of a run that is over, and how it ended.
+type End = (String, RunEnd);
+
 /// Records read from the journal at once.
 const PAGE: u32 = 512;
 
@@ -67,7 +70,7 @@ impl Runtime {
     }
 
     /// The event that a record makes, and the end of a run that it is.
-    fn own_event(&self, committed: &Committed) -> Result<Option<(Event, Option<(String, RunEnd)>)>> {
+    fn own_event(&self, committed: &Committed) -> Result<Option<(Event, Option<End>)>> {
         let Some((topic, id, at, mut data)) = outbox::event_of(&self.store, committed) else {
             return Ok(None);
         };

@@ -176,7 +176,7 @@ async fn events_of_own_runs_go_to_their_listeners_and_a_circle_ends() {
     let event = bench.event_of(made[1]).await;
     assert_eq!((&event["type"], &event["data"]["n"]), (&json!("user.again"), &json!(1)));
     let note = bench.handle.triggers("circle").await.unwrap()[0].note.clone();
-    assert!(note.unwrap().contains("CB-0341"));
+    assert!(note.unwrap().contains("CB-0361"));
     bench.end().await;
 }
 
@@ -296,11 +296,11 @@ async fn single_refuses_a_second_run_and_tells_triggers_apart_from_people() {
         .await;
     let first = bench.try_start_with("one", json!({ "zone": "north" }), None).await.unwrap().run.id;
     let refused = bench.try_start_with("one", json!({ "zone": "north" }), None).await.unwrap_err();
-    assert_eq!(refused.code().id, "CB-0340");
+    assert_eq!(refused.code().id, "CB-0360");
     bench.try_start_with("one", json!({ "zone": "south" }), None).await.unwrap();
     bench.event("user.go", "e1", json!({}));
     assert_eq!(bench.count("one").await, 2);
-    assert!(bench.handle.triggers("one").await.unwrap()[0].note.as_ref().unwrap().contains("CB-0340"));
+    assert!(bench.handle.triggers("one").await.unwrap()[0].note.as_ref().unwrap().contains("CB-0360"));
     bench.handle.signal(first, "go", Value::Null, None).await.unwrap();
     bench.ended(first).await;
     bench.event("user.go", "e2", json!({}));

@@ -85,6 +85,13 @@ pub enum Command {
     /// Show what two versions of a workflow, or two runs, differ in
     #[command(after_help = DIFF_HELP)]
     Diff(Diff),
+    /// List triggers with their next times
+    #[command(after_help = TRIGGERS_HELP)]
+    Triggers(Triggers),
+    /// Let triggers start a workflow
+    Enable(Switch),
+    /// Let no trigger start a workflow; people and other workflows still can
+    Disable(Switch),
     /// Check and show the configuration
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
     Config {
@@ -370,6 +377,45 @@ Examples:
 
 A definition that begins with this line is completed and checked by editors with the YAML language server:
   # yaml-language-server: $schema=workflow.schema.json";
+/// `chainbot triggers`.
+#[derive(Args, Debug)]
+pub struct Triggers {
+    /// Only of this workflow: its name or id
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const TRIGGERS_HELP: &str = "\
+Schedules come first, the next time at the top. LAST is the run that the trigger started last; NOTE says why
+the last occasion started none.
+
+Examples:
+  chainbot triggers
+  chainbot triggers greenhouse --json
+  chainbot disable greenhouse --trigger cron-3f2a9c01de";
+
+/// `chainbot enable` and `chainbot disable`.
+#[derive(Args, Debug)]
+pub struct Switch {
+    /// The workflow: its name or id
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: String,
+    /// Only this trigger, by its key as `chainbot triggers` shows it
+    #[arg(long, value_name = "KEY")]
+    pub trigger: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
 
 /// `chainbot config`.
 #[derive(Subcommand, Debug)]
@@ -417,6 +463,8 @@ impl Command {
             Command::Versions(args) => args.json.json,
             Command::Rollback(args) => args.json.json,
             Command::Diff(args) => args.json.json,
+            Command::Triggers(args) => args.json.json,
+            Command::Enable(args) | Command::Disable(args) => args.json.json,
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
             Command::Schema => false,

@@ -13,6 +13,7 @@ mod signal;
 mod start;
 mod status;
 mod stop;
+mod triggers;
 mod validate;
 mod version;
 mod versions;
@@ -46,6 +47,9 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Versions(args) => with_runtime(versions::versions(&args)),
         Command::Rollback(args) => with_runtime(versions::rollback(&args)),
         Command::Diff(args) => with_runtime(versions::diff(&args)),
+        Command::Triggers(args) => with_runtime(triggers::list(&args)),
+        Command::Enable(args) => with_runtime(triggers::switch(&args, true)),
+        Command::Disable(args) => with_runtime(triggers::switch(&args, false)),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
     }

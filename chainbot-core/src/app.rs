@@ -22,8 +22,8 @@ use crate::error::code::{config as config_code, general};
 use crate::error::{Error, Result};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
 use crate::net::{Egress, Grant, Policy};
-use crate::port::{EventBus, Store};
-use crate::runtime::{Handle, Options, Runtime};
+use crate::port::{EventBus, NoSigningKeys, Store};
+use crate::runtime::{Event, Handle, Options, Runtime};
 use crate::step::Executors;
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 use crate::time::Timestamp;
@@ -113,6 +113,7 @@ impl App {
             workers: 0,
             poison_file: Some(data_dir.path().join("evaluating")),
             tokio: tokio::runtime::Handle::current(),
+            signing_keys: Arc::new(NoSigningKeys),
         };
         let runtime = blocking(move || Runtime::start(options)).await?;
         let handle = Handle::new(runtime.clone());
@@ -154,9 +155,11 @@ impl App {
         self.api.call(request).await
     }
 
-    /// Takes an event of the host's bus, for the steps that wait for it. Never blocks.
+    /// Takes an event of the host's bus, for the steps that wait for it and the triggers that ask for it. Never blocks.
     pub fn handle_event(&self, event: HostEvent) -> Result<()> {
-        self.handle.hear(&event.topic, &event.id, event.payload, Timestamp(event.at_ms))
+        let HostEvent { topic, payload, id, at_ms } = event;
+        self.handle.hear(&topic, &id, payload.clone(), Timestamp(at_ms))?;
+        self.handle.take_event(Event { id, topic, at: Timestamp(at_ms), data: payload })
     }
 
     /// What the API offers, for callers in the same process.
@@ -351,7 +354,8 @@ pub fn manifest() -> Value {
             "publish": [
                 "chainbot.module.ready", "chainbot.module.stopping", "chainbot.workflow.started",
                 "chainbot.workflow.completed", "chainbot.workflow.failed", "chainbot.workflow.cancelled",
-                "chainbot.workflow.waiting", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
+                "chainbot.workflow.waiting", "chainbot.workflow.skipped", "chainbot.workflow.enabled",
+                "chainbot.workflow.disabled", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
             ],
             "subscribe": [],
         },

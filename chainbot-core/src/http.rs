@@ -275,7 +275,7 @@ impl Api {
             }
         };
         if let Err(seconds) =
-            shared.rate.as_ref().filter(|_| caller == Caller::Token).map_or(Ok(()), Rate::take)
+            shared.rate.as_ref().filter(|_| caller != Caller::Anyone).map_or(Ok(()), Rate::take)
         {
             let mut response = busy("this token has sent too many requests", seconds).into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -287,11 +287,13 @@ impl Api {
         // Probes must answer when everything is busy, and they hold nothing.
         let slot = match caller {
             Caller::Anyone => None,
-            Caller::Token => match self.slot(&request) {
+            Caller::Token | Caller::Hook => match self.slot(&request) {
                 Ok(slot) => slot,
                 Err(failure) => return failure.into_response(),
             },
         };
+        let mut request = request;
+        request.extensions_mut().insert(caller);
         let budget = request.extensions().get::<Budget>().map_or(shared.limits.request_time, |b| b.0);
         let answered = tokio::time::timeout(budget, self.router.clone().oneshot(request)).await;
         drop(slot);

@@ -217,3 +217,23 @@ pub const APPROVERS_MAX: usize = 64;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Who answers, in words.
 pub const ANSWERED_BY_BYTES_MAX: usize = 128;
+/// An event's topic, or a pattern of topics: what hosts take.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Triggers of one workflow. Each may be a row and a line of an index.
+pub const TRIGGERS_MAX: usize = 32;
+/// A cron expression: longer ones are lists that belong into two triggers.
+pub const CRON_BYTES_MAX: usize = 256;
+/// Runs that `missed: all` starts for the time that nothing ran: four days of hours.
+pub const MISSED_RUNS_MAX: usize = 100;
+/// From here on a time of a schedule counts as missed: a busy machine is seldom a minute behind.
+pub const MISSED_LATE_MS: i64 = 60_000;
+/// Events of the host that wait to be matched. Beyond, the host is told BUSY and keeps its own.
+pub const EVENTS_QUEUED_MAX: usize = 1_024;
+/// An event that starts a run becomes part of its journal: what a webhook may send.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+/// A webhook's signature holds this long, either way: what Standard Webhooks says.
+pub const HOOK_TOLERANCE_S: i64 = 300;
+/// `concurrency.max`.
+pub const CONCURRENCY_RUNS_MAX: u32 = 1_000;
+/// A rendered `concurrency.key`: it is part of a row of every run that it counts for.
+pub const CONCURRENCY_KEY_BYTES_MAX: usize = 256;

@@ -21,6 +21,7 @@ mod error;
 mod form;
 mod gate;
 mod header;
+pub mod hook;
 mod local;
 mod policy;
 mod resolve;

@@ -79,6 +79,100 @@ pub enum Op {
     WorkflowDelete { id: WorkflowId, at: Timestamp },
     /// How far a reader of the journal has come.
     CursorSet { name: &'static str, lsn: Lsn },
+    /// A trigger, new or with another next time.
+    TriggerPut { workflow: WorkflowId, key: String, enabled: bool, due: Option<Timestamp> },
+    /// A trigger is gone.
+    TriggerDrop { workflow: WorkflowId, key: String },
+    /// A trigger has fired; goes with the run that it starts. Refuses the whole batch unless the trigger is switched on
+    /// and its next time is `from`, so that nothing fires twice and nothing fires that was switched off.
+    TriggerFire(Firing),
+    /// Triggers start the workflow, or do not.
+    WorkflowSwitch { id: WorkflowId, on: bool, at: Timestamp },
+    /// The run counts for others of the same gate until it is over.
+    GateEnter { run: RunId, gate: String, max: usize, ousts: bool },
+    /// It does not any more.
+    GateLeave { run: RunId },
+}
+
+/// What a trigger did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Firing {
+    /// Whose trigger.
+    pub workflow: WorkflowId,
+    /// Which.
+    pub key: String,
+    /// The next time that the row says; `None` for what is no schedule.
+    pub from: Option<Timestamp>,
+    /// The next time from here on.
+    pub due: Option<Timestamp>,
+    /// When.
+    pub at: Timestamp,
+    /// The run that was started; `None` when none was.
+    pub run: Option<RunId>,
+    /// Why none was.
+    pub note: Option<String>,
+}
+
+/// A trigger as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTrigger {
+    /// Whose.
+    pub workflow: WorkflowId,
+    /// See [`crate::model::TriggerDef::key`].
+    pub key: String,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Of a schedule that is switched on: the next time.
+    pub due: Option<Timestamp>,
+    /// When it last fired or let an occasion go.
+    pub fired_at: Option<Timestamp>,
+    /// The run that it started last.
+    pub run: Option<RunId>,
+    /// Why it did not start one the last time.
+    pub note: Option<String>,
+}
+
+/// A run that counts for others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredGate {
+    /// The run.
+    pub run: RunId,
+    /// The name that they share.
+    pub gate: String,
+    /// So many of them at once.
+    pub max: usize,
+    /// Whether it takes the place of those before it.
+    pub ousts: bool,
+    /// Whether its row says that it waits, so that it has begun.
+    pub parked: bool,
+}
+
+/// What is stored about starting runs.
+#[derive(Clone, Debug, Default)]
+pub struct Automation {
+    /// Of all workflows.
+    pub triggers: Vec<StoredTrigger>,
+    /// Workflows that no trigger starts.
+    pub disabled: Vec<WorkflowId>,
+    /// Unfinished runs that count for each other, in the order in which they came.
+    pub gates: Vec<StoredGate>,
+}
+
+/// Secrets that sign incoming webhooks, by name.
+pub trait SigningKeys: Send + Sync {
+    /// The text of a secret. `Err` says why it cannot be had, and the remedy.
+    fn signing_key(&self, name: &str) -> Result<String>;
+}
+
+/// None: a definition that asks for one is refused.
+pub struct NoSigningKeys;
+
+impl SigningKeys for NoSigningKeys {
+    fn signing_key(&self, name: &str) -> Result<String> {
+        let message = format!("there is no secret `{name}`: this server has no secret store");
+        Err(Error::new(&crate::error::code::definition::NO_SECRET, message)
+            .help("remove `secret`: the webhook then takes requests with the API token"))
+    }
 }
 
 /// Why a person is asked.
@@ -304,6 +398,8 @@ pub trait Store: Send + Sync {
     fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>>;
     /// How far a reader of the journal has come.
     fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
+    /// Triggers, switches and gates.
+    fn automation(&self) -> Result<Automation>;
     /// Commits what is queued, then closes. Later calls fail.
     fn close(&self);
 }

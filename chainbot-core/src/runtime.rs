@@ -24,9 +24,11 @@ mod core;
 mod diff;
 mod ears;
 mod effects;
+mod gates;
 pub mod handle;
 mod heads;
 mod hear;
+mod launch;
 mod listen;
 mod load;
 mod outbox;
@@ -38,6 +40,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod trigger;
 mod turn;
 mod versions;
 mod worker;
@@ -51,3 +54,4 @@ pub use handle::{
 };
 pub use people::NewAnswer;
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};
+pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};

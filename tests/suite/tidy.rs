@@ -21,6 +21,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("env", 0),
     ("model", 1),
     ("expr", 1),
+    ("schedule", 1),
+    ("topic", 1),
     ("validate", 1),
     ("engine", 2),
     ("port", 2),

@@ -50,6 +50,12 @@ pub fn compile(definition: &Definition, source: &str) -> Result<Program> {
         finally,
         notify_on_failure: definition.notify_on_failure,
         keep: definition.keep,
+        triggers: definition
+            .triggers
+            .iter()
+            .map(|trigger| super::Trigger::compile(trigger).map(std::sync::Arc::new))
+            .collect::<Result<_>>()?,
+        concurrency: definition.concurrency.as_ref().map(super::Concurrency::compile).transpose()?,
     })
 }
 
@@ -425,15 +431,15 @@ fn named(variables: &[(String, Expr)]) -> Result<Vec<(String, Expression)>> {
     variables.iter().map(|(name, value)| Ok((name.clone(), expression(value)?))).collect()
 }
 
-fn expression(source: &Expr) -> Result<Expression> {
+pub(super) fn expression(source: &Expr) -> Result<Expression> {
     Expression::compile(&source.source).map_err(|error| at(source.pos, &error))
 }
 
-fn text(source: &Text) -> Result<Template> {
+pub(super) fn text(source: &Text) -> Result<Template> {
     Template::compile_text(source).map_err(|error| at(source.pos, &error))
 }
 
-fn template(source: &Tree) -> Result<Template> {
+pub(super) fn template(source: &Tree) -> Result<Template> {
     Template::compile(source).map_err(|all| first_of(source.pos, all))
 }
 

@@ -333,10 +333,7 @@ impl Stepper<'_> {
         }
         let node = program.node(place.node);
         let Op::Child { wait, .. } = &node.op else { return Err(bug("not a child step")) };
-        let depth = match &self.state.created.trigger {
-            Trigger::Parent { depth, .. } => depth + 1,
-            Trigger::Api | Trigger::Fork { .. } => 1,
-        };
+        let depth = self.state.created.trigger.depth() + 1;
         let child = match child {
             Ok(_) if depth > limits::RUN_DEPTH_MAX => Err(StepError::new(
                 class::LIMIT,

@@ -42,6 +42,10 @@ pub struct Program {
     pub notify_on_failure: bool,
     /// How long runs are kept.
     pub keep: Keep,
+    /// What starts a run by itself.
+    pub triggers: Vec<std::sync::Arc<super::Trigger>>,
+    /// How many runs at once.
+    pub concurrency: Option<super::Concurrency>,
 }
 
 impl std::fmt::Debug for Program {

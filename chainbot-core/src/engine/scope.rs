@@ -101,6 +101,7 @@ impl Scope for PlaceScope<'_> {
     fn value(&self, name: &str) -> Option<Data> {
         match name {
             "inputs" => Some(self.state.inputs.clone()),
+            "event" => Some(self.state.event.clone()),
             "run" => Some(run_data(self.state)),
             "error" => super::ending::error_in_scope(self.state).map(Data::new),
             "index" => self.loops.first().map(|names| Data::new(names.index.into())),
@@ -135,7 +136,7 @@ impl Scope for PlaceScope<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = ["inputs", "run", "steps", "vars"].map(str::to_owned).to_vec();
+        let mut names: Vec<String> = ["event", "inputs", "run", "steps", "vars"].map(str::to_owned).to_vec();
         if !self.loops.is_empty() {
             names.push("index".to_owned());
             names.extend(self.loops.iter().map(|names| names.item_name.to_owned()));

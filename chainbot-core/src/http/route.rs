@@ -15,6 +15,7 @@ mod info;
 mod people;
 mod runs;
 mod versions;
+mod triggers;
 mod workflows;
 
 /// Every route.
@@ -29,4 +30,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(events::routes())
         .merge(people::routes())
         .merge(versions::routes())
+        .merge(triggers::routes())
 }

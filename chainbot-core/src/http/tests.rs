@@ -6,6 +6,7 @@ mod flow;
 mod memory;
 mod port;
 mod routes;
+mod triggers;
 
 use std::sync::Arc;
 

@@ -67,6 +67,10 @@ pub struct Definition {
     pub notify_on_failure: bool,
     /// How long runs are kept.
     pub keep: Keep,
+    /// What starts a run by itself.
+    pub triggers: Vec<super::TriggerDef>,
+    /// How many runs at once; `None` = as many as there are permits.
+    pub concurrency: Option<super::Concurrency>,
 }
 
 /// How the steps of a workflow go together.

@@ -53,6 +53,8 @@ pub struct Options {
     pub poison_file: Option<PathBuf>,
     /// Where effects run.
     pub tokio: tokio::runtime::Handle,
+    /// What signs incoming webhooks.
+    pub signing_keys: Arc<dyn crate::port::SigningKeys>,
 }
 
 /// A running runtime. Ends by [`Runtime::stop`].
@@ -68,6 +70,8 @@ pub struct Runtime {
     pub(super) bus: Bus,
     pub(super) outbox: Option<Outbox>,
     pub(super) timers: Timers,
+    pub(super) triggers: super::trigger::Triggers,
+    pub(super) gates: super::gates::Gates,
     pub(super) poison: Poison,
     pub(super) ears: Ears,
     pub(super) effects: Arc<Semaphore>,
@@ -338,7 +342,7 @@ impl Runtime {
             }
             Command::Unlisten { seq } => self.ears.unlisten(cell.id, seq),
 
-            Command::AdmitChild { run } => self.admit(run, Source::Queue),
+            Command::AdmitChild { run } => self.entered(run, Source::Queue),
             Command::CheckChild { run } => self.check_child(cell, run),
             Command::CancelChild { run, reason } => self.deliver(run, Mail::Input(Input::Cancel { reason })),
             Command::NotifyParent { parent, outcome } => {

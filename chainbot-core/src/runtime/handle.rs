@@ -76,7 +76,7 @@ pub struct WorkflowView {
     /// From the definition.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub description: Option<String>,
-    /// Always `active` until workflows can be disabled.
+    /// `active`, or `disabled`: then no trigger starts it.
     pub status: String,
     /// Of the current version, from 1.
     pub version: u32,
@@ -141,15 +141,7 @@ impl Handle {
                 (Some(guard), Some(key))
             }
         };
-        if self.0.parked_count() >= limits::RUNS_WAITING_MAX {
-            let message = format!("{} runs wait for a time, a signal or a person", limits::RUNS_WAITING_MAX);
-            return Err(Error::new(&run_code::QUEUE_FULL, message)
-                .help("signal or cancel some: `GET /api/chainbot/runs?status=waiting` lists them"));
-        }
-        if !self.0.admission.has_room() {
-            return Err(Error::new(&run_code::QUEUE_FULL, "too many runs wait for their turn")
-                .help("wait for some to end, or raise workflow_engine.max_queued"));
-        }
+        self.0.check_room()?;
         let program = match self.0.programs.cached(workflow.hash) {
             Some(program) => program,
             None => {
@@ -158,7 +150,7 @@ impl Handle {
             }
         };
         let inputs = inputs::prepare(&program, new.inputs)?;
-        let (row, inputs) = self.0.insert_run(&workflow, inputs, key).await?;
+        let (row, inputs) = self.0.insert_run(&workflow, program, inputs, key).await?;
         Ok(StartedRun { run: self.0.new_view(row, inputs), replayed: false })
     }
 
@@ -345,7 +337,7 @@ impl Handle {
         let (running, queued) = self.0.admission.counts();
         Counts {
             running,
-            queued,
+            queued: queued + self.0.gates.waiting(),
             waiting: self.0.parked_count(),
             effects: self.0.effects_running.load(Ordering::Relaxed),
             written_off: self.0.written_off.load(Ordering::Relaxed),

@@ -5,6 +5,7 @@ mod held;
 mod people;
 mod queued;
 mod stuck;
+mod triggers;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +31,18 @@ const HANG: Duration = Duration::from_secs(60);
 
 /// The notes of steps under evaluation, in the folder.
 const NOTES: &str = "poison";
+
+/// One key, that of the specification's first vector.
+struct Keys;
+
+impl crate::port::SigningKeys for Keys {
+    fn signing_key(&self, name: &str) -> crate::Result<String> {
+        match name {
+            "known" => Ok("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
+            _ => crate::port::NoSigningKeys.signing_key(name),
+        }
+    }
+}
 
 /// A runtime on a folder.
 struct Bench {
@@ -187,6 +200,7 @@ fn start(
         queued_max,
         workers: 2,
         poison_file: Some(folder.join(NOTES)),
+        signing_keys: Arc::new(Keys),
         tokio: tokio::runtime::Handle::current(),
     })
     .unwrap()

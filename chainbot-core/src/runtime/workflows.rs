@@ -58,15 +58,17 @@ impl Handle {
         }
         let id = self.0.env.workflow_id();
         let at = self.0.env.now();
-        self.0
-            .write(vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }])
-            .await?;
+        let (changes, armed) = self.0.trigger_changes(id, &program)?;
+        let mut ops = vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }];
+        ops.extend(changes);
+        self.0.write(ops).await?;
+        self.0.arm(id, armed);
         Ok((self.workflow(&id.to_string()).await?, false))
     }
 
     /// By id or name.
     pub async fn workflow(&self, reference: &str) -> Result<WorkflowView> {
-        self.0.workflow_of(reference).await.and_then(|stored| view(&stored))
+        self.0.workflow_of(reference).await.and_then(|stored| self.view(&stored))
     }
 
     /// By name, after a name; `limit` ≤ 200.
@@ -76,7 +78,7 @@ impl Handle {
             .0
             .read(move |runtime| runtime.store.workflows(after.as_deref(), limit.min(limits::PAGE_MAX)))
             .await?;
-        let items = page.items.iter().map(view).collect::<Result<Vec<_>>>()?;
+        let items = page.items.iter().map(|stored| self.view(stored)).collect::<Result<Vec<_>>>()?;
         Ok(Page { items, total: page.total, more: page.more })
     }
 
@@ -101,8 +103,12 @@ impl Handle {
         }
         if stored.hash != program.hash {
             let at = self.0.env.now();
+            let (changes, armed) = self.0.trigger_changes(stored.id, &program)?;
             let op = Op::WorkflowVersion { id: stored.id, name: stored.name, source: source.to_owned(), at };
-            self.0.write(vec![op]).await?;
+            let mut ops = vec![op];
+            ops.extend(changes);
+            self.0.write(ops).await?;
+            self.0.arm(stored.id, armed);
         }
         self.workflow(&stored.id.to_string()).await
     }
@@ -114,7 +120,16 @@ impl Handle {
         let stored = self.0.workflow_of(reference).await?;
         check_match(&stored, if_match)?;
         let at = self.0.env.now();
-        self.0.write(vec![Op::WorkflowDelete { id: stored.id, at }]).await
+        let mut ops = vec![Op::WorkflowDelete { id: stored.id, at }];
+        ops.extend(self.0.trigger_drops(stored.id));
+        self.0.write(ops).await?;
+        self.0.arm(stored.id, Vec::new());
+        Ok(())
+    }
+
+    fn view(&self, stored: &StoredWorkflow) -> Result<WorkflowView> {
+        let status = if self.0.is_switched_on(stored.id) { "active" } else { "disabled" };
+        Ok(WorkflowView { status: status.to_owned(), ..view(stored)? })
     }
 
     /// Every problem of a definition; executes nothing.

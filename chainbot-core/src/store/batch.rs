@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Record, RecordBody, RunRow, RunStatus};
-use crate::port::{Ack, Batch, Idempotency, InboxAnswer, Op};
+use crate::port::{Ack, Batch, Firing, Idempotency, InboxAnswer, Op};
 use crate::time::Timestamp;
 
 /// [`Op`] with everything encoded.
@@ -38,6 +38,12 @@ pub enum Change {
     WorkflowVersion(Version),
     WorkflowDelete { id: WorkflowId, at: Timestamp },
     CursorSet { name: &'static str, lsn: Lsn },
+    TriggerPut { workflow: WorkflowId, key: String, enabled: bool, due: Option<Timestamp> },
+    TriggerDrop { workflow: WorkflowId, key: String },
+    TriggerFire(Box<Firing>),
+    WorkflowSwitch { id: WorkflowId, on: bool, at: Timestamp },
+    GateEnter { run: RunId, gate: String, max: usize, ousts: bool },
+    GateLeave { run: RunId },
 }
 
 /// A question to a person, as its row holds it.
@@ -205,6 +211,12 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         }
         Op::WorkflowDelete { id, at } => Change::WorkflowDelete { id, at },
         Op::CursorSet { name, lsn } => Change::CursorSet { name, lsn },
+        Op::TriggerPut { workflow, key, enabled, due } => Change::TriggerPut { workflow, key, enabled, due },
+        Op::TriggerDrop { workflow, key } => Change::TriggerDrop { workflow, key },
+        Op::TriggerFire(firing) => Change::TriggerFire(Box::new(firing)),
+        Op::WorkflowSwitch { id, on, at } => Change::WorkflowSwitch { id, on, at },
+        Op::GateEnter { run, gate, max, ousts } => Change::GateEnter { run, gate, max, ousts },
+        Op::GateLeave { run } => Change::GateLeave { run },
     })
 }
 

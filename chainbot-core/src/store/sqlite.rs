@@ -2,7 +2,7 @@
 //!
 //! [`connection`] opens with settings that are read back, [`migrate`] holds the schema's versions,
 //! [`writer`] commits in
-//! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer workflow inbox
+//! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer trigger workflow inbox
 //! idempotency
 //! cursor` hold the SQL of their tables, which is static text with bound values.
 
@@ -18,6 +18,7 @@ mod room;
 pub(super) mod run;
 mod timer;
 mod transaction;
+mod trigger;
 mod workflow;
 mod writer;
 
@@ -35,7 +36,7 @@ use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{Record, RunRow};
 use crate::port::{
-    Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion, StoredRun,
+    Automation, Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion, StoredRun,
     StoredVersion, StoredWorkflow,
 };
 
@@ -202,6 +203,10 @@ impl Store for SqliteStore {
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
         self.rows(|conn| cursor::find(conn, name))
+    }
+
+    fn automation(&self) -> Result<Automation> {
+        self.rows(trigger::all)
     }
 
     fn close(&self) {

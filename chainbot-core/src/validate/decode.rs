@@ -15,6 +15,7 @@ mod schema;
 mod step;
 mod text;
 mod transform;
+mod trigger;
 mod value;
 
 use std::collections::HashSet;
@@ -227,6 +228,8 @@ impl Decoder<'_> {
             finally: self.phase(&map, "finally"),
             notify_on_failure: self.on_failure(&map),
             keep: self.keep(&map),
+            triggers: self.triggers(&map),
+            concurrency: self.concurrency(&map),
         })
     }
 

@@ -4,6 +4,9 @@
 //! later, the words a value may be and the range of a number; help texts and a JSON Schema are made of them.
 
 mod transform;
+mod trigger;
+
+pub use trigger::{CONCURRENCY, GPIO_TRIGGER, TRIGGER, TRIGGER_KINDS};
 
 pub use transform::{TRANSFORM_TYPES, TRANSFORM_TYPES_LATER};
 
@@ -78,6 +81,10 @@ pub enum Shape {
     Config,
     /// One step.
     Step,
+    /// A list of objects by [`TRIGGER`].
+    Triggers,
+    /// A pin's number, or its name in the configuration.
+    Pin,
 }
 
 /// Whether a key must, may or cannot be there.
@@ -141,8 +148,6 @@ pub static DEFINITION: Table = Table {
         may("max_parallel_steps", Shape::Number(1, CONCURRENCY_MAX), "`parallel`: steps at once."),
         must("steps", Shape::Steps, "What is done."),
         may("output", Shape::Template, "The run's result; by default the last step's output."),
-        later("triggers", "What starts a run by itself."),
-        later("concurrency", "How many runs at once."),
         may(
             "catch",
             Shape::Steps,
@@ -151,6 +156,8 @@ pub static DEFINITION: Table = Table {
         may("finally", Shape::Steps, "Runs at the end in every case, also after a timeout or a cancel."),
         may("keep", Shape::Object(&KEEP), "How long finished runs are kept."),
         may("on_failure", Shape::Object(&ON_FAILURE), "What a failed run does besides failing."),
+        may("triggers", Shape::Triggers, "What starts a run by itself."),
+        may("concurrency", Shape::Object(&CONCURRENCY), "How many runs at once."),
     ],
 };
 

@@ -6,8 +6,8 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::{cursor, idempotency, inbox, journal, listen, run, timer, workflow};
-use crate::error::code::{definition, store};
+use super::{cursor, idempotency, inbox, journal, listen, run, timer, trigger, workflow};
+use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::port::{Idempotency, StoredListen, Timer};
@@ -131,6 +131,20 @@ impl<'a> Transaction<'a> {
             | Change::InboxAnswer(_)
             | Change::ListenClear { .. }
             | Change::CursorSet { .. } => Ok(None),
+            Change::TriggerDrop { .. } | Change::GateLeave { .. } => Ok(None),
+            Change::TriggerPut { workflow: id, .. } | Change::WorkflowSwitch { id, .. } => {
+                let made = |change: &Change| matches!(change, Change::WorkflowInsert { version, .. } if version.id == *id);
+                let exists = work.changes.iter().any(made)
+                    || workflow::current(self.conn, *id).map_err(problem::read)?.is_some();
+                Ok((!exists).then(|| no_such_workflow(*id)))
+            }
+            Change::TriggerFire(firing) => {
+                let fits = trigger::fits(self.conn, firing).map_err(problem::read)?;
+                Ok((!fits).then(|| not_fired(&firing.key)))
+            }
+            Change::GateEnter { run, .. } => {
+                Ok(self.tip_in(work, *run)?.is_none().then(|| no_such_run(*run)))
+            }
         }
     }
 
@@ -294,6 +308,14 @@ impl<'a> Transaction<'a> {
             Change::WorkflowVersion(version) => workflow::update(conn, version),
             Change::WorkflowDelete { id, at } => workflow::delete(conn, *id, *at),
             Change::CursorSet { name, lsn } => cursor::set(conn, name, *lsn),
+            Change::TriggerPut { workflow, key, enabled, due } => {
+                trigger::put(conn, *workflow, key, *enabled, *due)
+            }
+            Change::TriggerDrop { workflow, key } => trigger::drop_one(conn, *workflow, key),
+            Change::TriggerFire(firing) => trigger::fire(conn, firing),
+            Change::WorkflowSwitch { id, on, at } => trigger::switch(conn, *id, *on, *at),
+            Change::GateEnter { run, gate, max, ousts } => trigger::enter(conn, *run, gate, *max, *ousts),
+            Change::GateLeave { run } => trigger::leave(conn, *run),
         }
     }
 }
@@ -351,6 +373,11 @@ fn created_in(work: &Work, run: RunId) -> u32 {
 
 fn no_such_run(run: RunId) -> Error {
     problem::refused(run, &"there is no such run, or it is over")
+}
+
+fn not_fired(key: &str) -> Error {
+    let message = format_args!("the trigger {key} is gone, switched off, or has fired meanwhile").to_string();
+    Error::new(&run_code::NOT_FIRED, message).help("list the triggers of the workflow")
 }
 
 fn no_such_workflow(id: WorkflowId) -> Error {

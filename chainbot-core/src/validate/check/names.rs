@@ -35,6 +35,15 @@ pub(super) fn check(decoded: &Decoded, index: &Index<'_>, graphs: &Graphs, repor
     let inputs = Inputs::new(definition.inputs.as_ref());
     let mut walker = Walker { decoded, index, graphs, report, setters, inputs };
     let mut scope = Scope::start(index.entries.len());
+    let start = Scope { before_run: Some(("event", "a trigger")), ..scope.clone() };
+    for trigger in &definition.triggers {
+        trigger.when.iter().for_each(|when| walker.expr(when, &start));
+        trigger.inputs.iter().for_each(|inputs| walker.template(inputs, &start));
+    }
+    if let Some(key) = definition.concurrency.as_ref().and_then(|concurrency| concurrency.key.as_ref()) {
+        let before_run = Some(("inputs", "`concurrency.key`"));
+        walker.text(key, &Scope { before_run, ..scope.clone() });
+    }
     match definition.kind {
         WorkflowKind::Sequential | WorkflowKind::Conditional { first_only: false } => {
             walker.sequence(&definition.steps, &mut scope);

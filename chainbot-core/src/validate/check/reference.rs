@@ -36,7 +36,19 @@ impl Walker<'_, '_> {
     /// `required` is false where `default(...)` gives a value to what is undefined.
     pub(super) fn name(&mut self, name: &Name, required: bool, at: (Pos, &str), scope: &Scope) {
         let member = name.path.first().map(String::as_str);
+        if let Some((known, what)) = scope.before_run
+            && name.root != known
+        {
+            let message = format!("the name `{}` is not known in {what}", name.root);
+            let hint = Some(format!("only `{known}` is: there is no run yet"));
+            return self.report.error_within(&code::OUT_OF_SCOPE, at, Some(name.offset), message, hint);
+        }
         match name.root.as_str() {
+            "event" if scope.before_run.is_some() || !self.decoded.definition.triggers.is_empty() => {
+                let known = ["id", "type", "time", "data"];
+                let unknown = member.filter(|member| !known.contains(member));
+                unknown.into_iter().for_each(|member| self.member("event", member, &known, name, at));
+            }
             local if scope.locals.iter().any(|known| known == local) => {}
             "steps" => self.step_name(name, required, at, scope),
             "vars" | "inputs" if !required => {}
@@ -194,7 +206,7 @@ impl Walker<'_, '_> {
             "item" | "index" => "it has a value only inside a `loop` or a transform over a list".to_owned(),
             "input" => "it has a value only inside a transform; the run's inputs are `inputs`".to_owned(),
             "error" => "it has a value in `catch` only; the error of a step is `steps.<id>.error`".to_owned(),
-            "event" => "this version has no triggers; a run is started with `inputs`".to_owned(),
+            "event" => "this workflow has no `triggers`; a run is started with `inputs`".to_owned(),
             "env" => "the environment is not readable; use `inputs` or `config`".to_owned(),
             _ if self.index.by_id(root).is_some() => format!("write `steps.{root}.output`"),
             _ if self.setters.contains_key(root) => format!("write `vars.{root}`"),

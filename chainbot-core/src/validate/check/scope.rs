@@ -20,6 +20,8 @@ pub(super) struct Scope {
     pub(super) loops: Vec<usize>,
     /// Variables set before in the same step.
     pub(super) variables: Vec<String>,
+    /// Before there is a run: the one name that has a value, and what is being decided.
+    pub(super) before_run: Option<(&'static str, &'static str)>,
 }
 
 impl Scope {
@@ -32,6 +34,7 @@ impl Scope {
             step: None,
             loops: Vec::new(),
             variables: Vec::new(),
+            before_run: None,
         }
     }
 

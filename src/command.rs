@@ -7,6 +7,7 @@ mod health;
 mod logs;
 mod run;
 mod runs;
+mod secret;
 mod signal;
 mod start;
 mod status;
@@ -35,6 +36,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Signal(args) => with_runtime(signal::run(&args)),
         Command::Logs(args) => with_runtime(logs::run(&args)),
         Command::Config { view } => config::run(&view),
+        Command::Secret { view } => with_runtime(secret::run(&view)),
     }
 }
 

@@ -21,10 +21,11 @@ use crate::env::Env;
 use crate::error::code::{config as config_code, general};
 use crate::error::{Error, Result};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
-use crate::net::{Egress, Grant, Policy};
+use crate::net::{Egress, Grant, MailServer, Policy};
 use crate::port::{EventBus, Store};
 use crate::runtime::{Handle, Options, Runtime};
-use crate::step::Executors;
+use crate::secret::Vault;
+use crate::step::{Executors, MailAccount};
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 
 pub use crate::http::{HealthReport, Peer, ViaHost};
@@ -94,7 +95,7 @@ impl App {
             let (config, process, env) = (config.clone(), process.clone(), env.clone());
             blocking(move || Opened::open(&config, &process, &env)).await?
         };
-        let Opened { data_dir, store, token } = opened;
+        let Opened { data_dir, store, token, vault } = opened;
         let listener = match config.api.port {
             None => None,
             Some(port) => Some(listen(SocketAddr::new(config.api.host, port)).await?),
@@ -103,10 +104,12 @@ impl App {
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
         let options = Options {
             store: store.clone(),
-            executors: Arc::new(Executors::new(egress, env.clone())),
+            executors: Arc::new(
+                Executors::new(egress, env.clone()).with_secrets(vault.clone()).with_mail(accounts(&config)),
+            ),
             env: env.clone(),
             host_bus: bus.clone(),
-            defaults: defaults(&config),
+            defaults: Defaults { marker_key: env.bytes(), ..defaults(&config) },
             runs_max: config.workflow_engine.max_concurrent_workflows,
             queued_max: config.workflow_engine.max_queued,
             workers: 0,
@@ -128,6 +131,7 @@ impl App {
                 request_time: config.api.timeout,
                 ..ApiLimits::default()
             },
+            secrets: Some(vault),
         })?;
         if let Some(address) = port {
             let server = json!({
@@ -229,6 +233,7 @@ struct Opened {
     data_dir: Arc<DataDir>,
     store: Arc<SqliteStore>,
     token: AccessToken,
+    vault: Arc<Vault>,
 }
 
 impl Opened {
@@ -241,7 +246,8 @@ impl Opened {
             ..OpenOptions::new(data_dir.clone())
         })?;
         let token = token(&data_dir, env)?;
-        Ok(Self { data_dir, store, token })
+        let vault = Arc::new(Vault::open(store.clone(), data_dir.clone(), env.clone())?);
+        Ok(Self { data_dir, store, token, vault })
     }
 }
 
@@ -295,6 +301,19 @@ fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {
         public: config.egress.public,
         own_addresses: port.into_iter().collect(),
     }
+}
+
+fn accounts(config: &Config) -> Vec<MailAccount> {
+    let accounts = config.email.accounts.iter();
+    accounts
+        .map(|account| MailAccount {
+            name: account.name.clone(),
+            server: MailServer { host: account.host.clone(), port: account.port, tls: account.tls },
+            user: account.user.clone(),
+            password: account.password.clone(),
+            from: account.from.clone(),
+        })
+        .collect()
 }
 
 fn defaults(config: &Config) -> Defaults {

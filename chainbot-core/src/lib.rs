@@ -27,6 +27,7 @@ pub mod model;
 pub mod net;
 pub mod port;
 pub mod runtime;
+pub mod secret;
 pub mod step;
 pub mod store;
 pub mod time;

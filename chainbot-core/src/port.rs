@@ -2,7 +2,11 @@
 //!
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
+mod secret;
+
 use std::sync::Arc;
+
+pub use secret::{OpenSecret, SecretRows, SecretText, Secrets, StoredSecret};
 
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
@@ -67,6 +71,10 @@ pub enum Op {
     WorkflowDelete { id: WorkflowId, at: Timestamp },
     /// How far a reader of the journal has come.
     CursorSet { name: &'static str, lsn: Lsn },
+    /// A new secret, or a new version of one.
+    SecretPut(Box<StoredSecret>),
+    /// The secret is gone. Does nothing when there is none.
+    SecretRemove { name: String },
 }
 
 /// Why a person is asked.

@@ -72,8 +72,21 @@ fn help_is_as_reviewed() {
     let folder = tempfile::tempdir().unwrap();
     let mut all = String::new();
     for command in [
-        "", "validate", "run", "deploy", "start", "stop", "status", "health", "runs", "cancel", "signal",
-        "logs", "config",
+        "",
+        "validate",
+        "run",
+        "deploy",
+        "start",
+        "stop",
+        "status",
+        "health",
+        "runs",
+        "cancel",
+        "signal",
+        "logs",
+        "config",
+        "secret",
+        "secret set",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let shown = chainbot(folder.path(), &args);

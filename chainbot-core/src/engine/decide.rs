@@ -57,6 +57,8 @@ pub struct Defaults {
     pub effect_timeout: Duration,
     /// Topics that `emit` may name begin with one of these.
     pub emit_prefixes: Vec<String>,
+    /// Drawn by the process: no data from outside can look like a secret's marker.
+    pub marker_key: [u8; 32],
 }
 
 impl Default for Defaults {
@@ -66,6 +68,7 @@ impl Default for Defaults {
             retry_delay: Duration::from_secs(5),
             effect_timeout: Duration::from_secs(30),
             emit_prefixes: vec!["chainbot.user.".to_owned(), "user.".to_owned()],
+            marker_key: [0; 32],
         }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::engine::Program;
 use crate::error::code::{definition, general};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, RunId, WorkflowId};
+use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
-use crate::port::{Batch, Idempotency, Op, Page, StoredWorkflow};
+use crate::port::{Idempotency, Op, Page, StoredWorkflow};
 use crate::validate;
 
 use super::core::Runtime;
@@ -160,21 +158,7 @@ impl Runtime {
 
     /// Changes derived tables and waits until that is on disk.
     pub(super) async fn write(&self, ops: Vec<Op>) -> Result<()> {
-        let (done, waits) = oneshot::channel();
-        self.store.submit(Batch {
-            run: RunId::from([0; 16]),
-            records: Vec::new(),
-            ops,
-            ack: Box::new(move |result| {
-                // Nobody may be waiting any more; the change is made all the same.
-                let _ = done.send(result.map(|_| ()));
-            }),
-        })?;
-        match waits.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
-            Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the change was on disk")),
-        }
+        crate::store::commit(self.store.as_ref(), ops).await
     }
 }
 

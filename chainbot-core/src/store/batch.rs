@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Record, RecordBody, RunRow, RunStatus};
-use crate::port::{Ack, Batch, Idempotency, Op};
+use crate::port::{Ack, Batch, Idempotency, Op, StoredSecret};
 use crate::time::Timestamp;
 
 /// [`Op`] with everything encoded.
@@ -32,6 +32,8 @@ pub enum Change {
     WorkflowVersion(Version),
     WorkflowDelete { id: WorkflowId, at: Timestamp },
     CursorSet { name: &'static str, lsn: Lsn },
+    SecretPut(Box<StoredSecret>),
+    SecretRemove { name: String },
 }
 
 /// A question to a person, as its row holds it.
@@ -191,6 +193,8 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         }
         Op::WorkflowDelete { id, at } => Change::WorkflowDelete { id, at },
         Op::CursorSet { name, lsn } => Change::CursorSet { name, lsn },
+        Op::SecretPut(secret) => Change::SecretPut(secret),
+        Op::SecretRemove { name } => Change::SecretRemove { name },
     })
 }
 
@@ -206,6 +210,7 @@ fn weight(change: &Change) -> usize {
         }
         Change::InboxPut(question) => question.question.len(),
         Change::WorkflowInsert { version, .. } | Change::WorkflowVersion(version) => version.source.len(),
+        Change::SecretPut(secret) => secret.sealed.len(),
         _ => 0,
     }
 }

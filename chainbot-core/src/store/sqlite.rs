@@ -4,7 +4,7 @@
 //! [`writer`] commits in
 //! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer workflow inbox
 //! idempotency
-//! cursor` hold the SQL of their tables, which is static text with bound values.
+//! cursor secret` hold the SQL of their tables, which is static text with bound values.
 
 mod connection;
 mod cursor;
@@ -14,6 +14,7 @@ pub(super) mod journal;
 mod migrate;
 mod readers;
 pub(super) mod run;
+mod secret;
 mod timer;
 mod transaction;
 mod workflow;
@@ -33,7 +34,8 @@ use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{Record, RunRow};
 use crate::port::{
-    Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredQuestion, StoredRun, StoredWorkflow,
+    Batch, IdempotencyHit, Page, Recovery, RunFilter, SecretRows, Store, StoredQuestion, StoredRun,
+    StoredSecret, StoredWorkflow,
 };
 
 /// How to open a store.
@@ -188,6 +190,12 @@ impl Store for SqliteStore {
         // Readers first: the last connection to close empties the log into the database.
         self.readers.close();
         self.writer.close();
+    }
+}
+
+impl SecretRows for SqliteStore {
+    fn secrets(&self) -> Result<Vec<StoredSecret>> {
+        self.read(secret::all)
     }
 }
 

@@ -9,6 +9,7 @@ mod action;
 mod control;
 mod http;
 mod schema;
+mod secret;
 mod step;
 mod text;
 mod transform;

@@ -18,4 +18,5 @@ codes! {
     REPLY_SCHEMA = "CB-0312", Invalid, "The reply does not match the step's schema";
     REPLY_DEPTH = "CB-0313", TooLarge, "The reply's JSON is too deep";
     EFFECT_INPUT = "CB-0314", Invalid, "The step's input is wrong";
+    PAGES = "CB-0320", Invalid, "The pages of a reply cannot be put together";
 }

@@ -10,6 +10,7 @@ use crate::http::guard::{PUBLIC, is_public};
 
 /// Every route there is. A new one is a line here, and an entry of the guard if it is public.
 const ROUTES: &[&str] = &[
+    "DELETE /api/chainbot/secrets/{name}",
     "DELETE /api/chainbot/workflows/{id}",
     "GET /api/chainbot/events",
     "GET /api/chainbot/health",
@@ -22,6 +23,7 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/runs/{id}",
     "GET /api/chainbot/runs/{id}/journal",
     "GET /api/chainbot/runs/{id}/steps",
+    "GET /api/chainbot/secrets",
     "GET /api/chainbot/workflows",
     "GET /api/chainbot/workflows/{id}",
     "POST /api/chainbot/runs/{id}/cancel",
@@ -30,6 +32,7 @@ const ROUTES: &[&str] = &[
     "POST /api/chainbot/workflows/validate",
     "POST /api/chainbot/workflows/{id}/execute",
     "POST /api/chainbot/workflows/{id}/runs",
+    "PUT /api/chainbot/secrets/{name}",
     "PUT /api/chainbot/workflows/{id}",
 ];
 

@@ -6,7 +6,7 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::{cursor, idempotency, inbox, journal, run, timer, workflow};
+use super::{cursor, idempotency, inbox, journal, run, secret, timer, workflow};
 use crate::error::code::{definition, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
@@ -115,6 +115,8 @@ impl<'a> Transaction<'a> {
             }
             // To clear what is not there is no mistake: a timer may fire while it is being cleared.
             Change::TimerClear { .. } | Change::InboxCloseRun { .. } | Change::CursorSet { .. } => Ok(None),
+            // The vault is their only writer and keeps their order.
+            Change::SecretPut(_) | Change::SecretRemove { .. } => Ok(None),
         }
     }
 
@@ -237,6 +239,8 @@ impl<'a> Transaction<'a> {
             Change::WorkflowVersion(version) => workflow::update(conn, version),
             Change::WorkflowDelete { id, at } => workflow::delete(conn, *id, *at),
             Change::CursorSet { name, lsn } => cursor::set(conn, name, *lsn),
+            Change::SecretPut(secret) => secret::put(conn, secret),
+            Change::SecretRemove { name } => secret::remove(conn, name),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::expr::{Expression, Template, Transformer};
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::model::document::{Node, NodeValue};
 use crate::model::{
-    Action, Body, Condition, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform, WaitFor,
+    Action, Auth, Body, Condition, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform, WaitFor,
     WorkflowKind,
 };
 use crate::validate::decode::Decoded;
@@ -121,6 +121,10 @@ impl Walker<'_, '_> {
                 }
             },
             Action::ApiCall(call) => {
+                let scope = &scope.with_secrets();
+                if let Some(Auth::Basic { user: Some(user), .. }) = &call.auth {
+                    self.text(user, scope);
+                }
                 self.text(&call.url, scope);
                 [&call.query, &call.headers]
                     .into_iter()
@@ -129,10 +133,11 @@ impl Walker<'_, '_> {
                 match &call.body {
                     Body::Empty => {}
                     Body::Text(text) => self.text(text, scope),
-                    Body::Json(node) | Body::Form(node) => self.template(node, scope),
+                    Body::Json(node) | Body::Form(node) | Body::Multipart(node) => self.template(node, scope),
                 }
             }
             Action::Webhook(webhook) => {
+                let scope = &scope.with_secrets();
                 self.text(&webhook.url, scope);
                 let parts = [&webhook.payload, &webhook.headers];
                 parts.into_iter().flatten().for_each(|node| self.template(node, scope));
@@ -148,6 +153,14 @@ impl Walker<'_, '_> {
             Action::Workflow { workflow, inputs, .. } => {
                 self.text(workflow, scope);
                 inputs.iter().for_each(|node| self.template(node, scope));
+            }
+            Action::Email(email) => {
+                let nodes =
+                    [Some(&email.to), email.cc.as_ref(), email.bcc.as_ref(), email.attachments.as_ref()];
+                nodes.into_iter().flatten().for_each(|node| self.template(node, scope));
+                let texts =
+                    [Some(&email.subject), email.reply_to.as_ref(), email.body.as_ref(), email.html.as_ref()];
+                texts.into_iter().flatten().for_each(|text| self.text(text, scope));
             }
         }
     }
@@ -188,7 +201,8 @@ impl Walker<'_, '_> {
             }
             Transform::JsonParse { input }
             | Transform::JsonStringify { input, .. }
-            | Transform::Hash { input, .. } => self.template(input, scope),
+            | Transform::Hash { input, .. }
+            | Transform::Hmac { input, .. } => self.template(input, scope),
             Transform::Filter { input, condition: expr } | Transform::Map { input, expr } => {
                 self.items(input, scope);
                 self.expr(expr, &each);

@@ -20,6 +20,8 @@ pub(super) struct Scope {
     pub(super) loops: Vec<usize>,
     /// Variables set before in the same step.
     pub(super) variables: Vec<String>,
+    /// Whether secrets may be written out here.
+    pub(super) secrets: bool,
 }
 
 impl Scope {
@@ -32,7 +34,13 @@ impl Scope {
             step: None,
             loops: Vec::new(),
             variables: Vec::new(),
+            secrets: false,
         }
+    }
+
+    /// The same place where what is rendered is sent, and secrets are put in.
+    pub(super) fn with_secrets(&self) -> Self {
+        Self { secrets: true, ..self.clone() }
     }
 
     /// The same place with more names.

@@ -264,11 +264,11 @@ async fn multipart_holds_values_and_no_name_ends_its_header() {
     );
 }
 
+/// Beginnings of commands and what they are answered.
+type Words = &'static [(&'static str, &'static str)];
+
 /// A mail server for one mail; gives all that it read. `words` answers commands by their beginning.
-fn mail_server(
-    tls: MailTls,
-    words: &'static [(&'static str, &'static str)],
-) -> (SocketAddr, JoinHandle<String>) {
+fn mail_server(tls: MailTls, words: Words) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
@@ -345,11 +345,7 @@ fn talk(stream: impl std::io::Read + Write, words: &[(&str, &str)], greets: bool
     }
 }
 
-async fn mail(
-    tls: MailTls,
-    words: &'static [(&'static str, &'static str)],
-    allowed: &str,
-) -> (Result<Value, Failure>, Option<String>) {
+async fn mail(tls: MailTls, words: Words, allowed: &str) -> (Result<Value, Failure>, Option<String>) {
     let (address, server) = mail_server(tls, words);
     let egress = egress_to(&[("tls.test", address)]);
     egress.clients().trust(CertificateDer::from(&include_bytes!("../net/tests/data/ca.der")[..]));
@@ -386,7 +382,7 @@ async fn a_mail_is_delivered_over_each_way_and_the_password_is_sent_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_mail_server_refuses_has_a_class_and_no_secret_in_it() {
-    let cases: [(&'static [(&'static str, &'static str)], &str, &str); 7] = [
+    let cases: [(Words, &str, &str); 7] = [
         (&[("RCPT", "550 nobody\r\n")], "invalid", "CB-1103"),
         (&[("RCPT", "451 later\r\n")], "connect", "CB-1104"),
         (&[("MAIL", "552 no\r\n")], "invalid", "CB-1103"),

@@ -102,6 +102,13 @@ pub enum Command {
     /// Print the JSON Schema of workflow definitions, for editors
     #[command(after_help = SCHEMA_HELP)]
     Schema,
+    /// Store, list and remove secrets
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = SECRET_HELP)]
+    Secret {
+        /// What is done.
+        #[command(subcommand)]
+        view: SecretView,
+    },
 }
 
 /// Which data folder and which configuration.
@@ -440,6 +447,60 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8000".to_owned())
 }
 
+/// `chainbot secret`.
+#[derive(Subcommand, Debug)]
+pub enum SecretView {
+    /// Store a secret, or a new version of one; its value comes from a file, a pipe or the terminal
+    Set(SecretSet),
+    /// List secrets, without their values
+    List(Query),
+    /// Remove a secret
+    Remove(SecretRemove),
+}
+
+/// `chainbot secret set`.
+#[derive(Args, Debug)]
+pub struct SecretSet {
+    /// What expressions call it: `secrets.NAME`
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// A host it may be sent to; may be given several times. Without any it can only sign
+    #[arg(long = "host", value_name = "HOST[:PORT]")]
+    pub hosts: Vec<String>,
+    /// What it is for, in one line
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Read the value from a file
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `chainbot secret remove`.
+#[derive(Args, Debug)]
+pub struct SecretRemove {
+    /// Which
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const SECRET_HELP: &str = "\
+Examples:
+  chainbot secret set github_token --host api.github.com       asks for the value
+  pass show mail | chainbot secret set smtp_password --host smtp.example.com
+  chainbot secret set heating_key --host http://192.168.1.20:8080 --from-file key.txt";
+
 impl Command {
     /// Whether a machine reads the output, errors included.
     pub fn is_json(&self) -> bool {
@@ -468,6 +529,9 @@ impl Command {
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
             Command::Schema => false,
+            Command::Secret { view: SecretView::Set(args) } => args.json.json,
+            Command::Secret { view: SecretView::List(args) } => args.json.json,
+            Command::Secret { view: SecretView::Remove(args) } => args.json.json,
         }
     }
 }

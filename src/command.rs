@@ -9,6 +9,7 @@ mod inbox;
 mod logs;
 mod run;
 mod runs;
+mod secret;
 mod signal;
 mod start;
 mod status;
@@ -52,6 +53,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Disable(args) => with_runtime(triggers::switch(&args, false)),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
+        Command::Secret { view } => with_runtime(secret::run(&view)),
     }
 }
 

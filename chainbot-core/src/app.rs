@@ -18,13 +18,14 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::engine::Defaults;
 use crate::env::Env;
-use crate::error::code::{config as config_code, general};
+use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
-use crate::net::{Egress, Grant, Policy};
-use crate::port::{EventBus, NoSigningKeys, Store};
+use crate::net::{Egress, Grant, MailServer, Policy};
+use crate::port::{EventBus, Secrets, SigningKeys, Store};
 use crate::runtime::{Event, Handle, Options, Runtime};
-use crate::step::Executors;
+use crate::secret::Vault;
+use crate::step::{Executors, MailAccount};
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 use crate::time::Timestamp;
 
@@ -95,7 +96,7 @@ impl App {
             let (config, process, env) = (config.clone(), process.clone(), env.clone());
             blocking(move || Opened::open(&config, &process, &env)).await?
         };
-        let Opened { data_dir, store, token } = opened;
+        let Opened { data_dir, store, token, vault } = opened;
         let listener = match config.api.port {
             None => None,
             Some(port) => Some(listen(SocketAddr::new(config.api.host, port)).await?),
@@ -104,16 +105,18 @@ impl App {
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
         let options = Options {
             store: store.clone(),
-            executors: Arc::new(Executors::new(egress, env.clone())),
+            executors: Arc::new(
+                Executors::new(egress, env.clone()).with_secrets(vault.clone()).with_mail(accounts(&config)),
+            ),
             env: env.clone(),
             host_bus: bus.clone(),
-            defaults: defaults(&config),
+            defaults: Defaults { marker_key: env.bytes(), ..defaults(&config) },
             runs_max: config.workflow_engine.max_concurrent_workflows,
             queued_max: config.workflow_engine.max_queued,
             workers: 0,
             poison_file: Some(data_dir.path().join("evaluating")),
             tokio: tokio::runtime::Handle::current(),
-            signing_keys: Arc::new(NoSigningKeys),
+            signing_keys: Arc::new(HookKeys(vault.clone())),
         };
         let runtime = blocking(move || Runtime::start(options)).await?;
         let handle = Handle::new(runtime.clone());
@@ -130,6 +133,7 @@ impl App {
                 request_time: config.api.timeout,
                 ..ApiLimits::default()
             },
+            secrets: Some(vault),
         })?;
         if let Some(address) = port {
             let server = json!({
@@ -227,11 +231,24 @@ impl App {
     }
 }
 
+/// Signing keys of incoming webhooks, from the secret store.
+struct HookKeys(Arc<Vault>);
+
+impl SigningKeys for HookKeys {
+    fn signing_key(&self, name: &str) -> Result<String> {
+        Secrets::open(self.0.as_ref(), name).map(|secret| secret.value.reveal().to_owned()).map_err(|error| {
+            let remedy = error.remedy().unwrap_or("store it with `chainbot secret set`").to_owned();
+            Error::new(&definition::NO_SECRET, error.message().to_owned()).help(remedy)
+        })
+    }
+}
+
 /// What is on the disk.
 struct Opened {
     data_dir: Arc<DataDir>,
     store: Arc<SqliteStore>,
     token: AccessToken,
+    vault: Arc<Vault>,
 }
 
 impl Opened {
@@ -244,7 +261,8 @@ impl Opened {
             ..OpenOptions::new(data_dir.clone())
         })?;
         let token = token(&data_dir, env)?;
-        Ok(Self { data_dir, store, token })
+        let vault = Arc::new(Vault::open(store.clone(), data_dir.clone(), env.clone())?);
+        Ok(Self { data_dir, store, token, vault })
     }
 }
 
@@ -298,6 +316,19 @@ fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {
         public: config.egress.public,
         own_addresses: port.into_iter().collect(),
     }
+}
+
+fn accounts(config: &Config) -> Vec<MailAccount> {
+    let accounts = config.email.accounts.iter();
+    accounts
+        .map(|account| MailAccount {
+            name: account.name.clone(),
+            server: MailServer { host: account.host.clone(), port: account.port, tls: account.tls },
+            user: account.user.clone(),
+            password: account.password.clone(),
+            from: account.from.clone(),
+        })
+        .collect()
 }
 
 fn defaults(config: &Config) -> Defaults {

@@ -5,6 +5,7 @@
 //! unknown keys are errors. Reading has no effect but opening the file. One table ([`table`]) describes every
 //! setting; schema, default file and help are made from it.
 
+mod account;
 mod check;
 mod key;
 mod read;
@@ -45,6 +46,8 @@ pub struct Config {
     pub alex_os: AlexOs,
     /// The log.
     pub logging: Logging,
+    /// Mail.
+    pub email: Email,
     settings: Vec<Setting>,
     warnings: Vec<Diagnostic>,
     file: Option<PathBuf>,
@@ -134,6 +137,32 @@ pub struct AlexOs {
 pub struct Logging {
     /// See [`Config::log_level`].
     pub level: log::LevelFilter,
+}
+
+/// Section `email`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email {
+    /// Accounts that mail is sent over.
+    pub accounts: Vec<Account>,
+}
+
+/// One mail account. The password is a secret's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What steps call it.
+    pub name: String,
+    /// Name or address of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the way there is kept private.
+    pub tls: crate::net::MailTls,
+    /// Who signs in.
+    pub user: Option<String>,
+    /// The secret that is the password.
+    pub password: Option<String>,
+    /// Sender of every mail.
+    pub from: String,
 }
 
 /// One setting with its effective value.

@@ -28,6 +28,7 @@ pub mod net;
 pub mod port;
 pub mod runtime;
 pub mod schedule;
+pub mod secret;
 pub mod step;
 pub mod store;
 pub mod time;

@@ -237,3 +237,29 @@ pub const HOOK_TOLERANCE_S: i64 = 300;
 pub const CONCURRENCY_RUNS_MAX: u32 = 1_000;
 /// A rendered `concurrency.key`: it is part of a row of every run that it counts for.
 pub const CONCURRENCY_KEY_BYTES_MAX: usize = 256;
+/// The least a secret's value has: shorter ones would be found in ordinary text, which hiding them would spoil.
+pub const SECRET_VALUE_BYTES_MIN: usize = 6;
+/// A secret's value: a private key in PEM with room.
+pub const SECRET_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Secrets in all: each is looked for in every output, and takes some ten patterns of memory.
+pub const SECRETS_MAX: usize = 256;
+/// Hosts of one secret. Each is written by a person.
+pub const SECRET_HOSTS_MAX: usize = 32;
+/// A secret's description: one line.
+pub const SECRET_DESCRIPTION_CHARS_MAX: usize = 200;
+/// Pages of one `api_call` unless `pagination.max_pages` says otherwise.
+pub const PAGES_DEFAULT: u32 = 10;
+/// Pages of one `api_call` at most: with the bound on its bytes what one step may keep.
+pub const PAGES_MAX: u32 = 1_000;
+/// A mail server's reply: a hundred lines, as its offers have at most.
+pub const SMTP_REPLY_BYTES_MAX: usize = 16 * 1024;
+/// One mail, unless the step has a timeout: servers look at a message for up to half a minute.
+pub const SMTP_TOTAL_S_DEFAULT: u64 = 60;
+/// Recipients of one mail, as every server must take them.
+pub const MAIL_RECIPIENTS_MAX: usize = 100;
+/// Attachments of one mail.
+pub const MAIL_ATTACHMENTS_MAX: usize = 20;
+/// A mail as it is sent. An input holds 1 MiB; base64 and both bodies fit.
+pub const MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A mail's subject in characters: what a line of a header can hold of it folded a few times.
+pub const MAIL_SUBJECT_CHARS_MAX: usize = 500;

@@ -2,7 +2,11 @@
 //!
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
+mod secret;
+
 use std::sync::Arc;
+
+pub use secret::{OpenSecret, SecretRows, SecretText, Secrets, StoredSecret};
 
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
@@ -92,6 +96,10 @@ pub enum Op {
     GateEnter { run: RunId, gate: String, max: usize, ousts: bool },
     /// It does not any more.
     GateLeave { run: RunId },
+    /// A new secret, or a new version of one.
+    SecretPut(Box<StoredSecret>),
+    /// The secret is gone. Does nothing when there is none.
+    SecretRemove { name: String },
 }
 
 /// What a trigger did.
@@ -162,17 +170,6 @@ pub struct Automation {
 pub trait SigningKeys: Send + Sync {
     /// The text of a secret. `Err` says why it cannot be had, and the remedy.
     fn signing_key(&self, name: &str) -> Result<String>;
-}
-
-/// None: a definition that asks for one is refused.
-pub struct NoSigningKeys;
-
-impl SigningKeys for NoSigningKeys {
-    fn signing_key(&self, name: &str) -> Result<String> {
-        let message = format!("there is no secret `{name}`: this server has no secret store");
-        Err(Error::new(&crate::error::code::definition::NO_SECRET, message)
-            .help("remove `secret`: the webhook then takes requests with the API token"))
-    }
 }
 
 /// Why a person is asked.

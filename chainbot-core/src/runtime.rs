@@ -53,5 +53,5 @@ pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
 };
 pub use people::NewAnswer;
-pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
+pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};

@@ -11,6 +11,7 @@
 mod batch;
 mod chain;
 mod codec;
+mod commit;
 mod data_dir;
 mod invariants;
 pub mod note;
@@ -22,6 +23,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use commit::{commit, commit_then};
 pub use data_dir::{DataDir, Holder};
 pub use invariants::{Violation, check};
 pub use sqlite::{OpenOptions, SqliteStore};

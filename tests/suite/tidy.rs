@@ -30,6 +30,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("step", 3),
     ("net", 3),
     ("runtime", 4),
+    ("secret", 5),
     ("http", 6),
     ("config", 6),
     ("app", 7),

@@ -136,6 +136,13 @@ pub const KEYS: &[Key] = &[
         default: r#""INFO""#,
         doc: "The least important messages that are logged; beats module.log_level when both are set.",
     },
+    Key {
+        path: "email.accounts",
+        kind: Kind::Accounts,
+        default: "[]",
+        doc: "Accounts that `email` steps send over: [{name: main, host: smtp.example.com, port: 587, tls: starttls, \
+              user: bot, password: smtp_password, from: bot@example.com}]. `password` names a secret.",
+    },
 ];
 
 /// Names of the design and of earlier systems that this version reads without effect; a last `*` stands for
@@ -196,7 +203,6 @@ pub const KNOWN: &[&str] = &[
     "development.*",
     "gpio.*",
     "models.*",
-    "email.*",
     "webhooks.*",
     "retention.*",
     "backup.*",

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::expr::{Data, Scope, Volatile};
+use crate::expr::{Data, Marker, Scope, Volatile};
 use crate::model::{Phase, Place, StepStatus};
 use crate::time::Timestamp;
 
@@ -18,6 +18,8 @@ pub(super) struct PlaceScope<'a> {
     place: &'a Place,
     /// Loop variables, innermost first.
     loops: Vec<LoopNames<'a>>,
+    /// What secrets are here; nowhere else have they a value.
+    marker: Option<&'a Marker>,
 }
 
 struct LoopNames<'a> {
@@ -32,7 +34,13 @@ impl<'a> PlaceScope<'a> {
         if !place.path.is_empty() {
             enclosing_loops(state, place, &mut loops);
         }
-        Self { state, place, loops }
+        Self { state, place, loops, marker: None }
+    }
+
+    /// For the input of an effect, where secrets may be written out.
+    pub(super) fn with_secrets(mut self, marker: &'a Marker) -> Self {
+        self.marker = Some(marker);
+        self
     }
 
     fn step(&self, id: &str) -> Option<Data> {
@@ -119,6 +127,8 @@ impl Scope for PlaceScope<'_> {
         match container {
             "steps" => self.step(member),
             "vars" => self.state.vars.get(member).cloned(),
+            // Whether there is such a secret is known where it is opened.
+            "secrets" => self.marker.map(|marker| Data::new(marker.text(member).into())),
             _ => None,
         }
     }

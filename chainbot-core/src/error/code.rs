@@ -27,14 +27,26 @@ pub mod config;
 pub mod definition;
 pub mod expression;
 pub mod general;
+pub mod mail;
 pub mod net;
 pub mod run;
+pub mod secret;
 pub mod store;
 
 /// Every code of the core, in order of area.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [general::ALL, definition::ALL, expression::ALL, run::ALL, store::ALL, config::ALL, net::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        general::ALL,
+        definition::ALL,
+        expression::ALL,
+        run::ALL,
+        store::ALL,
+        config::ALL,
+        net::ALL,
+        secret::ALL,
+        mail::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }

@@ -14,8 +14,9 @@ mod inbox;
 mod info;
 mod people;
 mod runs;
-mod versions;
+mod secrets;
 mod triggers;
+mod versions;
 mod workflows;
 
 /// Every route.
@@ -31,4 +32,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(people::routes())
         .merge(versions::routes())
         .merge(triggers::routes())
+        .merge(secrets::routes())
 }

@@ -57,6 +57,7 @@ impl Bench {
             manifest: serde_json::json!({ "name": "chainbot" }),
             own_port: None,
             limits,
+            secrets: None,
         })
         .unwrap();
         Self { api, engine, token: token.reveal().to_owned() }

@@ -119,7 +119,8 @@ pub struct Trigger {
 
 impl From<&crate::model::Trigger> for Trigger {
     fn from(trigger: &crate::model::Trigger) -> Self {
-        let none = Self { kind: "api", run: None, depth: None, step: None, by: None, trigger: None, event: None };
+        let none =
+            Self { kind: "api", run: None, depth: None, step: None, by: None, trigger: None, event: None };
         match trigger {
             crate::model::Trigger::Api => none,
             crate::model::Trigger::Parent { run, depth } => {

@@ -39,7 +39,10 @@ impl crate::port::SigningKeys for Keys {
     fn signing_key(&self, name: &str) -> crate::Result<String> {
         match name {
             "known" => Ok("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
-            _ => crate::port::NoSigningKeys.signing_key(name),
+            _ => Err(crate::Error::new(
+                &crate::error::code::definition::NO_SECRET,
+                format!("there is no secret `{name}`"),
+            )),
         }
     }
 }

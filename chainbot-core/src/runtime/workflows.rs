@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::engine::Program;
 use crate::error::code::{definition, general};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, RunId, WorkflowId};
+use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
-use crate::port::{Batch, Idempotency, Op, Page, StoredWorkflow};
+use crate::port::{Idempotency, Op, Page, StoredWorkflow};
 use crate::validate;
 
 use super::core::Runtime;
@@ -190,25 +188,13 @@ impl Runtime {
         if let Some(heads) = &heads {
             heads.change();
         }
-        let (done, waits) = oneshot::channel();
-        self.store.submit(Batch {
-            run: RunId::from([0; 16]),
-            records: Vec::new(),
-            ops,
-            ack: Box::new(move |result| {
-                // Here, and not by the caller, who may have gone away.
-                if let Some(heads) = heads {
-                    heads.change();
-                }
-                // Nobody may be waiting any more; the change is made all the same.
-                let _ = done.send(result.map(|_| ()));
-            }),
-        })?;
-        match waits.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
-            Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the change was on disk")),
-        }
+        crate::store::commit_then(self.store.as_ref(), ops, move || {
+            // Here, and not by the caller, who may have gone away.
+            if let Some(heads) = heads {
+                heads.change();
+            }
+        })
+        .await
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Record, RecordBody, RunRow, RunStatus};
-use crate::port::{Ack, Batch, Firing, Idempotency, InboxAnswer, Op};
+use crate::port::{Ack, Batch, Firing, Idempotency, InboxAnswer, Op, StoredSecret};
 use crate::time::Timestamp;
 
 /// [`Op`] with everything encoded.
@@ -44,6 +44,8 @@ pub enum Change {
     WorkflowSwitch { id: WorkflowId, on: bool, at: Timestamp },
     GateEnter { run: RunId, gate: String, max: usize, ousts: bool },
     GateLeave { run: RunId },
+    SecretPut(Box<StoredSecret>),
+    SecretRemove { name: String },
 }
 
 /// A question to a person, as its row holds it.
@@ -217,6 +219,8 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::WorkflowSwitch { id, on, at } => Change::WorkflowSwitch { id, on, at },
         Op::GateEnter { run, gate, max, ousts } => Change::GateEnter { run, gate, max, ousts },
         Op::GateLeave { run } => Change::GateLeave { run },
+        Op::SecretPut(secret) => Change::SecretPut(secret),
+        Op::SecretRemove { name } => Change::SecretRemove { name },
     })
 }
 
@@ -232,6 +236,7 @@ fn weight(change: &Change) -> usize {
         }
         Change::InboxPut(question) => question.question.len(),
         Change::WorkflowInsert { version, .. } | Change::WorkflowVersion(version) => version.source.len(),
+        Change::SecretPut(secret) => secret.sealed.len(),
         _ => 0,
     }
 }

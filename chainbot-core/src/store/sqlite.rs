@@ -4,7 +4,7 @@
 //! [`writer`] commits in
 //! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer trigger workflow inbox
 //! idempotency
-//! cursor` hold the SQL of their tables, which is static text with bound values.
+//! cursor secret` hold the SQL of their tables, which is static text with bound values.
 
 mod connection;
 mod cursor;
@@ -16,6 +16,7 @@ mod migrate;
 mod readers;
 mod room;
 pub(super) mod run;
+mod secret;
 mod timer;
 mod transaction;
 mod trigger;
@@ -36,8 +37,8 @@ use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{Record, RunRow};
 use crate::port::{
-    Automation, Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion, StoredRun,
-    StoredVersion, StoredWorkflow,
+    Automation, Batch, IdempotencyHit, Page, Recovery, RunFilter, SecretRows, Store, StoredListen,
+    StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
 };
 
 /// How to open a store.
@@ -213,6 +214,12 @@ impl Store for SqliteStore {
         // Readers first: the last connection to close empties the log into the database.
         self.readers.close();
         self.writer.close();
+    }
+}
+
+impl SecretRows for SqliteStore {
+    fn secrets(&self) -> Result<Vec<StoredSecret>> {
+        self.read(secret::all)
     }
 }
 

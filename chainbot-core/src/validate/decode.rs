@@ -12,6 +12,7 @@ mod convert;
 mod ending;
 mod http;
 mod schema;
+mod secret;
 mod step;
 mod text;
 mod transform;

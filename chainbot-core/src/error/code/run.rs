@@ -27,4 +27,5 @@ codes! {
     CHAIN = "CB-0361", Conflict, "Runs start one another in a circle";
     NOT_FIRED = "CB-0362", Conflict, "The trigger does not fire now";
     EFFECT_INPUT = "CB-0314", Invalid, "The step's input is wrong";
+    PAGES = "CB-0320", Invalid, "The pages of a reply cannot be put together";
 }

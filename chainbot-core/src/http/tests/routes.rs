@@ -11,6 +11,7 @@ use crate::http::guard::{PUBLIC, is_public};
 /// Every route there is. A new one is a line here, and an entry of the guard if it is public.
 const ROUTES: &[&str] = &[
     "DELETE /api/chainbot/runs/{id}",
+    "DELETE /api/chainbot/secrets/{name}",
     "DELETE /api/chainbot/workflows/{id}",
     "GET /api/chainbot/events",
     "GET /api/chainbot/health",
@@ -27,6 +28,7 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/runs/{id}/steps",
     "GET /api/chainbot/schedules",
     "GET /api/chainbot/schemas/workflow.json",
+    "GET /api/chainbot/secrets",
     "GET /api/chainbot/workflows",
     "GET /api/chainbot/workflows/{id}",
     "GET /api/chainbot/workflows/{id}/diff",
@@ -50,6 +52,7 @@ const ROUTES: &[&str] = &[
     "POST /api/chainbot/workflows/{id}/runs",
     "POST /api/chainbot/workflows/{id}/triggers/{key}/disable",
     "POST /api/chainbot/workflows/{id}/triggers/{key}/enable",
+    "PUT /api/chainbot/secrets/{name}",
     "PUT /api/chainbot/workflows/{id}",
 ];
 
@@ -77,7 +80,11 @@ async fn the_document_lists_exactly_the_golden_routes() {
 async fn every_documented_route_is_served() {
     let bench = Bench::new();
     for route in ROUTES {
-        let head = route.replace("{id}", "none").replace("{name}", "none").replace("{v}", "1").replace("{key}", "none");
+        let head = route
+            .replace("{id}", "none")
+            .replace("{name}", "none")
+            .replace("{v}", "1")
+            .replace("{key}", "none");
         let reply = bench.api.call(bench.request(&head, &[], "")).await;
         let code = reply.status().as_u16();
         assert_ne!(code, 405, "{route}");
@@ -104,7 +111,11 @@ async fn every_route_but_the_public_ones_refuses_every_wrong_credential() {
         "POST /api/chainbot/health/live",
     ];
     for route in ROUTES.iter().chain(&unknown) {
-        let head = route.replace("{id}", "none").replace("{name}", "none").replace("{v}", "1").replace("{key}", "none");
+        let head = route
+            .replace("{id}", "none")
+            .replace("{name}", "none")
+            .replace("{v}", "1")
+            .replace("{key}", "none");
         let (method, path) = head.split_once(' ').unwrap();
         for credential in credentials {
             let mut request = bench.request(&head, &["Authorization: x"], "");

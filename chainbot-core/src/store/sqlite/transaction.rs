@@ -6,7 +6,7 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::{cursor, idempotency, inbox, journal, listen, run, timer, trigger, workflow};
+use super::{cursor, idempotency, inbox, journal, listen, run, secret, timer, trigger, workflow};
 use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
@@ -145,6 +145,8 @@ impl<'a> Transaction<'a> {
             Change::GateEnter { run, .. } => {
                 Ok(self.tip_in(work, *run)?.is_none().then(|| no_such_run(*run)))
             }
+            // The vault is their only writer and keeps their order.
+            Change::SecretPut(_) | Change::SecretRemove { .. } => Ok(None),
         }
     }
 
@@ -316,6 +318,8 @@ impl<'a> Transaction<'a> {
             Change::WorkflowSwitch { id, on, at } => trigger::switch(conn, *id, *on, *at),
             Change::GateEnter { run, gate, max, ousts } => trigger::enter(conn, *run, gate, *max, *ousts),
             Change::GateLeave { run } => trigger::leave(conn, *run),
+            Change::SecretPut(secret) => secret::put(conn, secret),
+            Change::SecretRemove { name } => secret::remove(conn, name),
         }
     }
 }

@@ -61,9 +61,14 @@ impl Walker<'_, '_> {
             }
             "config" => {}
             "secrets" => {
-                let message = "`secrets` is not in this version yet".to_owned();
-                let hint = "there is no secret store to take it from".to_owned();
-                self.report.error_within(&code::NOT_YET, at, Some(name.offset), message, Some(hint));
+                if scope.secrets {
+                    return;
+                }
+                let message = "a secret cannot be used here".to_owned();
+                let hint =
+                    "secrets are for `api_call` and `webhook`: there their value is put in when it is sent";
+                let code = &crate::error::code::secret::PLACE;
+                self.report.error_within(code, at, Some(name.offset), message, Some(hint.to_owned()));
             }
             root => self.unknown_root(root, name, at, scope),
         }
@@ -233,6 +238,7 @@ fn outputs(action: &Action) -> Option<Vec<&str>> {
         Action::Transform(_) => vec!["transformed"],
         Action::Notification(_) => vec!["notification_sent", "channels"],
         Action::Emit { .. } => vec!["event_id"],
+        Action::Email(_) => vec!["message_id", "accepted", "rejected"],
         Action::Set { variables } if !variables.is_empty() => {
             variables.iter().map(|(name, _)| name.as_str()).collect()
         }

@@ -22,6 +22,8 @@ pub(super) struct Scope {
     pub(super) variables: Vec<String>,
     /// Before there is a run: the one name that has a value, and what is being decided.
     pub(super) before_run: Option<(&'static str, &'static str)>,
+    /// Whether secrets may be written out here.
+    pub(super) secrets: bool,
 }
 
 impl Scope {
@@ -35,7 +37,13 @@ impl Scope {
             loops: Vec::new(),
             variables: Vec::new(),
             before_run: None,
+            secrets: false,
         }
+    }
+
+    /// The same place where what is rendered is sent, and secrets are put in.
+    pub(super) fn with_secrets(&self) -> Self {
+        Self { secrets: true, ..self.clone() }
     }
 
     /// The same place with more names.

@@ -2,8 +2,11 @@
 //!
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
+pub mod upkeep;
+
 use std::sync::Arc;
 
+use self::upkeep::{Room, Tidied, Upkeep};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
@@ -239,6 +242,13 @@ pub trait Store: Send + Sync {
     fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
     /// Commits what is queued, then closes. Later calls fail.
     fn close(&self);
+    /// Does one bounded piece of upkeep: moves finished runs to the archive, deletes what is past its time, gives room back.
+    /// Blocks. Called by one thread, again and again.
+    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied>;
+    /// How much room the disk has.
+    fn room(&self) -> Room;
+    /// Makes the reserve again when there is room for it. Blocks.
+    fn restore_room(&self) -> Result<Room>;
 }
 
 /// What became of an event handed to the host.

@@ -22,6 +22,7 @@ mod cell;
 mod core;
 mod effects;
 pub mod handle;
+mod keeper;
 mod listen;
 mod load;
 mod outbox;

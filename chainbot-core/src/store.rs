@@ -8,6 +8,7 @@
 //!
 //! Knows nothing of definitions, steps or HTTP. All SQL of the core is here, as static text.
 
+mod archive;
 mod batch;
 mod chain;
 mod codec;
@@ -16,6 +17,7 @@ mod invariants;
 pub mod note;
 mod places;
 mod problem;
+mod reserve;
 mod sqlite;
 mod wire;
 

@@ -15,6 +15,7 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::limits;
+use crate::port::upkeep::Retention;
 use crate::port::{EventBus, Store};
 use crate::step::Executors;
 use crate::time::Timestamp;
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 use super::admission::{Admission, Queued};
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
+use super::keeper::Keeper;
 use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
@@ -51,6 +53,8 @@ pub struct Options {
     pub poison_file: Option<PathBuf>,
     /// Where effects run.
     pub tokio: tokio::runtime::Handle,
+    /// What is kept for how long; `None` = everything, for good.
+    pub retention: Option<Retention>,
 }
 
 /// A running runtime. Ends by [`Runtime::stop`].
@@ -84,6 +88,8 @@ pub struct Runtime {
     pub(super) shown: Mutex<HashMap<RunId, Arc<crate::engine::Program>>>,
     /// Changes of workflows follow each other.
     pub(super) workflows: tokio::sync::Mutex<()>,
+    /// Upkeep of the store.
+    pub(super) keeper: Option<Keeper>,
     /// The newest record when this process began: no timer fires while the clock stands before it.
     pub(super) clock_floor: Timestamp,
 }

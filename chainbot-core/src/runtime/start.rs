@@ -22,6 +22,7 @@ use super::admission::Admission;
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
 use super::core::{Jobs, Options, Runtime, Slot, default_workers};
+use super::keeper::Keeper;
 use super::outbox::Outbox;
 use super::poison::Poison;
 use super::programs::Programs;
@@ -60,6 +61,7 @@ impl Runtime {
             keys: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             shown: Mutex::default(),
             workflows: tokio::sync::Mutex::new(()),
+            keeper: options.retention.map(Keeper::new),
             clock_floor: recovery.newest.unwrap_or_default(),
         });
         runtime.recover(recovery);
@@ -69,6 +71,7 @@ impl Runtime {
         }
         runtime.spawn_timer()?;
         runtime.spawn_outbox()?;
+        runtime.spawn_keeper()?;
         Ok(runtime)
     }
 
@@ -180,6 +183,9 @@ impl Runtime {
         self.jobs.close();
         if let Some(outbox) = &self.outbox {
             outbox.close();
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.close();
         }
         let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(reserve);
         let joined = self.join_threads(rest);

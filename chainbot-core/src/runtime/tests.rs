@@ -187,6 +187,7 @@ fn start(
         workers: 2,
         poison_file: Some(folder.join(NOTES)),
         tokio: tokio::runtime::Handle::current(),
+        retention: None,
     })
     .unwrap()
 }

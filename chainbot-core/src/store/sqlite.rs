@@ -6,6 +6,8 @@
 //! idempotency
 //! cursor` hold the SQL of their tables, which is static text with bound values.
 
+pub(super) mod archive;
+mod chore;
 mod connection;
 mod cursor;
 mod idempotency;
@@ -13,25 +15,33 @@ mod inbox;
 pub(super) mod journal;
 mod migrate;
 mod readers;
+mod room;
 pub(super) mod run;
 mod timer;
 mod transaction;
+mod upkeep;
 mod workflow;
 mod writer;
 
+#[cfg(test)]
+pub(super) use self::chore::Chore;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use self::journal::History;
 use self::readers::Readers;
 use self::writer::Writer;
+use super::reserve::Reserve;
 use super::{DataDir, batch, problem};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{Record, RunRow};
+use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredQuestion, StoredRun, StoredWorkflow,
 };
@@ -46,12 +56,20 @@ pub struct OpenOptions {
     pub commit_delay: Duration,
     /// Connections for reading, from 1 to 16.
     pub readers: usize,
+    /// Whether a reserve file is kept for the day the disk is full.
+    pub reserve: bool,
 }
 
 impl OpenOptions {
-    /// `chainbot.db` in the folder, commits at once, two readers.
+    /// `chainbot.db` in the folder, commits at once, two readers, no reserve.
     pub fn new(data_dir: Arc<DataDir>) -> Self {
-        Self { path: PathBuf::from("chainbot.db"), data_dir, commit_delay: Duration::ZERO, readers: 2 }
+        Self {
+            path: PathBuf::from("chainbot.db"),
+            data_dir,
+            commit_delay: Duration::ZERO,
+            readers: 2,
+            reserve: false,
+        }
     }
 }
 
@@ -59,6 +77,7 @@ impl OpenOptions {
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    round: Mutex<upkeep::Round>,
     /// Outlives the connections, so that no other process opens the file while one is left.
     _data_dir: Arc<DataDir>,
 }
@@ -79,14 +98,33 @@ impl SqliteStore {
         }
         let newest = journal::newest(&conn).map_err(fail)?.max(cursor::newest(&conn).map_err(fail)?);
         let readers = Readers::open(&path, options.readers)?;
-        let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay)
+        let reserve = options.reserve.then(|| Reserve::new(options.data_dir.path()));
+        let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay, reserve)
             .map_err(|error| problem::open(&path, &error))?;
-        Ok(Arc::new(SqliteStore { writer, readers, _data_dir: options.data_dir }))
+        Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), _data_dir: options.data_dir }))
     }
 
     /// Reads within one transaction.
     pub(super) fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
         self.readers.read(|transaction| read(transaction))
+    }
+
+    /// A piece of upkeep of a test's own.
+    #[cfg(test)]
+    pub(super) fn chore(&self, chore: Chore) -> Result<u64> {
+        self.writer.chore(chore)
+    }
+
+    /// Every later write fails, as on a disk that broke.
+    #[cfg(test)]
+    pub(crate) fn break_writes(&self) -> Result<u64> {
+        self.writer.chore(Chore::BreakWrites)
+    }
+
+    /// A disk of another size.
+    #[cfg(test)]
+    pub(crate) fn set_pages_max(&self, pages: u32) -> Result<u64> {
+        self.writer.chore(Chore::PagesMax(pages))
     }
 
     fn rows<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -182,6 +220,18 @@ impl Store for SqliteStore {
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
         self.rows(|conn| cursor::find(conn, name))
+    }
+
+    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
+        self.tidy_next(upkeep)
+    }
+
+    fn room(&self) -> Room {
+        self.writer.room()
+    }
+
+    fn restore_room(&self) -> Result<Room> {
+        self.writer.restore_room()
     }
 
     fn close(&self) {

@@ -15,7 +15,10 @@ use crate::store::problem;
 /// "CBOT": set by the first migration.
 const APPLICATION_ID: i64 = 1_128_419_156;
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/sqlite/0001_journal.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../../migrations/sqlite/0001_journal.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0005_archive.sql")),
+];
 
 /// Refuses what this version must not touch. Reads only.
 pub fn check(conn: &Connection, path: &Path) -> Result<()> {

@@ -235,7 +235,8 @@ fn unpack(run: RunId, packed: Option<Vec<u8>>) -> Result<Vec<Lsn>> {
     Places::unpack(&packed.unwrap_or_default()).ok_or_else(|| problem::corrupt_row("list of run", &run))
 }
 
-fn number(status: RunStatus) -> u8 {
+/// A status as its column holds it.
+pub fn number(status: RunStatus) -> u8 {
     match status {
         RunStatus::Pending => 0,
         RunStatus::Running => 1,

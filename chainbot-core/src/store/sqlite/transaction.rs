@@ -163,7 +163,7 @@ impl<'a> Transaction<'a> {
             return Ok(Some(tip));
         }
         let Some(last) = state.last else { return Err(problem::corrupt(run, state.tail, "it is missing")) };
-        let tip = journal::tip_at(self.conn, last)?;
+        let tip = journal::tip_at(self.conn, run, last)?;
         tip.map(Some).ok_or_else(|| problem::corrupt(run, last, "it is missing"))
     }
 
@@ -191,7 +191,7 @@ impl<'a> Transaction<'a> {
             }
         }
         let own = Own { run: work.run, first, count: work.records.len(), others };
-        for change in &mut work.changes {
+        for change in &work.changes {
             self.change(change, &own)?;
         }
         // A batch without records stands where the journal ends.
@@ -205,7 +205,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    fn change(&mut self, change: &mut Change, own: &Own) -> rusqlite::Result<()> {
+    fn change(&mut self, change: &Change, own: &Own) -> rusqlite::Result<()> {
         let conn = self.conn;
         match change {
             Change::RunInsert { row, idempotency, .. } => {
@@ -213,18 +213,16 @@ impl<'a> Transaction<'a> {
                 keep_key(conn, idempotency.as_ref(), row.id.as_bytes(), row.created_at)
             }
             Change::RunPark { run, status, detail, lsns } => {
-                own.add_to(*run, lsns);
                 self.chains.forget(*run);
-                run::park(conn, *run, *status, detail.as_deref(), lsns)
+                run::park(conn, *run, *status, detail.as_deref(), &own.added_to(*run, lsns))
             }
             Change::RunUnpark { run } => run::unpark(conn, *run, own.first),
             Change::RunFinish { run, status, detail, at, lsns } => {
-                own.add_to(*run, lsns);
                 self.chains.forget(*run);
                 // Whatever still waits for the run would wake it in vain.
                 timer::clear_run(conn, *run)?;
                 inbox::close_run(conn, *run)?;
-                run::finish(conn, *run, *status, detail.as_deref(), *at, lsns)
+                run::finish(conn, *run, *status, detail.as_deref(), *at, &own.added_to(*run, lsns))
             }
             Change::TimerSet { run, seq, due } => timer::set(conn, Timer { due: *due, run: *run, seq: *seq }),
             Change::TimerClear { run, seq } => timer::clear(conn, *run, *seq),
@@ -254,8 +252,10 @@ impl Own {
         self.others.iter().find(|(other, _)| *other == run).map_or(self.first, |(_, lsn)| *lsn)
     }
 
-    /// Adds the run's places of this batch to its list. They are after all earlier ones, so the list grows.
-    fn add_to(&self, run: RunId, lsns: &mut Places) {
+    /// A run's list with its places of this batch. They are after all earlier ones, so the list grows. The batch keeps the
+    /// list as it was, for another try.
+    fn added_to(&self, run: RunId, lsns: &Places) -> Places {
+        let mut lsns = lsns.clone();
         if run == self.run {
             for lsn in self.first.0..self.first.0 + self.count as i64 {
                 lsns.push(Lsn(lsn));
@@ -264,6 +264,7 @@ impl Own {
         for (_, lsn) in self.others.iter().filter(|(other, _)| *other == run) {
             lsns.push(*lsn);
         }
+        lsns
     }
 }
 

@@ -11,28 +11,32 @@
 //! what is under
 //! way and what is queued gets it, nothing is acknowledged after it, and the same fsync is never tried
 //! again, since the
-//! kernel may have dropped the pages. Acknowledgements are called with no lock held. The queue's lock is
+//! kernel may have dropped the pages. A full disk alone is no failure: see [`super::room`]. Acknowledgements are called with no lock held. The queue's lock is
 //! held for a push
 //! or a drain only; the chains' lock only while a transaction is filled; never both.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
+use super::chore::Chore;
+use super::room::{Rooms, is_full, take_back};
 use super::transaction::{Outcome, Transaction};
-use crate::error::code::general;
+use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::Lsn;
 use crate::limits;
+use crate::port::upkeep::Room;
 use crate::store::batch::Work;
 use crate::store::chain::Chains;
 use crate::store::problem;
+use crate::store::reserve::Reserve;
 
 /// A running writer.
 pub struct Writer {
@@ -47,6 +51,7 @@ struct Shared {
     changed: Condvar,
     chains: Mutex<Chains>,
     failure: OnceLock<Arc<Error>>,
+    rooms: Rooms,
 }
 
 #[derive(Default)]
@@ -54,17 +59,36 @@ struct Queue {
     works: VecDeque<Work>,
     records: usize,
     bytes: usize,
+    /// Upkeep, each with who waits for it.
+    chores: VecDeque<Errand>,
     closing: bool,
+}
+
+struct Errand {
+    chore: Chore,
+    done: mpsc::SyncSender<Result<u64>>,
+}
+
+/// What the thread does next.
+enum Next {
+    Commit(Vec<Work>),
+    Chore(Errand),
 }
 
 impl Writer {
     /// Starts the thread, which owns the connection. `next` is the first free place in the journal.
-    pub fn start(conn: Connection, next: Lsn, commit_delay: Duration) -> std::io::Result<Self> {
+    pub fn start(
+        conn: Connection,
+        next: Lsn,
+        commit_delay: Duration,
+        reserve: Option<Reserve>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
             chains: Mutex::default(),
             failure: OnceLock::new(),
+            rooms: Rooms::new(reserve),
         });
         let delay = commit_delay.min(Duration::from_millis(limits::COMMIT_DELAY_MS_MAX));
         let of_thread = shared.clone();
@@ -85,6 +109,9 @@ impl Writer {
         if queue.closing {
             return Err(problem::closed());
         }
+        if self.shared.rooms.get() != Room::Enough && work.is_new() {
+            return Err(problem::no_room());
+        }
         let full = queue.works.len() >= limits::WRITER_QUEUE_MAX
             || (!queue.works.is_empty() && queue.bytes + work.bytes > limits::WRITER_QUEUE_BYTES_MAX);
         if full {
@@ -98,6 +125,45 @@ impl Writer {
         drop(queue);
         self.shared.changed.notify_one();
         Ok(())
+    }
+
+    /// Has a piece of upkeep done, and waits for it. Must not be called by an acknowledgement.
+    pub fn chore(&self, chore: Chore) -> Result<u64> {
+        let (done, waits) = mpsc::sync_channel(1);
+        {
+            let mut queue = self.shared.queue.lock();
+            if let Some(failure) = self.shared.failure.get() {
+                return Err(after(failure));
+            }
+            if queue.closing {
+                return Err(problem::closed());
+            }
+            if queue.chores.len() >= limits::CHORES_QUEUED_MAX {
+                return Err(
+                    Error::new(&general::BUSY, "other upkeep is under way").help("try again in a moment")
+                );
+            }
+            queue.chores.push_back(Errand { chore, done });
+        }
+        self.shared.changed.notify_one();
+        waits.recv().unwrap_or_else(|_| Err(problem::closed()))
+    }
+
+    /// How much room the disk has.
+    pub fn room(&self) -> Room {
+        self.shared.rooms.get()
+    }
+
+    /// Makes the reserve again when there is room for it.
+    pub fn restore_room(&self) -> Result<Room> {
+        if self.shared.rooms.get() == Room::None {
+            // When nobody writes, nobody finds out that there is room again.
+            match self.chore(Chore::Probe) {
+                Err(error) if *error.code() == store::FULL => return Ok(Room::None),
+                tried => tried?,
+            };
+        }
+        self.shared.rooms.restore()
     }
 
     /// Why nothing can be written any more.
@@ -129,13 +195,33 @@ impl Shared {
     fn run(&self, conn: Connection, mut next: Lsn, delay: Duration) {
         let mut checkpoints = Checkpoints { due: limits::WAL_PAGES_TARGET };
         let worked = catch_unwind(AssertUnwindSafe(|| {
-            while let Some(works) = self.take(delay) {
-                if self.commit(&conn, &mut next, works).is_break() {
+            let mut since_chore = 0;
+            while let Some(task) = self.take(delay, since_chore) {
+                let done = match task {
+                    Next::Commit(works) => {
+                        since_chore += 1;
+                        self.commit(&conn, &mut next, works)
+                    }
+                    Next::Chore(errand) => {
+                        since_chore = 0;
+                        self.run_errand(&conn, errand).map_continue(|is_done| {
+                            if is_done {
+                                self.rooms.committed();
+                            }
+                        })
+                    }
+                };
+                if done.is_break() {
                     return;
                 }
-                if let Err(error) = checkpoints.after_commit(&conn) {
-                    self.fail(problem::write(error), Vec::new());
-                    return;
+                match checkpoints.after_commit(&conn) {
+                    // The log keeps what the database has no room for.
+                    Err(error) if is_full(&error) => {}
+                    Err(error) => {
+                        self.fail(problem::write(error), Vec::new());
+                        return;
+                    }
+                    Ok(()) => {}
                 }
             }
         }));
@@ -149,9 +235,18 @@ impl Shared {
 
     /// Waits for work and takes as much as one transaction holds. `None` when the store closes and all is
     /// done.
-    fn take(&self, delay: Duration) -> Option<Vec<Work>> {
+    fn take(&self, delay: Duration, since_chore: u32) -> Option<Next> {
         let mut queue = self.queue.lock();
-        while queue.works.is_empty() {
+        loop {
+            // Upkeep is for idle time, and gets its turn without any as well.
+            if (queue.works.is_empty() || since_chore >= limits::CHORE_COMMITS_MAX)
+                && let Some(errand) = queue.chores.pop_front()
+            {
+                return Some(Next::Chore(errand));
+            }
+            if !queue.works.is_empty() {
+                break;
+            }
             if queue.closing {
                 return None;
             }
@@ -165,33 +260,119 @@ impl Shared {
                 }
             }
         }
-        Some(queue.drain())
+        Some(Next::Commit(queue.drain()))
     }
 
-    /// One transaction. Breaks when it failed; then everybody has been told.
+    /// One transaction, again and again while the disk is full. Breaks when it failed; then everybody has been told.
     fn commit(&self, conn: &Connection, next: &mut Lsn, mut works: Vec<Work>) -> ControlFlow<()> {
-        let committed = self.fill(conn, *next, &mut works).and_then(|filled| {
-            let mut commit = conn.prepare_cached("COMMIT").map_err(problem::write)?;
-            commit.execute([]).map_err(problem::write)?;
-            Ok(filled)
-        });
-        match committed {
-            Ok((outcomes, after)) => {
-                *next = after;
-                for (work, outcome) in works.into_iter().zip(outcomes) {
-                    let result = match outcome {
-                        Outcome::Stored(lsn) => Ok(lsn),
-                        Outcome::Refused(error) => Err(Arc::new(error)),
-                    };
-                    acknowledge(work, result);
+        while !works.is_empty() {
+            let error = match self.try_commit(conn, *next, &mut works) {
+                Ok((outcomes, after)) => {
+                    *next = after;
+                    self.rooms.committed();
+                    for (work, outcome) in works.into_iter().zip(outcomes) {
+                        let result = match outcome {
+                            Outcome::Stored(lsn) => Ok(lsn),
+                            Outcome::Refused(error) => Err(Arc::new(error)),
+                        };
+                        acknowledge(work, result);
+                    }
+                    return ControlFlow::Continue(());
                 }
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
+                Err(error) => error,
+            };
+            if *error.code() != store::FULL {
                 self.fail(error, works);
-                ControlFlow::Break(())
+                return ControlFlow::Break(());
+            }
+            works = match self.without_room(conn, works, error) {
+                Some(works) => works,
+                None => return ControlFlow::Break(()),
+            };
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn try_commit(&self, conn: &Connection, next: Lsn, works: &mut [Work]) -> Result<(Vec<Outcome>, Lsn)> {
+        let filled = self.fill(conn, next, works)?;
+        let mut commit = conn.prepare_cached("COMMIT").map_err(problem::write)?;
+        commit.execute([]).map_err(problem::write)?;
+        Ok(filled)
+    }
+
+    /// The disk was full: takes the transaction back, and says what to try again. Nothing of it was written, and nothing
+    /// was acknowledged, so trying again is no second fsync of the same pages. `None` when the store failed.
+    fn without_room(&self, conn: &Connection, works: Vec<Work>, error: Error) -> Option<Vec<Work>> {
+        self.chains.lock().clear();
+        if let Err(error) = take_back(conn) {
+            self.fail(problem::write(error), works);
+            return None;
+        }
+        if self.rooms.give_up_reserve() {
+            return Some(works);
+        }
+        let (new, works): (Vec<Work>, Vec<Work>) = works.into_iter().partition(Work::is_new);
+        let refused = Arc::new(problem::no_room());
+        for work in new.into_iter().chain(self.queue.lock().take_new()) {
+            acknowledge(work, Err(refused.clone()));
+        }
+        let mut errands = {
+            let mut queue = self.queue.lock();
+            if queue.chores.is_empty() && !queue.closing {
+                self.changed.wait_for(&mut queue, Duration::from_millis(limits::ROOM_LOOK_MS));
+            }
+            if queue.closing {
+                drop(queue);
+                self.fail(error, works);
+                return None;
+            }
+            std::mem::take(&mut queue.chores)
+        };
+        // Deleting may be what makes room, and the log may be where the room is.
+        while let Some(errand) = errands.pop_front() {
+            if self.run_errand(conn, errand).is_break() {
+                return None;
             }
         }
+        match checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)") {
+            Err(error) if !is_full(&error) => {
+                self.fail(problem::write(error), works);
+                None
+            }
+            _ => Some(works),
+        }
+    }
+
+    /// A piece of upkeep in a transaction of its own. What it cannot do is taken back and told to who asked; only a
+    /// transaction that cannot be ended is a failure of the store. Continues with whether it was done.
+    fn run_errand(&self, conn: &Connection, errand: Errand) -> ControlFlow<(), bool> {
+        let Errand { chore, done } = errand;
+        let result = (|| {
+            conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            let count = chore.apply(conn)?;
+            conn.prepare_cached("COMMIT")?.execute([])?;
+            Ok(count)
+        })();
+        let Err(error) = result else {
+            // Whoever asked may have gone.
+            let _ = done.send(result.map_err(problem::write));
+            return ControlFlow::Continue(true);
+        };
+        if is_full(&error) {
+            self.rooms.give_up_reserve();
+        }
+        // After an error of the disk nothing more can be said of what is on it.
+        let is_final = matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DatabaseCorrupt)
+        );
+        let taken_back = take_back(conn);
+        if is_final || taken_back.is_err() {
+            self.fail(problem::write(taken_back.err().unwrap_or(error)), Vec::new());
+            return ControlFlow::Break(());
+        }
+        let _ = done.send(Err(problem::write(error)));
+        ControlFlow::Continue(false)
     }
 
     fn fill(&self, conn: &Connection, next: Lsn, works: &mut [Work]) -> Result<(Vec<Outcome>, Lsn)> {
@@ -218,6 +399,16 @@ impl Shared {
 }
 
 impl Queue {
+    /// What may be refused while there is no room.
+    fn take_new(&mut self) -> Vec<Work> {
+        let (new, rest): (VecDeque<Work>, VecDeque<Work>) =
+            std::mem::take(&mut self.works).into_iter().partition(Work::is_new);
+        self.works = rest;
+        self.records = self.works.iter().map(|work| work.record_count).sum();
+        self.bytes = self.works.iter().map(|work| work.bytes).sum();
+        new.into()
+    }
+
     fn fills_a_commit(&self) -> bool {
         self.records >= limits::COMMIT_RECORDS_MAX || self.bytes >= limits::COMMIT_BYTES_MAX
     }

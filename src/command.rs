@@ -3,6 +3,8 @@
 mod cancel;
 mod config;
 mod deploy;
+mod doctor;
+mod fsck;
 mod health;
 mod logs;
 mod run;
@@ -34,6 +36,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Cancel(args) => with_runtime(cancel::run(&args)),
         Command::Signal(args) => with_runtime(signal::run(&args)),
         Command::Logs(args) => with_runtime(logs::run(&args)),
+        Command::Doctor(args) => with_runtime(doctor::run(&args)),
+        Command::Fsck(args) => fsck::run(&args),
         Command::Config { view } => config::run(&view),
     }
 }

@@ -22,6 +22,7 @@ mod cell;
 mod core;
 mod effects;
 pub mod handle;
+mod history;
 mod keeper;
 mod listen;
 mod load;
@@ -38,6 +39,7 @@ mod worker;
 mod workflows;
 
 pub use self::core::{Options, Runtime};
+pub use self::history::StateView;
 pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
 };

@@ -13,7 +13,10 @@ mod batch;
 mod chain;
 mod codec;
 mod data_dir;
+pub mod doctor;
 mod invariants;
+#[cfg(test)]
+mod memory;
 pub mod note;
 mod places;
 mod problem;
@@ -25,5 +28,5 @@ mod wire;
 mod tests;
 
 pub use data_dir::{DataDir, Holder};
-pub use invariants::{Violation, check};
+pub use invariants::{Violation, check, check_file};
 pub use sqlite::{OpenOptions, SqliteStore};

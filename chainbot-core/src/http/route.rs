@@ -13,6 +13,7 @@ mod health;
 mod inbox;
 mod info;
 mod runs;
+mod state;
 mod workflows;
 
 /// Every route.
@@ -25,4 +26,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(control::routes())
         .merge(inbox::routes())
         .merge(events::routes())
+        .merge(state::routes())
 }

@@ -2,6 +2,7 @@
 
 mod broken;
 mod held;
+mod history;
 mod queued;
 mod stuck;
 

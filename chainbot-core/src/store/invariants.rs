@@ -9,6 +9,7 @@
 mod open;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use rusqlite::Connection;
 
@@ -17,7 +18,7 @@ use self::open::Open;
 use super::archive::Kept;
 use super::chain::Tip;
 use super::problem;
-use super::sqlite::{SqliteStore, archive, journal, run};
+use super::sqlite::{SqliteStore, archive, connection, journal, run};
 use crate::error::Result;
 use crate::id::{Lsn, RunId};
 use crate::model::{RecordBody, RunCreated, RunStatus};
@@ -46,6 +47,19 @@ pub struct Violation {
     pub message: String,
 }
 
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.invariant)?;
+        if let Some(run) = self.run {
+            write!(f, " run {run}")?;
+        }
+        if let Some(lsn) = self.lsn {
+            write!(f, " record {}", lsn.0)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
 /// What a run's journal has said so far.
 struct Seen {
     tip: Tip,
@@ -57,6 +71,13 @@ struct Seen {
 /// Everything that does not hold; empty when all is well.
 pub fn check(store: &SqliteStore) -> Result<Vec<Violation>> {
     store.read(check_in)
+}
+
+/// The same of a database file, beside whoever works on it.
+pub fn check_file(path: &Path) -> Result<Vec<Violation>> {
+    let conn = connection::open_reader(path)?;
+    let transaction = conn.unchecked_transaction().map_err(problem::read)?;
+    check_in(&transaction)
 }
 
 /// The same on a connection, within one transaction.

@@ -8,13 +8,14 @@
 
 pub(super) mod archive;
 mod chore;
-mod connection;
+pub(super) mod connection;
 mod cursor;
 mod idempotency;
 mod inbox;
 pub(super) mod journal;
 mod migrate;
 mod readers;
+mod repair;
 mod room;
 pub(super) mod run;
 mod timer;

@@ -5,12 +5,14 @@
 //! files as a power cut would leave them. Every test that ends well also leaves a store without violations.
 
 mod codec;
+mod conformance;
 mod failing;
 mod folder;
 mod full;
 mod history;
 mod journal;
 mod opening;
+mod repair;
 mod runs;
 mod tables;
 mod upkeep;

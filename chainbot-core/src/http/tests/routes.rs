@@ -21,6 +21,7 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/runs",
     "GET /api/chainbot/runs/{id}",
     "GET /api/chainbot/runs/{id}/journal",
+    "GET /api/chainbot/runs/{id}/state",
     "GET /api/chainbot/runs/{id}/steps",
     "GET /api/chainbot/workflows",
     "GET /api/chainbot/workflows/{id}",

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::archive::{self, Packed};
 use super::cursor;
+use super::repair::{self, Repair};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::store::places::Places;
@@ -40,6 +41,8 @@ pub enum Chore {
     Workflows(Vec<WorkflowId>),
     /// Gives free pages back to the disk.
     Vacuum,
+    /// Makes rows say what the journal says.
+    Repair(Vec<Repair>),
     /// Writes something small, to find out whether that is possible.
     Probe,
     /// Sets how large the database may grow: a disk with a chosen size.
@@ -84,6 +87,10 @@ impl Chore {
                 Ok(deleted)
             }
             Chore::Vacuum => vacuum(conn),
+            Chore::Repair(repairs) => {
+                repairs.iter().try_for_each(|repair| repair::apply(conn, repair))?;
+                Ok(repairs.len() as u64)
+            }
             Chore::Probe => cursor::set(conn, "probe", Lsn(0)).map(|()| 1),
             #[cfg(test)]
             Chore::BreakWrites => conn.pragma_update(None, "query_only", "ON").map(|()| 1),

@@ -26,7 +26,7 @@ impl Bench {
         panic!("upkeep does not come to an end");
     }
 
-    fn tidy(&self, now: Timestamp, rules: Retention) -> Tidied {
+    pub(super) fn tidy(&self, now: Timestamp, rules: Retention) -> Tidied {
         self.tidy_all(now, rules, &|_| Keep::default())
     }
 

@@ -137,13 +137,13 @@ pub const KEYS: &[Key] = &[
         path: "retention.completed",
         kind: Kind::Duration { min_s: 0, max_s: TEN_YEARS_S },
         default: "2592000",
-        doc: "How long a completed run is kept, unless its definition says otherwise: 30 days.",
+        doc: "How long a completed run is kept: 30 days.",
     },
     Key {
         path: "retention.failed",
         kind: Kind::Duration { min_s: 0, max_s: TEN_YEARS_S },
         default: "7776000",
-        doc: "How long a failed run is kept, unless its definition says otherwise: 90 days.",
+        doc: "How long a failed run is kept: 90 days.",
     },
     Key {
         path: "retention.cancelled",
@@ -155,7 +155,7 @@ pub const KEYS: &[Key] = &[
         path: "retention.max_runs",
         kind: Kind::Int { min: 0, max: 10_000_000 },
         default: "10000",
-        doc: "Finished runs of one workflow that are kept at most, the newest ones, unless its definition says otherwise.",
+        doc: "Finished runs of one workflow that are kept at most, the newest ones.",
     },
     Key {
         path: "retention.archive_after",

@@ -1,8 +1,7 @@
 //! The keeper: a thread that has the store tidied in idle time, and looks whether a full disk has room again.
 //!
 //! Invariants: one piece of upkeep at a time, each bounded, so that commits of work never wait long; an error of upkeep is
-//! logged and tried again later, and stops nobody. What a workflow's definition says of keeping comes before the
-//! configuration.
+//! logged and tried again later, and stops nobody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,6 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::code::general;
 use crate::error::{Error, Result};
-use crate::id::WorkflowId;
 use crate::limits;
 use crate::port::upkeep::{Keep, Retention, Room, Tidied, Upkeep};
 
@@ -70,7 +68,8 @@ impl Runtime {
         let mut round = Tidied::default();
         while keeper.wait(pause) && self.failure().is_none() {
             let room = self.look_for_room();
-            let keep = |workflow| self.keep_of(workflow);
+            // Definitions have no word for it; a workflow's own rules would come in here.
+            let keep = |_| Keep::default();
             let upkeep = Upkeep { now: self.env.now(), rules: keeper.rules, keep: &keep };
             pause = match self.store.tidy(&upkeep) {
                 Ok(done) => {
@@ -97,12 +96,6 @@ impl Runtime {
             log::warn!("{error}");
             self.store.room()
         })
-    }
-
-    /// What the current version of a workflow says of keeping. A definition that cannot be read keeps what the
-    /// configuration says.
-    fn keep_of(&self, _workflow: WorkflowId) -> Keep {
-        Keep::default()
     }
 }
 

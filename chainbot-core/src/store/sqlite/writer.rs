@@ -11,7 +11,7 @@
 //! what is under
 //! way and what is queued gets it, nothing is acknowledged after it, and the same fsync is never tried
 //! again, since the
-//! kernel may have dropped the pages. A full disk alone is no failure: see [`super::room`]. Acknowledgements are called with no lock held. The queue's lock is
+//! kernel may have dropped the pages. A full disk alone is no failure: see [`super::full`]. Acknowledgements are called with no lock held. The queue's lock is
 //! held for a push
 //! or a drain only; the chains' lock only while a transaction is filled; never both.
 
@@ -26,7 +26,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 use super::chore::Chore;
-use super::room::{Rooms, is_full, take_back};
+use super::full::{Rooms, is_full, take_back};
 use super::transaction::{Outcome, Transaction};
 use crate::error::code::{general, store};
 use crate::error::{Error, Result};

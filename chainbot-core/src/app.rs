@@ -212,8 +212,10 @@ impl App {
         }
         let (store, data_dir) = (self.store.clone(), self.data_dir.clone());
         blocking(move || {
+            // While the folder is still ours: closing the store gives it back.
+            let removed = data_dir.remove(SERVER_FILE);
             store.close();
-            data_dir.remove(SERVER_FILE)
+            removed
         })
         .await
     }

@@ -87,7 +87,7 @@ pub struct SqliteStore {
     readers: Readers,
     round: Mutex<upkeep::Round>,
     /// Outlives the connections, so that no other process opens the file while one is left.
-    _data_dir: Arc<DataDir>,
+    data_dir: Arc<DataDir>,
 }
 
 impl SqliteStore {
@@ -110,7 +110,7 @@ impl SqliteStore {
         let reserve = options.reserve.then(|| Reserve::new(options.data_dir.path()));
         let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay, reserve)
             .map_err(|error| problem::open(&path, &error))?;
-        Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), _data_dir: options.data_dir }))
+        Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), data_dir: options.data_dir }))
     }
 
     /// Reads within one transaction.
@@ -266,7 +266,10 @@ impl Store for SqliteStore {
     fn close(&self) {
         // Readers first: the last connection to close empties the log into the database.
         self.readers.close();
-        self.writer.close();
+        if self.writer.close() {
+            // Not when the last holder of this value goes away: a task that was aborted may hold it for a while.
+            self.data_dir.release();
+        }
     }
 }
 

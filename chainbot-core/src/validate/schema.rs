@@ -87,6 +87,7 @@ impl Maker {
             Shape::Name => name(table, key.name),
             Shape::Text if std::ptr::eq(table, &keys::WAIT) => match key.name {
                 "duration" => json!({ "type": ["string", "number"] }),
+                "event" => json!({ "anyOf": [{ "type": "string" }, self.reference(&keys::WAIT_EVENT)] }),
                 "signal" => json!({ "anyOf": [{ "type": "string" }, self.reference(&keys::SIGNAL)] }),
                 _ => json!({ "type": "string" }),
             },

@@ -16,8 +16,7 @@ use crate::time::Timestamp;
 /// How far the journal was searched for ended runs: every end up to here is settled.
 pub const CURSOR: &str = "archive";
 
-const ENDED: &str =
-    "SELECT first_lsn, archived, lsns FROM run WHERE id = ?1 AND status >= 4 AND archived > 0";
+const ENDED: &str = "SELECT first_lsn, archived, lsns FROM run WHERE id = ?1 AND status >= 4";
 const DELETE_RUN: &str = "DELETE FROM run WHERE id = ?1";
 const DELETE_BLOB: &str = "DELETE FROM archive WHERE first_lsn = ?1 AND run = ?2";
 const DELETE_RECORD: &str = "DELETE FROM journal WHERE lsn = ?1 AND run = ?2";

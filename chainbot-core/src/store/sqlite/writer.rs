@@ -189,17 +189,18 @@ impl Writer {
     }
 
     /// Commits what is queued and ends the thread. Called by an acknowledgement, it does not wait for
-    /// the thread, which is its own.
-    pub fn close(&self) {
+    /// the thread, which is its own; the flag says whether the database is closed.
+    pub fn close(&self) -> bool {
         self.shared.queue.lock().closing = true;
         self.shared.changed.notify_one();
         if *self.shared.who.lock() == Some(std::thread::current().id()) {
-            return;
+            return false;
         }
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             log::error!("the writer's thread ended with a panic");
         }
+        true
     }
 }
 

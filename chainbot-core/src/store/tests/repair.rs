@@ -18,7 +18,7 @@ fn rows_that_follow_from_the_journal_are_made_anew() {
         "UPDATE run SET name = 'wine'",
         "UPDATE run SET first_lsn = 2",
         "INSERT INTO timer VALUES ((SELECT id FROM run), 1, 1)",
-        "INSERT INTO inbox VALUES (x'01010101010101010101010101010101', (SELECT id FROM run), 1, x'', 'uncertain', '{}', 1)",
+        "INSERT INTO inbox (id, run, node, path, kind, question, at) VALUES (x'01010101010101010101010101010101', (SELECT id FROM run), 1, x'', 'uncertain', '{}', 1)",
         "INSERT INTO run SELECT zeroblob(16), workflow, name, definition, 0, 0, NULL, 0, NULL, 1, 1, NULL, 0 FROM run",
         "DELETE FROM run",
     ] {

@@ -262,3 +262,64 @@ async fn an_old_version_becomes_the_current_one_as_a_new_version() {
     assert_eq!(bench.handle.version("w", 9).await.unwrap_err().code().id, "CB-0190");
     bench.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undoing_goes_on_after_a_restart_and_what_was_undone_is_not_taken_up_again() {
+    let bench = Bench::new(2, 10).await;
+    let steps = "  - id: a\n    type: api_call\n    config: { url: \"SERVER/a\", method: GET }\n    \
+        compensate: { id: undo_a, type: api_call, config: { url: \"SERVER/undo\", method: GET } }\n  \
+        - id: b\n    type: api_call\n    config: { url: \"SERVER/b\", method: GET }\n    \
+        compensate: { id: undo_b, type: api_call, config: { url: \"SERVER/slow\", method: GET } }\n  \
+        - { id: c, type: wait, timeout: 1m, config: { signal: go } }";
+    bench.workflow("w", steps).await;
+    let run = bench.start("w").await;
+    bench.until(run, is_waiting).await;
+    bench.clock.advance(Duration::from_secs(61));
+    // The last step is undone first, and its answer does not come before the process is gone.
+    bench.until(run, |body| matches!(body, RecordBody::PhaseStarted { .. })).await;
+    let bench = bench.restart_busy(|_| {}).await;
+    bench.gate.add_permits(2);
+    let view = bench.ended(run).await;
+    assert_eq!(view.status, RunStatus::Failed);
+    assert_eq!((requests(&bench, "/a"), requests(&bench, "/b"), requests(&bench, "/undo")), (1, 1, 1));
+    let steps = bench.handle.steps(run).await.unwrap();
+    let undone = |id: &str| steps.iter().find(|step| step.id == id).map(|step| step.status);
+    assert_eq!(
+        (undone("undo_a"), undone("undo_b")),
+        (Some(StepStatus::Completed), Some(StepStatus::Completed))
+    );
+    let refused = bench.handle.retry(run).await.unwrap_err();
+    assert_eq!(refused.code().id, "CB-0343");
+    assert!(refused.message().contains("undone"), "{refused}");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_run_in_the_archive_is_brought_back_and_taken_up_again() {
+    use crate::port::upkeep::{Keep, Retention, Upkeep};
+    let bench = Bench::new(2, 10).await;
+    bench.workflow("w", "  - { id: b, type: wait, timeout: 1m, config: { signal: go } }").await;
+    let run = bench.start("w").await;
+    bench.until(run, is_waiting).await;
+    bench.clock.advance(Duration::from_secs(61));
+    let view = bench.ended(run).await;
+    assert_eq!(view.status, RunStatus::Failed);
+    // The newest record keeps its run in the journal.
+    let other = bench.start("w").await;
+    bench.until(other, is_waiting).await;
+    let now = view.finished_at.unwrap().after(Duration::from_secs(60));
+    let rules = Retention { archive_after: Duration::ZERO, ..Retention::default() };
+    let upkeep = Upkeep { now, rules, keep: &|_| Keep::default() };
+    let mut archived = 0;
+    for _ in 0..10 {
+        archived += bench.store.tidy(&upkeep).unwrap().archived;
+    }
+    assert_eq!(archived, 1);
+    bench.handle.retry(run).await.unwrap();
+    bench.until(run, |body| matches!(body, RecordBody::RunRetried { .. })).await;
+    let bench = bench.restart().await;
+    bench.handle.signal(run, "go", json!(1), None).await.unwrap();
+    assert_eq!(bench.ended(run).await.status, RunStatus::Completed);
+    assert_eq!(crate::store::check(&bench.store).unwrap(), []);
+    bench.end().await;
+}

@@ -92,6 +92,12 @@ pub enum Command {
     Enable(Switch),
     /// Let no trigger start a workflow; people and other workflows still can
     Disable(Switch),
+    /// Look at folder, disk, database and clock, and say what to do
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Query),
+    /// Check the journal's invariants, and mend what follows from the journal
+    #[command(after_help = FSCK_HELP)]
+    Fsck(Fsck),
     /// Check and show the configuration
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
     Config {
@@ -282,6 +288,12 @@ pub struct Runs {
     /// A run: its id
     #[arg(value_name = "ID", conflicts_with_all = ["status", "workflow", "limit"])]
     pub id: Option<String>,
+    /// The run as it stood after its record SEQ; `chainbot logs ID` numbers them
+    #[arg(long, value_name = "SEQ", requires = "id")]
+    pub at: Option<u32>,
+    /// With what each step was given and what it gave
+    #[arg(long, requires = "id")]
+    pub steps: bool,
     /// Only with this status
     #[arg(long, value_parser = ["pending", "running", "waiting", "paused", "completed", "failed", "cancelled"])]
     pub status: Option<String>,
@@ -305,7 +317,9 @@ Without a server the engine is opened in this process as long as the command tak
 Examples:
   chainbot runs --status failed --limit 5
   chainbot runs --workflow greenhouse --json
-  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00";
+  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00
+  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --steps
+  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --at 7";
 
 /// `chainbot cancel`.
 #[derive(Args, Debug)]
@@ -384,12 +398,32 @@ Examples:
 
 A definition that begins with this line is completed and checked by editors with the YAML language server:
   # yaml-language-server: $schema=workflow.schema.json";
+
 /// `chainbot triggers`.
 #[derive(Args, Debug)]
 pub struct Triggers {
     /// Only of this workflow: its name or id
     #[arg(value_name = "WORKFLOW")]
     pub workflow: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const DOCTOR_HELP: &str = "\
+Reads only, beside a server or without one; a small file that measures the disk is removed again.
+
+Exit codes: 0 all is well or only warnings, 1 something fails.";
+
+/// `chainbot fsck`.
+#[derive(Args, Debug)]
+pub struct Fsck {
+    /// Make the derived tables say what the journal says; no server may run. The journal itself is never written
+    #[arg(long)]
+    pub repair: bool,
     /// Where.
     #[command(flatten)]
     pub place: Place,
@@ -423,6 +457,13 @@ pub struct Switch {
     #[command(flatten)]
     pub json: Json,
 }
+
+const FSCK_HELP: &str = "\
+Each finding names the invariant, the run and the record:
+  I1 records follow each other without gap or damage   I3 the tables say what the journal says
+  I4 an effect in doubt keeps its key                   I5 what waits has something that wakes it
+
+Exit codes: 0 everything holds, 1 something does not.";
 
 /// `chainbot config`.
 #[derive(Subcommand, Debug)]
@@ -526,6 +567,8 @@ impl Command {
             Command::Diff(args) => args.json.json,
             Command::Triggers(args) => args.json.json,
             Command::Enable(args) | Command::Disable(args) => args.json.json,
+            Command::Doctor(args) => args.json.json,
+            Command::Fsck(args) => args.json.json,
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
             Command::Schema => false,

@@ -4,6 +4,8 @@ mod cancel;
 mod config;
 mod control;
 mod deploy;
+mod doctor;
+mod fsck;
 mod health;
 mod inbox;
 mod logs;
@@ -51,6 +53,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Triggers(args) => with_runtime(triggers::list(&args)),
         Command::Enable(args) => with_runtime(triggers::switch(&args, true)),
         Command::Disable(args) => with_runtime(triggers::switch(&args, false)),
+        Command::Doctor(args) => with_runtime(doctor::run(&args)),
+        Command::Fsck(args) => fsck::run(&args),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
         Command::Secret { view } => with_runtime(secret::run(&view)),

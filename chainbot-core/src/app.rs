@@ -117,6 +117,7 @@ impl App {
             poison_file: Some(data_dir.path().join("evaluating")),
             tokio: tokio::runtime::Handle::current(),
             signing_keys: Arc::new(HookKeys(vault.clone())),
+            retention: Some(config.retention),
         };
         let runtime = blocking(move || Runtime::start(options)).await?;
         let handle = Handle::new(runtime.clone());
@@ -258,6 +259,7 @@ impl Opened {
             path: config.database.file.clone(),
             commit_delay: config.workflow_engine.commit_delay,
             readers: READERS,
+            reserve: true,
             ..OpenOptions::new(data_dir.clone())
         })?;
         let token = token(&data_dir, env)?;

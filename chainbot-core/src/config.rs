@@ -25,6 +25,8 @@ pub use key::{Key, Kind};
 pub use source::{ENV_PREFIX, Origin};
 
 use crate::error::{Diagnostic, Result};
+/// Section `retention`.
+pub use crate::port::upkeep::Retention;
 
 /// The file that is read when the host names none, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/alex_os/modules/chainbot/config.yaml";
@@ -48,6 +50,8 @@ pub struct Config {
     pub logging: Logging,
     /// Mail.
     pub email: Email,
+    /// What is kept for how long.
+    pub retention: Retention,
     settings: Vec<Setting>,
     warnings: Vec<Diagnostic>,
     file: Option<PathBuf>,

@@ -263,3 +263,29 @@ pub const MAIL_ATTACHMENTS_MAX: usize = 20;
 pub const MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A mail's subject in characters: what a line of a header can hold of it folded a few times.
 pub const MAIL_SUBJECT_CHARS_MAX: usize = 500;
+/// A run in the archive before compression: what a Pi unpacks at once to show a page of it. Larger runs stay in the journal.
+pub const ARCHIVE_RUN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Runs moved to the archive in one transaction: enough to keep up with the writer at its fastest.
+pub const ARCHIVE_RUNS_MAX: usize = 512;
+/// Records moved to the archive in one transaction, so that a commit of work never waits long behind it.
+pub const ARCHIVE_RECORDS_MAX: usize = 8_192;
+/// Records of the journal searched for ends of runs in one piece of upkeep.
+pub const ARCHIVE_SCAN_MAX: u32 = 16_384;
+/// Records behind the newest one at which finished runs go to the archive whatever their age: some 10 MB of journal.
+pub const JOURNAL_RECORDS_TARGET: i64 = 32_768;
+/// Rows deleted in one transaction by retention.
+pub const RETENTION_ROWS_MAX: u32 = 512;
+/// Pages given back to the disk in one transaction: 2 MiB, so that a commit of work waits some milliseconds at most.
+pub const VACUUM_PAGES_MAX: u32 = 512;
+/// Free pages that the database keeps for what comes next: 1 MiB.
+pub const VACUUM_PAGES_KEPT: i64 = 256;
+/// Pieces of upkeep queued at the writer. One thread makes them, and a person's `fsck` perhaps another.
+pub const CHORES_QUEUED_MAX: usize = 8;
+/// Commits of work before a waiting piece of upkeep gets its turn, so that it is not starved by a busy writer.
+pub const CHORE_COMMITS_MAX: u32 = 4;
+/// The reserve file: room for the write-ahead log at its cap, with which deleting works on a full disk.
+pub const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+/// Between two tries to write on a disk that is full.
+pub const ROOM_LOOK_MS: u64 = 500;
+/// Between two looks for upkeep when there was nothing to do.
+pub const UPKEEP_LOOK_S: u64 = 5;

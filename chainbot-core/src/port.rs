@@ -3,11 +3,13 @@
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
 mod secret;
+pub mod upkeep;
 
 use std::sync::Arc;
 
 pub use secret::{OpenSecret, SecretRows, SecretText, Secrets, StoredSecret};
 
+use self::upkeep::{Room, Tidied, Upkeep};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
@@ -399,6 +401,13 @@ pub trait Store: Send + Sync {
     fn automation(&self) -> Result<Automation>;
     /// Commits what is queued, then closes. Later calls fail.
     fn close(&self);
+    /// Does one bounded piece of upkeep: moves finished runs to the archive, deletes what is past its time, gives room back.
+    /// Blocks. Called by one thread, again and again.
+    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied>;
+    /// How much room the disk has.
+    fn room(&self) -> Room;
+    /// Makes the reserve again when there is room for it. Blocks.
+    fn restore_room(&self) -> Result<Room>;
 }
 
 /// What became of an event handed to the host.

@@ -28,6 +28,8 @@ mod gates;
 pub mod handle;
 mod heads;
 mod hear;
+mod history;
+mod keeper;
 mod launch;
 mod listen;
 mod load;
@@ -47,6 +49,7 @@ mod worker;
 mod workflows;
 
 pub use self::core::{Options, Runtime};
+pub use self::history::StateView;
 pub use again::NewFork;
 pub use diff::Change;
 pub use handle::{

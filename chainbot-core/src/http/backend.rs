@@ -13,8 +13,8 @@ use crate::model::event::Committed;
 use crate::model::{Diagnostic, Record, RunStatus, RunView, StepView};
 use crate::port::{Page, StoredQuestion};
 use crate::runtime::{
-    Component, Counts, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, Subscription,
-    TriggerView, WorkflowSwitched, WorkflowView,
+    Component, Counts, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView,
+    Subscription, TriggerView, WorkflowSwitched, WorkflowView,
 };
 
 /// A reply that is still to come.
@@ -54,6 +54,7 @@ pub trait Backend: Send + Sync {
         after_seq: Option<u32>,
         limit: u32,
     ) -> Later<'_, Result<Page<(Lsn, Record)>>>;
+    fn state_at(&self, id: RunId, at: Option<u32>) -> Later<'_, Result<StateView>>;
     fn cancel<'a>(&'a self, id: RunId, reason: &'a str) -> Later<'a, Result<RunView>>;
     fn signal<'a>(
         &'a self,
@@ -170,6 +171,10 @@ impl Backend for Handle {
         limit: u32,
     ) -> Later<'_, Result<Page<(Lsn, Record)>>> {
         Box::pin(self.journal(id, after_seq, limit))
+    }
+
+    fn state_at(&self, id: RunId, at: Option<u32>) -> Later<'_, Result<StateView>> {
+        Box::pin(self.state_at(id, at))
     }
 
     fn cancel<'a>(&'a self, id: RunId, reason: &'a str) -> Later<'a, Result<RunView>> {

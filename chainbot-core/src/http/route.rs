@@ -15,6 +15,7 @@ mod info;
 mod people;
 mod runs;
 mod secrets;
+mod state;
 mod triggers;
 mod versions;
 mod workflows;
@@ -33,4 +34,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(versions::routes())
         .merge(triggers::routes())
         .merge(secrets::routes())
+        .merge(state::routes())
 }

@@ -15,6 +15,7 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::limits;
+use crate::port::upkeep::Retention;
 use crate::port::{EventBus, Store, StoredListen};
 use crate::step::Executors;
 use crate::time::Timestamp;
@@ -24,6 +25,7 @@ use super::bus::Bus;
 use super::cell::{Cell, Mail};
 use super::ears::Ears;
 use super::heads::Heads;
+use super::keeper::Keeper;
 use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
@@ -55,6 +57,8 @@ pub struct Options {
     pub tokio: tokio::runtime::Handle,
     /// What signs incoming webhooks.
     pub signing_keys: Arc<dyn crate::port::SigningKeys>,
+    /// What is kept for how long; `None` = everything, for good.
+    pub retention: Option<Retention>,
 }
 
 /// A running runtime. Ends by [`Runtime::stop`].
@@ -92,6 +96,8 @@ pub struct Runtime {
     pub(super) shown: Mutex<HashMap<RunId, Arc<crate::engine::Program>>>,
     /// Changes of workflows follow each other.
     pub(super) workflows: tokio::sync::Mutex<()>,
+    /// Upkeep of the store.
+    pub(super) keeper: Option<Keeper>,
     /// The newest record when this process began: no timer fires while the clock stands before it.
     pub(super) clock_floor: Timestamp,
 }

@@ -14,6 +14,7 @@ use crate::expr;
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
+use crate::port::upkeep::Room;
 use crate::port::{Idempotency, Page, RunFilter, StoredQuestion};
 use crate::time::Timestamp;
 
@@ -136,7 +137,8 @@ impl Handle {
                     Idempotency { key: format!("run {} {key}", workflow.id), digest: digest(&new.inputs) };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
-                    return Ok(StartedRun { run: self.run(RunId::from(made)).await?, replayed: true });
+                    let run = self.run(RunId::from(made)).await.map_err(|error| forgotten(made, error))?;
+                    return Ok(StartedRun { run, replayed: true });
                 }
                 (Some(guard), Some(key))
             }
@@ -317,9 +319,15 @@ impl Handle {
     /// Components by name: `database`, `workflow_engine`, `event_bus`.
     pub fn components(&self) -> Vec<(&'static str, Component)> {
         let failure = self.0.failure().or_else(|| self.0.store.failed());
-        let database = match &failure {
-            Some(error) => Component::new(0.0, Some(error.to_string())),
-            None => Component::new(1.0, None),
+        let database = match (&failure, self.0.store.room()) {
+            (Some(error), _) => Component::new(0.0, Some(error.to_string())),
+            (None, Room::None) => {
+                Component::new(0.2, Some("the disk is full: runs wait for room".to_owned()))
+            }
+            (None, Room::Low) => {
+                Component::new(0.5, Some("the disk was full: new work is refused".to_owned()))
+            }
+            (None, Room::Enough) => Component::new(1.0, None),
         };
         let counts = self.counts();
         let engine = match (&failure, counts.written_off) {
@@ -359,6 +367,15 @@ impl Component {
 /// What makes two starts the same request.
 fn digest(inputs: &Value) -> [u8; 32] {
     *blake3::hash(inputs.to_string().as_bytes()).as_bytes()
+}
+
+/// A key that is remembered longer than what it made.
+fn forgotten(made: [u8; 16], error: Error) -> Error {
+    if *error.code() != run_code::NOT_FOUND {
+        return error;
+    }
+    let message = format!("this Idempotency-Key made run {}, which is not kept any more", RunId::from(made));
+    Error::new(&general::IDEMPOTENCY, message).help("use a new key to start another run")
 }
 
 pub(super) fn no_run(id: RunId) -> Error {

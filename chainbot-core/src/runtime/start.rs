@@ -24,6 +24,7 @@ use super::cell::{Cell, Mail};
 use super::core::{Jobs, Options, Runtime, Slot, default_workers};
 use super::ears::Ears;
 use super::heads::Heads;
+use super::keeper::Keeper;
 use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
@@ -68,6 +69,7 @@ impl Runtime {
             keys: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             shown: Mutex::default(),
             workflows: tokio::sync::Mutex::new(()),
+            keeper: options.retention.map(Keeper::new),
             clock_floor: recovery.newest.unwrap_or_default(),
         });
         let automation = runtime.store.automation()?;
@@ -88,6 +90,7 @@ impl Runtime {
         runtime.spawn_outbox()?;
         runtime.spawn_ears();
         runtime.spawn_triggers()?;
+        runtime.spawn_keeper()?;
         Ok(runtime)
     }
 
@@ -204,6 +207,9 @@ impl Runtime {
             outbox.close();
         }
         self.ears.close().await;
+        if let Some(keeper) = &self.keeper {
+            keeper.close();
+        }
         let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(reserve);
         let joined = self.join_threads(rest);
         self.abort_effects();

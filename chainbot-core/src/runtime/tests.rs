@@ -2,6 +2,7 @@
 
 mod broken;
 mod held;
+mod history;
 mod people;
 mod queued;
 mod stuck;
@@ -205,6 +206,7 @@ fn start(
         poison_file: Some(folder.join(NOTES)),
         signing_keys: Arc::new(Keys),
         tokio: tokio::runtime::Handle::current(),
+        retention: None,
     })
     .unwrap()
 }

@@ -80,6 +80,15 @@ pub struct Work {
     pub bytes: usize,
 }
 
+impl Work {
+    /// Whether it makes something of its own, which may be refused when room is short; else it carries on what is there.
+    pub fn is_new(&self) -> bool {
+        let makes =
+            |change: &Change| matches!(change, Change::WorkflowInsert { .. } | Change::WorkflowVersion(_));
+        self.records.first().is_some_and(|first| first.seq == 0) || self.changes.iter().any(makes)
+    }
+}
+
 /// Checks and encodes.
 pub fn prepare(batch: Batch) -> Result<Work> {
     let Batch { run, records, ops, ack } = batch;

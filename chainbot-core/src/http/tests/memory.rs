@@ -16,7 +16,7 @@ use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunCreated, RunStatus, RunView, StepStatus, StepView, Trigger};
 use crate::port::{Page, StoredQuestion};
 use crate::runtime::{
-    Component, Counts, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, TriggerView,
+    Component, Counts, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
     WorkflowSwitched, WorkflowView,
 };
 
@@ -294,6 +294,33 @@ impl Backend for Memory {
             finished_at: run.finished_at,
         });
         now(Ok(page(rows.collect(), total, limit)))
+    }
+
+    fn state_at(&self, id: RunId, at: Option<u32>) -> Later<'_, Result<StateView>> {
+        let run = match self.find_run(id) {
+            Ok(run) => run,
+            Err(error) => return now(Err(error)),
+        };
+        let state = self.state.lock();
+        let records: Vec<_> = state.journal.iter().filter(|one| one.run == id).collect();
+        let last_seq = records.len() as u32 - 1;
+        let seq = at.unwrap_or(last_seq);
+        if seq > last_seq {
+            return now(Err(Error::new(&general::QUERY, "the query parameter `at` is beyond the run's end")));
+        }
+        now(Ok(StateView {
+            run: id,
+            seq,
+            last_seq,
+            at: records[seq as usize].record.at,
+            status: run.status,
+            inputs: run.inputs.clone(),
+            variables: std::collections::BTreeMap::new(),
+            output: None,
+            error: None,
+            waiting_for: None,
+            steps: Vec::new(),
+        }))
     }
 
     fn steps(&self, id: RunId) -> Later<'_, Result<Vec<StepView>>> {

@@ -25,6 +25,7 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/runs/diff",
     "GET /api/chainbot/runs/{id}",
     "GET /api/chainbot/runs/{id}/journal",
+    "GET /api/chainbot/runs/{id}/state",
     "GET /api/chainbot/runs/{id}/steps",
     "GET /api/chainbot/schedules",
     "GET /api/chainbot/schemas/workflow.json",

@@ -63,8 +63,8 @@ def run(driver, folder, settings):
     seen = {}
     try:
         for line in process.stdout:
-            if line.startswith('{"event"'):
-                event = json.loads(line)
+            event = said(line)
+            if event is not None:
                 look(event, process.pid, folder, seen, time.monotonic() - begun)
                 process.stdin.write("\n")
                 process.stdin.flush()
@@ -80,6 +80,15 @@ def run(driver, folder, settings):
         after = ", ".join(name for name in ("first", "w2", "w1", "w3", "w4") if name in seen) or "nothing"
         raise Failed(f"ended with {code} after {after}: {last or 'it said nothing'}")
     return seen
+
+
+def said(line):
+    """An event of a driver. Engines write their logs to the same pipe: they are no objects with an event."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def end(process):
@@ -100,9 +109,11 @@ def look(event, pid, folder, seen, seconds):
         time.sleep(SETTLED_S)
         seen["rss_idle"] = memory(pid, "VmRSS:")
     if kind == "w2":  # the load begins after it
-        seen["disk_before"] = disk(folder)
+        seen["disk_before"], seen["written_before"] = disk(folder), written(pid)
     if kind == "w1":
-        seen["disk_each"] = (disk(folder) - seen["disk_before"]) / max(1, len(event["latencies_ms"]))
+        done = max(1, len(event["latencies_ms"]))
+        seen["disk_each"] = (disk(folder) - seen["disk_before"]) / done
+        seen["written_each"] = (written(pid) - seen["written_before"]) / done
     if kind == "done":
         seen["rss_peak"] = memory(pid, "VmHWM:")
     seen[kind] = event
@@ -141,6 +152,18 @@ def disk(folder):
                 total += os.lstat(os.path.join(place, name)).st_blocks * 512
             except FileNotFoundError:
                 pass  # a compaction took it away
+    return total
+
+
+def written(pid):
+    """Bytes that a process and everything below it has sent to the disk."""
+    total = 0
+    for each in tree(pid):
+        try:
+            lines = Path(f"/proc/{each}/io").read_text().splitlines()
+        except FileNotFoundError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("write_bytes:"))
     return total
 
 
@@ -203,6 +226,7 @@ def report(all_seen, settings, cache):
         ("RSS peak, MiB", lambda s: f"{s['rss_peak']:,.0f}"),
         ("process start to the first workflow's end, ms", lambda s: f"{s['start_ms']:,.0f}"),
         ("on disk for each workflow of W1, bytes", lambda s: f"{s['disk_each']:,.0f}"),
+        ("written to the disk for each of them, bytes", lambda s: f"{s['written_each']:,.0f}"),
         ("one write and fsync before it, us", lambda s: f"{s['fsync_us']:,.0f}"),
     ]
     table(["", *(s["name"] for s in done)], [[name, *(cell(s) for s in done)] for name, cell in rows])

@@ -2,7 +2,7 @@
 # Variables: PROFILE=release|dev  PORT=8000  EXAMPLES_PORT=8090  DATA_DIR=./data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench proof fmt lint header docs-check
+.PHONY: help run test bench bench-peers proof fmt lint header docs-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ test: ## Everything a change must pass: format, lints, header, all tests, `make 
 bench: ## Measure, against the raw database loop
 	cargo build --release -p host-shim -p chainbot-plugin
 	cargo bench --profile release --bench engine
+
+bench-peers: ## Measure beside duroxide, DBOS, Restate and Node-RED, installed into a cache folder
+	@bash deploy/bench-peers.sh
 
 proof: ## The long tests: more kills, more seeds
 	CHAINBOT_PROOF=long cargo test --workspace --release

@@ -5,14 +5,17 @@
 //! medians and the ratio of each round's pair. Nothing here is asserted: it is read by people.
 //!
 //! `CB_BENCH_ROUNDS` (5) and `CB_BENCH_RUNS` (1000) make it shorter; `CB_BENCH_ONLY` names one section of
-//! `steps`, `pure`, `alone`, `start`, and `CB_BENCH_PARALLEL` one number of runs in parallel.
+//! `steps`, `pure`, `alone`, `start`, `waiting`, and `CB_BENCH_PARALLEL` one number of runs in parallel;
+//! `CB_BENCH_WAITING` (100000) is how many runs wait. `CB_BENCH_ONLY=peer` is the part of `make bench-peers`.
 
 mod alone;
 mod load;
 mod machine;
+mod peer;
 mod raw;
 mod startup;
 mod stats;
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -29,6 +32,12 @@ fn main() -> Outcome<()> {
     let rounds = setting("CB_BENCH_ROUNDS", 5);
     let runs = setting("CB_BENCH_RUNS", 1_000);
     let only = std::env::var("CB_BENCH_ONLY").ok();
+    // In a process of its own, with nothing before it.
+    match only.as_deref() {
+        Some("peer") => return peer::drive(),
+        Some("waiting-process") => return waiting::process(),
+        _ => {}
+    }
     let wants = |section: &str| only.as_deref().is_none_or(|only| only == section);
     // On the disk of the target folder: a temporary folder may be memory, where an fsync costs nothing.
     let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -44,6 +53,9 @@ fn main() -> Outcome<()> {
     }
     if wants("start") {
         startup::measure(&home, rounds)?;
+    }
+    if wants("waiting") {
+        waiting::measure(&home, setting("CB_BENCH_WAITING", 100_000))?;
     }
     Ok(())
 }

@@ -71,10 +71,10 @@ pub fn run(home: &Path, load: &Load) -> Outcome<Done> {
     let (seconds, latencies_ms, wal_bytes, disk_bytes) = tokio.block_on(async {
         let bus = Arc::new(Ends::default());
         let app = Arc::new(start(folder.path(), bus.clone(), load.parallel, &json!([])).await?);
-        app.handle().create_workflow(&definition(load.shape), None).await?;
+        app.handle().create_workflow(&definition("bench", load.shape), None).await?;
         let before = machine::field("/proc/self/io", "write_bytes:")?;
         let begun = Instant::now();
-        let latencies = drive(&app, &bus, load).await?;
+        let latencies = drive(&app, &bus, "bench", load).await?;
         let seconds = begun.elapsed().as_secs_f64();
         let disk_bytes = machine::field("/proc/self/io", "write_bytes:")? - before;
         let wal_bytes = machine::log_bytes(&folder.path().join("chainbot.db-wal"))?;
@@ -96,7 +96,8 @@ pub async fn start(folder: &Path, bus: Arc<Ends>, parallel: usize, grants: &Valu
     Ok(App::start(config, services).await?)
 }
 
-fn definition(shape: Shape) -> String {
+/// A workflow of [`STEPS`] steps.
+pub fn definition(name: &str, shape: Shape) -> String {
     let checkpoint = matches!(shape, Shape::Journaled);
     let steps: Vec<Value> = (0..STEPS)
         .map(|n| {
@@ -106,10 +107,16 @@ fn definition(shape: Shape) -> String {
             })
         })
         .collect();
-    json!({ "name": "bench", "steps": steps }).to_string()
+    json!({ "name": name, "steps": steps }).to_string()
 }
 
-async fn drive(app: &Arc<App>, bus: &Arc<Ends>, load: &Load) -> Outcome<Vec<f64>> {
+/// Clients that start runs of a workflow one after another until all were started. Milliseconds of each.
+pub async fn drive(
+    app: &Arc<App>,
+    bus: &Arc<Ends>,
+    workflow: &'static str,
+    load: &Load,
+) -> Outcome<Vec<f64>> {
     let left = Arc::new(AtomicUsize::new(load.runs));
     let clients: Vec<_> = (0..load.parallel)
         .map(|_| {
@@ -121,7 +128,7 @@ async fn drive(app: &Arc<App>, bus: &Arc<Ends>, load: &Load) -> Outcome<Vec<f64>
                     .is_ok()
                 {
                     let begun = Instant::now();
-                    one(&app, &bus, "bench").await?;
+                    one(&app, &bus, workflow).await?;
                     latencies.push(begun.elapsed().as_secs_f64() * 1e3);
                 }
                 Outcome::Ok(latencies)

@@ -79,3 +79,14 @@ pub fn log_bytes(path: &Path) -> Outcome<u64> {
         log[HEADER..].chunks_exact(FRAME_HEADER + page).take_while(|frame| frame[8..16] == head[16..24]);
     Ok((HEADER + frames.count() * (FRAME_HEADER + page)) as u64)
 }
+
+/// Bytes of the files in a folder and below it.
+pub fn folder_bytes(path: &Path) -> Outcome<u64> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        sum += if meta.is_dir() { folder_bytes(&entry.path())? } else { meta.len() };
+    }
+    Ok(sum)
+}

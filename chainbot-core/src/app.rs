@@ -20,6 +20,7 @@ use crate::engine::Defaults;
 use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
+use crate::gpio::{Pins, SimBackend};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
 use crate::net::{Egress, Grant, MailServer, Policy};
 use crate::port::{EventBus, Secrets, SigningKeys, Store};
@@ -68,6 +69,7 @@ pub struct App {
     api: Api,
     handle: Handle,
     runtime: Arc<Runtime>,
+    pins: Arc<Pins>,
     store: Arc<SqliteStore>,
     data_dir: Arc<DataDir>,
     bus: Option<Arc<dyn EventBus>>,
@@ -103,10 +105,15 @@ impl App {
         };
         let port = listener.as_ref().map(|(_, address)| *address);
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
+        // Before any run or trigger: outputs are safe from here on.
+        let pins = Pins::open(&SimBackend::new(env.clone()), config.gpio.pins.clone(), env.clone())?;
         let options = Options {
             store: store.clone(),
             executors: Arc::new(
-                Executors::new(egress, env.clone()).with_secrets(vault.clone()).with_mail(accounts(&config)),
+                Executors::new(egress, env.clone())
+                    .with_secrets(vault.clone())
+                    .with_mail(accounts(&config))
+                    .with_pins(pins.clone()),
             ),
             env: env.clone(),
             host_bus: bus.clone(),
@@ -144,7 +151,8 @@ impl App {
             data_dir.write_passing(SERVER_FILE, server.to_string().as_bytes())?;
         }
         let serving = listener.map(|(listener, _)| serve(&api, listener));
-        let app = App { api, handle, runtime, store, data_dir, bus, env, port, serving: Mutex::new(serving) };
+        let app =
+            App { api, handle, runtime, pins, store, data_dir, bus, env, port, serving: Mutex::new(serving) };
         app.announce(
             "chainbot.module.ready",
             &json!({ "module": "chainbot", "version": crate::VERSION, "status": "ready" }),
@@ -202,7 +210,10 @@ impl App {
             serving.task
         });
         let engine = deadline.saturating_sub(STOP_RESERVE.min(deadline / 4));
-        self.runtime.stop(engine).await?;
+        let stopped = self.runtime.stop(engine).await;
+        // Also when threads of the engine are left: they are refused from here on.
+        self.pins.close();
+        stopped?;
         if let Some(mut task) = task {
             let left = until.saturating_sub(self.env.monotonic()).max(Duration::from_millis(50));
             if tokio::time::timeout(left, &mut task).await.is_err() {

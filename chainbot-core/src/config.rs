@@ -8,6 +8,7 @@
 mod account;
 mod check;
 mod key;
+mod pins;
 mod read;
 mod render;
 mod source;
@@ -52,6 +53,8 @@ pub struct Config {
     pub email: Email,
     /// What is kept for how long.
     pub retention: Retention,
+    /// Pins.
+    pub gpio: Gpio,
     settings: Vec<Setting>,
     warnings: Vec<Diagnostic>,
     file: Option<PathBuf>,
@@ -167,6 +170,13 @@ pub struct Account {
     pub password: Option<String>,
     /// Sender of every mail.
     pub from: String,
+}
+
+/// Section `gpio`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpio {
+    /// Pins that steps may use.
+    pub pins: Vec<crate::gpio::PinSetup>,
 }
 
 /// One setting with its effective value.

@@ -7,7 +7,7 @@
 //! L0  error limits id time env        leaves; env is the only clock and randomness
 //! L1  model expr schedule topic validate  plain data and pure functions
 //! L2  engine port                     decides; no IO, not async
-//! L3  store step net                  SQL, effects, outbound bytes
+//! L3  store step net gpio              SQL, effects, outbound bytes
 //! L4  runtime                         workers, timers, bus, shutdown
 //! L6  http config                     the face; app.rs wires everything
 //! ```
@@ -20,6 +20,7 @@ pub mod engine;
 pub mod env;
 pub mod error;
 pub mod expr;
+pub mod gpio;
 pub mod http;
 pub mod id;
 pub mod limits;

@@ -289,3 +289,10 @@ pub const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 pub const ROOM_LOOK_MS: u64 = 500;
 /// Between two looks for upkeep when there was nothing to do.
 pub const UPKEEP_LOOK_S: u64 = 5;
+/// How long `wait_edge` waits when its step has no `timeout`: longer waits should be a person's decision, because the run
+/// stays at work meanwhile.
+pub const WAIT_EDGE_DEFAULT: Duration = Duration::from_secs(3_600);
+/// What a pulse or pwm may take beyond its `duration`: its turn among the effects.
+pub const PIN_SLACK: Duration = Duration::from_secs(30);
+/// Configured pins: a header has 28.
+pub const PINS_MAX: usize = 64;

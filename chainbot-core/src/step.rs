@@ -13,6 +13,9 @@ mod auth;
 mod config;
 mod email;
 mod failure;
+mod gpio;
+#[cfg(test)]
+mod gpio_tests;
 mod hmac;
 mod multipart;
 mod pagination;
@@ -33,6 +36,7 @@ pub use email::MailAccount;
 pub use failure::Failure;
 
 use crate::env::Env;
+use crate::gpio::Pins;
 use crate::id::RunId;
 use crate::model::{EffectKey, Json};
 use crate::net::{Egress, Endpoint};
@@ -64,12 +68,13 @@ pub struct Executors {
     env: Env,
     secrets: Option<Arc<dyn Secrets>>,
     accounts: Vec<MailAccount>,
+    pins: Option<Arc<Pins>>,
 }
 
 impl Executors {
     /// With the way out and the clock.
     pub fn new(egress: Arc<Egress>, env: Env) -> Self {
-        Self { egress, env, secrets: None, accounts: Vec::new() }
+        Self { egress, env, secrets: None, accounts: Vec::new(), pins: None }
     }
 
     /// With a vault to take secrets from, and to take them out of what attempts give.
@@ -84,6 +89,12 @@ impl Executors {
         self
     }
 
+    /// With pins of the machine.
+    pub fn with_pins(mut self, pins: Arc<Pins>) -> Self {
+        self.pins = Some(pins);
+        self
+    }
+
     /// Carries one attempt out. Dropping the future cancels it.
     pub async fn execute(&self, effect: Effect) -> Result<serde_json::Value, Failure> {
         let outcome = match effect.kind {
@@ -91,6 +102,7 @@ impl Executors {
             EffectKind::Webhook => webhook::execute(self, &effect).await,
             EffectKind::Email => email::execute(self, &effect).await,
             EffectKind::Hmac => hmac::execute(self, &effect),
+            EffectKind::Gpio => gpio::execute(self, &effect).await,
         };
         let outcome = sealed::redacted(self, outcome);
         let Effect { run, key, attempt, kind, .. } = effect;

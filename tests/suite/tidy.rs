@@ -29,6 +29,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("store", 3),
     ("step", 3),
     ("net", 3),
+    ("gpio", 3),
     ("runtime", 4),
     ("secret", 5),
     ("http", 6),

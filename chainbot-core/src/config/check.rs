@@ -73,6 +73,10 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
         Kind::Prefixes => prefixes(key, node),
         Kind::Grants => grants(key, node),
         Kind::Accounts => super::account::accounts(items(key, node)?),
+        Kind::Pins => match &node.value {
+            NodeValue::Map(entries) => super::pins::pins(entries),
+            _ => Err(vec![wrong(key, node)]),
+        },
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Kind {
     Grants,
     /// A list of `{name, host, port, tls, user, password, from}`.
     Accounts,
+    /// A map from names to `{pin, mode, safe, active_low, max_on, bias, debounce}`.
+    Pins,
 }
 
 impl Kind {
@@ -73,6 +75,9 @@ impl Kind {
             Kind::Prefixes => "a list of topic beginnings, each ending in `.`".to_owned(),
             Kind::Grants => "a list of {host, ports, why}".to_owned(),
             Kind::Accounts => "a list of {name, host, port, tls, user, password, from}".to_owned(),
+            Kind::Pins => {
+                "a map from names to {pin, mode, safe, active_low, max_on, bias, debounce}".to_owned()
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
-    AlexOs, Api, Config, Database, Egress, Email, Grant, Logging, Module, Retention, Setting, WorkflowEngine,
-    table,
+    AlexOs, Api, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Retention, Setting,
+    WorkflowEngine, table,
 };
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
@@ -252,6 +252,7 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             archive_after: values.duration("retention.archive_after"),
             keys: values.duration("retention.idempotency_keys"),
         },
+        gpio: Gpio { pins: super::pins::read(values.get("gpio.pins")) },
         settings,
         warnings,
         file,

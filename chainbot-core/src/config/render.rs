@@ -63,6 +63,7 @@ fn property(key: &Key) -> Value {
             json!({ "type": "array", "items": { "type": "string", "pattern": r"^([A-Za-z0-9_-]+\.)+$" } })
         }
         Kind::Accounts => super::account::schema(),
+        Kind::Pins => super::pins::schema(),
         Kind::Grants => json!({ "type": "array", "items": {
             "type": "object",
             "properties": {

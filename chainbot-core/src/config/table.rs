@@ -182,6 +182,13 @@ pub const KEYS: &[Key] = &[
         default: "604800",
         doc: "How long an Idempotency-Key is remembered: 7 days. A repeat after that is a new request.",
     },
+    Key {
+        path: "gpio.pins",
+        kind: Kind::Pins,
+        default: "{}",
+        doc: "Pins that `gpio` steps may use, by name: {pump: {pin: 17, mode: output, safe: 0, max_on: 10m}, \
+              door: {pin: 24, mode: input, bias: pull_up, debounce: 50ms}}. No other pin can be used.",
+    },
 ];
 
 /// Names of the design and of earlier systems that this version reads without effect; a last `*` stands for
@@ -240,7 +247,8 @@ pub const KNOWN: &[&str] = &[
     "raspberry_pi.*",
     "performance.*",
     "development.*",
-    "gpio.*",
+    "gpio.backend",
+    "gpio.chip",
     "models.*",
     "webhooks.*",
     "backup.*",

@@ -17,8 +17,10 @@ use crate::model::{
 
 use super::program::*;
 
+mod gpio;
 mod secret;
 
+use gpio::gpio_input;
 use secret::{auth_input, email_input, hmac_input, pages_input, secret};
 
 /// Compiles a definition that validation has accepted.
@@ -224,6 +226,13 @@ impl Compiler {
                 "email",
                 Op::Effect(EffectOp { kind: EffectKind::Email, input: template(&email_input(email))? }),
             ),
+            Action::Gpio(gpio) => (
+                "gpio",
+                Op::Effect(EffectOp {
+                    kind: EffectKind::Gpio,
+                    input: template(&gpio_input(step.pos, gpio))?,
+                }),
+            ),
             Action::Emit { topic, data } => {
                 ("emit", Op::Emit { topic: text(topic)?, data: data.as_ref().map(template).transpose()? })
             }
@@ -317,6 +326,8 @@ fn default_uncertain(action: &Action) -> OnUncertain {
             OnUncertain::Ask
         }
         Action::Email(_) => OnUncertain::Ask,
+        // A second pulse may be a second dose; the other actions leave the same state when repeated.
+        Action::Gpio(gpio) if gpio.action == "pulse" => OnUncertain::Ask,
         _ => OnUncertain::Retry,
     }
 }

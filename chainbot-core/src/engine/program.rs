@@ -353,6 +353,8 @@ pub enum EffectKind {
     Email,
     /// A keyed hash; no effect outside, but only where secrets can be opened.
     Hmac,
+    /// A pin of the machine.
+    Gpio,
 }
 
 /// `notification`.

@@ -27,6 +27,7 @@ pub mod config;
 pub mod definition;
 pub mod expression;
 pub mod general;
+pub mod gpio;
 pub mod mail;
 pub mod net;
 pub mod run;
@@ -45,6 +46,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         net::ALL,
         secret::ALL,
         mail::ALL,
+        gpio::ALL,
     ]
     .into_iter()
     .flatten()

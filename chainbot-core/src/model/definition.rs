@@ -207,6 +207,8 @@ pub enum Action {
     },
     /// Sends a mail.
     Email(Email),
+    /// Uses a pin of the machine.
+    Gpio(Gpio),
 }
 
 /// `transform`, by its `type` key.
@@ -585,4 +587,21 @@ pub struct Keep {
     pub failed: Option<Duration>,
     /// At most so many of all, the newest.
     pub max_runs: Option<u32>,
+}
+
+/// `gpio`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gpio {
+    /// Which pin.
+    pub pin: super::Pin,
+    /// `read`, `write`, `pulse`, `wait_edge` or `pwm`.
+    pub action: &'static str,
+    /// A level, or pwm's share of the time.
+    pub value: Option<Template>,
+    /// Of a pulse; of pwm, which goes on without it.
+    pub duration: Option<Duration>,
+    /// What `wait_edge` waits for.
+    pub edge: Option<super::Edge>,
+    /// Where the pin is after a pulse or pwm, instead of its configured safe level.
+    pub safe_value: Option<bool>,
 }

@@ -10,6 +10,7 @@ mod ask;
 mod control;
 mod convert;
 mod ending;
+mod gpio;
 mod http;
 mod schema;
 mod secret;

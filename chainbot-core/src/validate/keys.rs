@@ -4,6 +4,7 @@
 //! later, the words a value may be and the range of a number; help texts and a JSON Schema are made of them.
 
 mod auth;
+mod gpio;
 mod transform;
 mod trigger;
 
@@ -194,7 +195,7 @@ pub static STEP: Table = Table {
             "type",
             Shape::Name,
             "`api_call`, `condition`, `emit`, `loop`, `notification`, `parallel`, `set`, `transform`, `wait`, \
-             `webhook`, `workflow` or `email`.",
+             `webhook`, `workflow`, `email` or `gpio`.",
         ),
         may("name", Shape::Literal, "Title for people."),
         may("when", Shape::Expr, "The step is skipped when this is false."),
@@ -261,9 +262,10 @@ pub static STEP_TYPES: &[(&str, &Table)] = &[
     ("webhook", &WEBHOOK),
     ("workflow", &WORKFLOW),
     ("email", &auth::EMAIL),
+    ("gpio", &gpio::GPIO),
 ];
 /// Types of step of the language that this version does not have.
-pub const STEP_TYPES_LATER: &[&str] = &["agent_task", "gpio"];
+pub const STEP_TYPES_LATER: &[&str] = &["agent_task"];
 
 /// `api_call`.
 pub static API_CALL: Table = Table {

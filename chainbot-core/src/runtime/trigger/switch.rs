@@ -168,9 +168,9 @@ impl Runtime {
             }
             if let TriggerSource::Gpio { pin, .. } = &trigger.source {
                 // A trigger that could never fire would be taken for one that works.
-                let message = format!("the trigger on pin {pin} cannot fire: this server has no pins yet");
+                let message = format!("the trigger on pin {pin} cannot fire: triggers cannot watch pins yet");
                 return Err(Error::new(&definition::NOT_YET, message)
-                    .help("remove it, or let a program of the machine emit an event and use `event`"));
+                    .help("remove it, and wait with a `gpio` step and `action: wait_edge`"));
             }
             let mut armed = Armed::new(workflow, program, trigger, None);
             match table.all.get(&armed.id) {

@@ -177,6 +177,7 @@ impl Walker<'_, '_> {
                 self.text(workflow, scope);
                 inputs.iter().for_each(|node| self.template(node, scope));
             }
+            Action::Gpio(gpio) => gpio.value.iter().for_each(|node| self.template(node, scope)),
             Action::Email(email) => {
                 let nodes =
                     [Some(&email.to), email.cc.as_ref(), email.bcc.as_ref(), email.attachments.as_ref()];

@@ -239,6 +239,7 @@ fn outputs(action: &Action) -> Option<Vec<&str>> {
         Action::Notification(_) => vec!["notification_sent", "channels"],
         Action::Emit { .. } => vec!["event_id"],
         Action::Email(_) => vec!["message_id", "accepted", "rejected"],
+        Action::Gpio(_) => vec!["value", "edge", "at", "missed"],
         Action::Set { variables } if !variables.is_empty() => {
             variables.iter().map(|(name, _)| name.as_str()).collect()
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::gpio::gpio_timeout;
 use super::value::{Rule, constant};
 use super::{Decoder, Map};
 use crate::error::code::definition as code;
@@ -36,6 +37,11 @@ impl Decoder<'_> {
             }
             "webhook" => Action::Webhook(self.webhook(map)),
             "email" => Action::Email(self.email(map)),
+            "gpio" => {
+                let gpio = self.gpio(map);
+                timeout = gpio_timeout(&gpio);
+                Action::Gpio(gpio)
+            }
             "workflow" => self.workflow(map),
             _ => self.set(map),
         };

@@ -129,7 +129,7 @@ impl Decoder<'_> {
     }
 
     /// A pin: a number, or a name that the configuration gives one.
-    fn pin(&mut self, map: &Map<'_>, key: &str) -> Option<Pin> {
+    pub(super) fn pin(&mut self, map: &Map<'_>, key: &str) -> Option<Pin> {
         let node = map.get(key)?;
         match &node.value {
             NodeValue::Number(number) => {

@@ -12,6 +12,7 @@ mod docs;
 mod examples;
 mod host_shim;
 mod kill_loop;
+mod power_cut;
 mod server;
 mod stop_loop;
 mod support;

@@ -4,6 +4,8 @@ mod cancel;
 mod config;
 mod control;
 mod deploy;
+mod dry;
+mod graph;
 mod health;
 mod inbox;
 mod logs;
@@ -13,6 +15,7 @@ mod signal;
 mod start;
 mod status;
 mod stop;
+mod test;
 mod validate;
 mod version;
 mod versions;
@@ -27,6 +30,7 @@ pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Version(json) => version::run(json),
         Command::Validate(args) => validate::run(&args),
+        Command::Run(args) if args.dry => dry::run(&args),
         Command::Run(args) => with_runtime(run::run(&args)),
         Command::Deploy(args) => with_runtime(deploy::run(&args)),
         Command::Start(args) => start::run(&args),
@@ -46,6 +50,9 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Versions(args) => with_runtime(versions::versions(&args)),
         Command::Rollback(args) => with_runtime(versions::rollback(&args)),
         Command::Diff(args) => with_runtime(versions::diff(&args)),
+        Command::Test(args) => test::run(&args),
+        Command::Graph(args) => with_runtime(graph::run(&args)),
+        Command::Import(_) => Ok(2),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
     }

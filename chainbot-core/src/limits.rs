@@ -217,3 +217,7 @@ pub const APPROVERS_MAX: usize = 64;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Who answers, in words.
 pub const ANSWERED_BY_BYTES_MAX: usize = 128;
+/// Decisions of one case of a test or of a dry run: a loop of the most iterations takes a few for each.
+pub const TEST_TURNS_MAX: u32 = 1_000_000;
+/// Cases in one test file: more are several files.
+pub const TEST_CASES_MAX: usize = 1_000;

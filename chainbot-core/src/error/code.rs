@@ -23,6 +23,7 @@ macro_rules! codes {
     };
 }
 
+pub mod authoring;
 pub mod config;
 pub mod definition;
 pub mod expression;
@@ -33,7 +34,7 @@ pub mod store;
 
 /// Every code of the core, in order of area.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [general::ALL, definition::ALL, expression::ALL, run::ALL, store::ALL, config::ALL, net::ALL]
+    [general::ALL, definition::ALL, expression::ALL, run::ALL, store::ALL, config::ALL, net::ALL, authoring::ALL]
         .into_iter()
         .flatten()
         .copied()

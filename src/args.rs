@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 pub use author::{Format, Graph, Import, Test};
+use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 use people::{ANSWER_HELP, DIFF_HELP, FORK_HELP};
 pub use people::{Answer, Diff, Fork, Inbox, OfRun, Pause, Rollback, Versions};
 

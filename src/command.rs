@@ -7,6 +7,7 @@ mod deploy;
 mod dry;
 mod graph;
 mod health;
+mod import;
 mod inbox;
 mod logs;
 mod run;
@@ -52,7 +53,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Diff(args) => with_runtime(versions::diff(&args)),
         Command::Test(args) => test::run(&args),
         Command::Graph(args) => with_runtime(graph::run(&args)),
-        Command::Import(_) => Ok(2),
+        Command::Import(args) => import::run(&args),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
     }

@@ -15,11 +15,13 @@ mod compare;
 mod drive;
 pub mod dry;
 pub mod graph;
+pub mod import;
 mod mock;
 mod player;
 mod reader;
 pub mod suite;
-
+#[cfg(test)]
+mod tests;
 
 pub use case::{CaseReport, Coverage, coverage, run};
 pub use suite::{Suite, read};

@@ -31,16 +31,23 @@ pub fn run(args: &Run) -> Result<u8> {
         let message = format!("--mock names `{name}`, and the workflow has no such step");
         let steps = program.by_id.keys().map(String::as_str);
         let hint = chainbot_core::error::similar(step_id(name), steps);
-        let help = hint.map_or_else(|| "name a step that calls out".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        let help = hint.map_or_else(
+            || "name a step that calls out".to_owned(),
+            |meant| format!("did you mean `{meant}`?"),
+        );
         return Err(Error::new(&code::INPUT, message).help(help));
     }
-    let plan = dry_run(&program, inputs, &known)?;
+    let plan = dry_run(&program, &source, inputs, &known)?;
     if args.json.json {
         output::json(&json!(plan))?;
     } else {
         print(&plan)?;
     }
-    Ok(if plan.status == RunStatus::Failed && !plan.steps.iter().any(|step| step.is_unknown) { FAILED } else { 0 })
+    Ok(if plan.status == RunStatus::Failed && !plan.steps.iter().any(|step| step.is_unknown) {
+        FAILED
+    } else {
+        0
+    })
 }
 
 fn step_id(name: &str) -> &str {
@@ -55,7 +62,8 @@ fn known(pairs: &[String]) -> Result<Known> {
                 .help("write --mock 'fetch={\"data\": [1, 2]}'")
         };
         let (name, text) = pair.split_once('=').ok_or_else(|| wrong("is not step=JSON"))?;
-        let value: Value = serde_json::from_str(text).map_err(|error| wrong(&format!("is not JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| wrong(&format!("is not JSON: {error}")))?;
         known.insert(name.to_owned(), value);
     }
     Ok(known)
@@ -70,9 +78,15 @@ fn print(plan: &DryRun) -> Result<()> {
     }
     output::line("")?;
     let took = output::duration(Duration::from_millis(plan.duration_ms));
-    output::line(&format!("nothing was sent; the run would be {} after {took} of waits", plan.status.as_str()))?;
+    output::line(&format!(
+        "nothing was sent; the run would be {} after {took} of waits",
+        plan.status.as_str()
+    ))?;
     if let Some(value) = &plan.output {
         output::line(&format!("output: {}", printable(&value.to_string())))?;
+    }
+    if let Some(error) = &plan.error {
+        output::line(&format!("{} {}: {}", error.code, error.class, printable(&error.message)))?;
     }
     if let Some(step) = plan.steps.iter().find(|step| step.is_unknown) {
         let help = Stream::Stdout.paint(Tone::Strong, "help");
@@ -95,13 +109,30 @@ fn row(step: &DryStep) -> Vec<String> {
     };
     let detail = match (&step.error, &step.sends, &step.detail, &step.output) {
         (Some(error), ..) => format!("{} {}", error.code, error.message),
-        (None, Some(sends), ..) => sends.to_string(),
+        (None, Some(sends), ..) => sent(sends),
         (None, None, Some(detail), _) => detail.clone(),
         (None, None, None, Some(output)) => output.to_string(),
         _ => String::new(),
     };
     let at = output::duration(Duration::from_millis(step.at_ms));
     vec![printable(&step.step), step.kind.clone(), would, at, cut(&detail)]
+}
+
+/// What would be sent, the important first.
+fn sent(sends: &Value) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let text = |key: &str| sends[key].as_str().map(str::to_owned);
+    match (text("method"), text("url"), text("workflow")) {
+        (method, Some(url), _) => words.extend([method.unwrap_or_else(|| "POST".to_owned()), url]),
+        (_, _, Some(workflow)) => words.extend(["workflow".to_owned(), workflow]),
+        _ => return sends.to_string(),
+    }
+    for key in ["query", "json", "form", "body", "payload", "inputs"] {
+        if let Some(value) = sends.get(key) {
+            words.push(format!("{key}={value}"));
+        }
+    }
+    words.join(" ")
 }
 
 /// One line, not too long.

@@ -51,7 +51,11 @@ pub fn run(args: &Test) -> Result<u8> {
             Error::new(&code::OUTPUT, format!("{} cannot be written: {error}", path.display()))
         })?;
     }
-    if args.json.json { print_json(&tested, &broken)? } else { print(&tested, &broken)? }
+    if args.json.json {
+        print_json(&tested, &broken)?
+    } else {
+        print(&tested, &broken)?
+    }
     let cases: usize = tested.iter().map(|done| done.cases.len()).sum();
     if cases == 0 && broken.is_empty() {
         let only = args.only.as_deref().unwrap_or_default();

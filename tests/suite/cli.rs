@@ -73,7 +73,7 @@ fn help_is_as_reviewed() {
     let mut all = String::new();
     for command in [
         "", "validate", "run", "deploy", "start", "stop", "status", "health", "runs", "cancel", "signal",
-        "logs", "config", "schema",
+        "logs", "config", "schema", "test", "graph", "import",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let shown = chainbot(folder.path(), &args);

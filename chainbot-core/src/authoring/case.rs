@@ -247,9 +247,10 @@ impl Judge<'_> {
         };
         if let Some((wanted, pos)) = &expect.path {
             let agrees = wanted.len() == self.report.steps.len()
-                && wanted.iter().zip(&self.report.steps).all(|(wanted, step)| {
-                    is_named(&wanted.step, step) && wanted.status == step.status
-                });
+                && wanted
+                    .iter()
+                    .zip(&self.report.steps)
+                    .all(|(wanted, step)| is_named(&wanted.step, step) && wanted.status == step.status);
             if !agrees {
                 let came = names(&mut self.report.steps.iter().map(|step| (full(step), step.status)));
                 let want = names(&mut wanted.iter().map(|stood| (stood.step.name.clone(), stood.status)));
@@ -267,7 +268,8 @@ impl Judge<'_> {
         }
         for named in &expect.not_run {
             if let Some(step) = self.report.steps.iter().find(|step| is_named(named, step)) {
-                let message = format!("step `{}` is {}, expected not to run", full(step), step.status.as_str());
+                let message =
+                    format!("step `{}` is {}, expected not to run", full(step), step.status.as_str());
                 self.fail(named.pos, message);
             }
         }
@@ -304,8 +306,12 @@ impl Judge<'_> {
         let came = &self.report.events;
         if wanted.len() != came.len() {
             let topics: Vec<String> = came.iter().map(|event| shown(&event["topic"])).collect();
-            let message =
-                format!("{} events were emitted ({}), expected {}", came.len(), topics.join(", "), wanted.len());
+            let message = format!(
+                "{} events were emitted ({}), expected {}",
+                came.len(),
+                topics.join(", "),
+                wanted.len()
+            );
             return self.fail(*pos, message);
         }
         for (wanted, came) in wanted.iter().zip(came) {

@@ -45,9 +45,8 @@ fn at(path: &str, expected: &Value, actual: &Value, extent: Extent) -> Option<St
                     return Some(found);
                 }
             }
-            (expected.len() != actual.len()).then(|| {
-                format!("{}has {} items, expected {}", said(path), actual.len(), expected.len())
-            })
+            (expected.len() != actual.len())
+                .then(|| format!("{}has {} items, expected {}", said(path), actual.len(), expected.len()))
         }
         _ => (!is_same(expected, actual))
             .then(|| format!("{}is {}, expected {}", said(path), shown(actual), shown(expected))),

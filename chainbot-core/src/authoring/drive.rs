@@ -90,8 +90,9 @@ impl Drive {
         self.turns += 1;
         if self.turns > limits::TEST_TURNS_MAX {
             let message = format!("the run took more than {} turns", limits::TEST_TURNS_MAX);
-            return Err(Error::new(&code::ENDLESS, message)
-                .help("give the loop or the wait that goes on for ever an end, with `max_iterations` or a mock"));
+            return Err(Error::new(&code::ENDLESS, message).help(
+                "give the loop or the wait that goes on for ever an end, with `max_iterations` or a mock",
+            ));
         }
         let context = Context { watch: &NoWatch, now: self.now, random: 0, defaults: &self.defaults };
         let decision = decide(&mut self.state, &mut self.agenda, input, &context)?;

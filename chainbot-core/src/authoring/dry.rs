@@ -1,8 +1,10 @@
 //! A dry run: the engine runs the definition, and every effect is shown instead of sent.
 //!
 //! What an effect would give is unknown; unless a mock says it, a placeholder stands for it: a value made from the schema
-//! that the step expects, else a text `‹output of fetch›`. A step that fails on a placeholder is told as unknown, not as broken. Waits
+//! that the step expects, else of the shape in which the definition reads it ([`reads`]), with texts such as `‹id of fetch›`. A step that fails on a placeholder is told as unknown, not as broken. Waits
 //! end at once on the virtual clock, by the first thing that ends them.
+
+mod reads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use super::player::{Call, Outside, play};
 use super::suite::{Happening, Reply, START};
 use crate::engine::{Defaults, Program, inputs, view};
 use crate::error::Result;
+use crate::model::document::{Document, Node, NodeValue};
 use crate::model::{Json, Plan, Record, RecordBody, RunStatus, StepError, StepStatus, Waiting, class};
 
 /// Schemas within schemas that a placeholder follows.
@@ -80,6 +83,8 @@ pub type Known = BTreeMap<String, Value>;
 
 struct Placeholders<'a> {
     known: &'a Known,
+    source: &'a str,
+    document: Option<Document>,
     waits: usize,
 }
 
@@ -87,7 +92,7 @@ impl Outside for Placeholders<'_> {
     fn reply(&mut self, call: &Call) -> std::result::Result<Reply, String> {
         let exact = step_name(&call.step, &call.path);
         let known = self.known.get(&exact).or_else(|| self.known.get(&call.step));
-        let result = Ok(known.cloned().unwrap_or_else(|| placeholder(call)));
+        let result = Ok(known.cloned().unwrap_or_else(|| self.placeholder(call)));
         Ok(Reply { result, delay: Duration::ZERO, retry_after: None })
     }
 
@@ -99,42 +104,84 @@ impl Outside for Placeholders<'_> {
         let mut waiting: Vec<_> =
             drive.state.instances().filter(|(_, instance)| instance.waiting.is_some()).collect();
         waiting.sort_by(|a, b| a.0.cmp(&b.0));
-        let (place, instance) = waiting.first()?;
-        let text = |what: &str| Json::new(mark(&format!("{what} of {}", drive.step_name(place))));
-        match instance.waiting.as_ref()? {
-            Waiting::Signal { name, .. } => Some(Happening::Signal { name: name.clone(), data: text("signal") }),
-            Waiting::Event { topic, .. } => {
-                let topic = topic.replace(['*', '#'], "any");
-                Some(Happening::Event { topic, data: text("event") })
+        waiting.into_iter().find_map(|(place, instance)| {
+            let id = &drive.program.node(place.node).id;
+            let read = |key: &str| Json::new(self.what_comes(id, key));
+            match instance.waiting.as_ref()? {
+                Waiting::Signal { name, .. } => {
+                    Some(Happening::Signal { name: name.clone(), data: read("signal") })
+                }
+                Waiting::Event { topic, .. } => {
+                    let topic = topic.replace(['*', '#'], "any");
+                    let data = read("event").get("data").cloned().unwrap_or(Value::Null);
+                    Some(Happening::Event { topic, data: Json::new(data) })
+                }
+                Waiting::Approval(approval) => {
+                    let action = approval.actions.first()?.clone();
+                    Some(Happening::Answer { action, data: Json::new(Value::Null), by: None })
+                }
+                Waiting::Until { .. } | Waiting::Child { .. } => None,
             }
-            Waiting::Approval(approval) => {
-                let action = approval.actions.first()?.clone();
-                Some(Happening::Answer { action, data: Json::new(Value::Null), by: None })
+        })
+    }
+
+    fn is_eager(&self) -> bool {
+        true
+    }
+}
+
+impl Placeholders<'_> {
+    /// What a signal or event brings: by its schema, else by how the definition reads it.
+    fn what_comes(&self, id: &str, key: &str) -> Value {
+        let step = self.document.as_ref().and_then(|document| find_step(document, id, 0));
+        let schema = step.and_then(|step| step.get("config")?.get(key)?.get("schema"));
+        match schema {
+            Some(schema) => sample(&schema.to_json(), &format!("{key} of {id}"), 0),
+            None => {
+                let read = reads::shape(self.source, id);
+                read.get(key).cloned().unwrap_or_else(|| mark(&format!("{key} of {id}")))
             }
-            Waiting::Until { .. } | Waiting::Child { .. } => None,
         }
+    }
+
+    fn placeholder(&self, call: &Call) -> Value {
+        let name = step_name(&call.step, &call.path);
+        let read = reads::shape(self.source, &call.step);
+        let part = |key: &str| read.get(key).cloned().unwrap_or_else(|| mark(&format!("{key} of {name}")));
+        match call.kind {
+            "api_call" => {
+                let schema = call.input.get("expect").and_then(|expect| expect.get("schema"));
+                let data = schema
+                    .map_or_else(|| part("data"), |schema| sample(schema, &format!("data of {name}"), 0));
+                json!({ "data": data })
+            }
+            "webhook" => json!({ "response": part("response") }),
+            _ if read.is_object() => read,
+            _ => mark(&format!("output of {name}")),
+        }
+    }
+}
+
+/// The step of this id, wherever it stands.
+fn find_step<'n>(node: &'n Node, id: &str, depth: usize) -> Option<&'n Node> {
+    if depth > crate::limits::DOCUMENT_DEPTH_MAX {
+        return None;
+    }
+    match &node.value {
+        NodeValue::Map(_)
+            if node.get("id").and_then(Node::as_str) == Some(id) && node.get("type").is_some() =>
+        {
+            Some(node)
+        }
+        NodeValue::Map(entries) => entries.iter().find_map(|(_, _, inner)| find_step(inner, id, depth + 1)),
+        NodeValue::List(items) => items.iter().find_map(|inner| find_step(inner, id, depth + 1)),
+        _ => None,
     }
 }
 
 /// A value that says that it is none.
 fn mark(what: &str) -> Value {
     Value::String(format!("‹{what}›"))
-}
-
-fn placeholder(call: &Call) -> Value {
-    let name = step_name(&call.step, &call.path);
-    match call.kind {
-        "api_call" => {
-            let schema = call.input.get("expect").and_then(|expect| expect.get("schema"));
-            let data = match schema {
-                Some(schema) => sample(schema, &format!("data of {name}"), 0),
-                None => mark(&format!("data of {name}")),
-            };
-            json!({ "data": data })
-        }
-        "webhook" => json!({ "response": mark(&format!("response of {name}")) }),
-        _ => mark(&format!("output of {name}")),
-    }
 }
 
 /// A value that fits the usual parts of a schema.
@@ -177,10 +224,11 @@ fn sample_object(schema: &Value, what: &str, depth: usize) -> Map<String, Value>
 }
 
 /// Plans a run.
-pub fn dry_run(program: &Arc<Program>, given: Value, known: &Known) -> Result<DryRun> {
+pub fn dry_run(program: &Arc<Program>, source: &str, given: Value, known: &Known) -> Result<DryRun> {
     let inputs = inputs::prepare(program, given)?;
     let drive = Drive::begin(program.clone(), inputs.clone(), START, Defaults::default())?;
-    let played = play(drive, &mut Placeholders { known, waits: 0 }, &[])?;
+    let document = crate::validate::document(source).ok();
+    let played = play(drive, &mut Placeholders { known, source, document, waits: 0 }, &[])?;
     let journal = &played.drive.journal;
     let steps: Vec<DryStep> = view::steps(program, journal)
         .into_iter()
@@ -195,7 +243,9 @@ pub fn dry_run(program: &Arc<Program>, given: Value, known: &Known) -> Result<Dr
                 detail: detail(program, journal, &view.id, &view.path),
                 kind: view.kind,
                 status: view.status,
-                at_ms: view.started_at.map_or(0, |at| u64::try_from(at.since(START).as_millis()).unwrap_or(u64::MAX)),
+                at_ms: view
+                    .started_at
+                    .map_or(0, |at| u64::try_from(at.since(START).as_millis()).unwrap_or(u64::MAX)),
                 sends: call.map(|call| (*call.input).clone()),
                 is_placeholder: view.output.as_ref().is_some_and(holds_mark) && !is_known,
                 output: view.output,
@@ -231,9 +281,9 @@ fn holds_mark(value: &Value) -> bool {
 /// What the step's records say of its way.
 fn detail(program: &Program, journal: &[Record], id: &str, path: &[u32]) -> Option<String> {
     let node = *program.by_id.get(id)?;
-    let own = journal.iter().filter(|record| {
-        record.body.place().is_some_and(|place| place.node == node && place.path == path)
-    });
+    let own = journal
+        .iter()
+        .filter(|record| record.body.place().is_some_and(|place| place.node == node && place.path == path));
     let told = own.filter_map(|record| match &record.body {
         RecordBody::ControlStarted { plan, .. } => Some(match plan {
             Plan::Branch { taken: Some(branch) } => format!("goes to `{branch}`"),

@@ -43,6 +43,10 @@ pub(super) trait Outside {
     fn reply(&mut self, call: &Call) -> std::result::Result<Reply, String>;
     /// The run waits for somebody and nothing more is planned: what happens, if anything.
     fn idle(&mut self, drive: &Drive) -> Option<Happening>;
+    /// Whether [`Self::idle`] is asked before time passes.
+    fn is_eager(&self) -> bool {
+        false
+    }
 }
 
 /// Something that did not go as the test says it.
@@ -105,6 +109,14 @@ pub(super) fn play(drive: Drive, outside: &mut dyn Outside, sends: &[Send]) -> R
         let answer = player.coming.first_key_value().map(|((at, _), _)| *at);
         let sent = sends.peek().map(|send| start.after(send.at));
         let due = player.drive.state.next_due().filter(|_| player.drive.state.paused.is_none());
+        if answer.is_none()
+            && sent.is_none()
+            && player.outside.is_eager()
+            && let Some(what) = player.outside.idle(&player.drive)
+        {
+            player.happen(&what, None, Pos::default())?;
+            continue;
+        }
         let Some(next) = [answer, sent, due].into_iter().flatten().min() else {
             match player.outside.idle(&player.drive) {
                 Some(what) => player.happen(&what, None, Pos::default())?,
@@ -151,10 +163,13 @@ impl Player<'_> {
                 Command::Execute(execute) => self.execute(execute),
                 Command::ResolveChild { place, workflow, inputs } => self.child(place, workflow, inputs)?,
                 Command::Abort { place } => {
-                    self.coming.retain(|_, coming| !matches!(coming, Coming::Done { place: of, .. } if *of == place));
+                    self.coming.retain(
+                        |_, coming| !matches!(coming, Coming::Done { place: of, .. } if *of == place),
+                    );
                 }
                 Command::CancelChild { run, .. } => {
-                    self.coming.retain(|_, coming| !matches!(coming, Coming::Child { run: of, .. } if *of == run));
+                    self.coming
+                        .retain(|_, coming| !matches!(coming, Coming::Child { run: of, .. } if *of == run));
                     self.plan(Duration::ZERO, Coming::Child { run, outcome: Outcome::Cancelled });
                 }
                 Command::Listen { seq, .. } => drop(self.listening.insert(seq)),

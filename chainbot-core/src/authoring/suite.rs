@@ -140,7 +140,8 @@ fn case(
     if let Some(node) = entry(entries, "mocks") {
         mocks.extend(mocks::read(reader, node, &below("mocks")));
     }
-    let sends = entry(entries, "send").map(|node| send::read(reader, node, &below("send"))).unwrap_or_default();
+    let sends =
+        entry(entries, "send").map(|node| send::read(reader, node, &below("send"))).unwrap_or_default();
     let expect = match entry(entries, "expect") {
         Some(node) => expect::read(reader, node, &below("expect")),
         None => Expect::default(),

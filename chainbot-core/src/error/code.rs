@@ -34,8 +34,17 @@ pub mod store;
 
 /// Every code of the core, in order of area.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [general::ALL, definition::ALL, expression::ALL, run::ALL, store::ALL, config::ALL, net::ALL, authoring::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        general::ALL,
+        definition::ALL,
+        expression::ALL,
+        run::ALL,
+        store::ALL,
+        config::ALL,
+        net::ALL,
+        authoring::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }

@@ -19,6 +19,8 @@ const BOX_WIDTH_MIN: f64 = 132.0;
 /// Letters of the id at 13 px, and of the line below at 11 px.
 const LETTER: f64 = 7.9;
 const SMALL_LETTER: f64 = 6.3;
+/// A line beside rows.
+const LANE: f64 = 14.0;
 /// Room for the name of a way, and for lines to spread and join.
 const SPREAD: f64 = 36.0;
 
@@ -52,6 +54,8 @@ pub(super) struct Area {
     pub(super) w: f64,
     pub(super) h: f64,
     pub(super) shapes: Vec<Shape>,
+    /// It begins with lines of its own, so what leads to it needs no tip.
+    pub(super) open: bool,
 }
 
 impl Area {
@@ -86,15 +90,15 @@ pub(super) fn sequence(pieces: &[Piece]) -> Area {
 pub(super) fn stack(areas: Vec<Area>) -> Area {
     let w = areas.iter().map(|area| area.w).fold(0.0, f64::max);
     let mut out = Area { w, ..Area::default() };
-    let count = areas.len();
+    out.open = areas.first().is_some_and(|area| area.open);
     for (index, area) in areas.into_iter().enumerate() {
+        if index > 0 {
+            out.line(vec![(w / 2.0, out.h), (w / 2.0, out.h + GAP)], !area.open);
+            out.h += GAP;
+        }
         let (x, h) = ((w - area.w) / 2.0, area.h);
         out.place(area, x, out.h);
         out.h += h;
-        if index + 1 < count {
-            out.line(vec![(w / 2.0, out.h), (w / 2.0, out.h + GAP)], true);
-            out.h += GAP;
-        }
     }
     out
 }
@@ -120,7 +124,7 @@ fn width(step: &Step) -> f64 {
 fn single(step: &Step, role: Role) -> Area {
     let w = width(step);
     let shape = Shape::Box { step: step.clone(), x: 0.0, y: 0.0, w, h: BOX_HEIGHT, role };
-    Area { w, h: BOX_HEIGHT, shapes: vec![shape] }
+    Area { w, h: BOX_HEIGHT, shapes: vec![shape], open: false }
 }
 
 /// A step; what undoes it stands to its right, and as much room to its left keeps it in the middle.
@@ -130,7 +134,7 @@ fn leaf(step: &Step, undo: Option<&Step>) -> Area {
     let other = single(undo, Role::Undo);
     let room = SIDE + other.w;
     let (w, middle) = (own.w, BOX_HEIGHT / 2.0);
-    let mut out = Area { w: w + 2.0 * room, h: BOX_HEIGHT, shapes: Vec::new() };
+    let mut out = Area { w: w + 2.0 * room, h: BOX_HEIGHT, ..Area::default() };
     out.place(own, room, 0.0);
     let points = vec![(room + w, middle), (room + w + SIDE, middle)];
     out.shapes.push(Shape::Line { points, arrow: true, dashed: true });
@@ -144,7 +148,7 @@ fn frame(step: &Step, inside: Area) -> Area {
     let w = (inside.w + 2.0 * PAD).max(title.chars().count() as f64 * SMALL_LETTER + 44.0);
     let h = inside.h + HEAD + PAD;
     let box_ = Shape::Box { step: step.clone(), x: 0.0, y: 0.0, w, h, role: Role::Plain };
-    let mut out = Area { w, h, shapes: vec![Shape::Frame { title, x: 0.0, y: 0.0, w, h }] };
+    let mut out = Area { w, h, open: false, shapes: vec![Shape::Frame { title, x: 0.0, y: 0.0, w, h }] };
     // The frame takes its colour from the step that it stands for.
     out.shapes.insert(0, box_);
     out.place(inside.clone(), (w - inside.w) / 2.0, HEAD);
@@ -158,7 +162,7 @@ fn choice(step: &Step, ways: &[(String, Vec<Piece>)]) -> Area {
         .map(|(name, pieces)| {
             let area = sequence(pieces);
             let w = area.w.max(name.chars().count() as f64 * LETTER + 16.0).max(60.0);
-            let mut wide = Area { w, h: area.h, shapes: Vec::new() };
+            let mut wide = Area { w, h: area.h, ..Area::default() };
             let x = (w - area.w) / 2.0;
             wide.place(area, x, 0.0);
             (Some(name.as_str()), wide)
@@ -169,8 +173,8 @@ fn choice(step: &Step, ways: &[(String, Vec<Piece>)]) -> Area {
 
 /// Areas side by side below a head, entered from it and joined below.
 fn spread(head: Option<Area>, areas: Vec<(Option<&str>, Area)>) -> Area {
-    let total: f64 = areas.iter().map(|(_, area)| area.w).sum::<f64>()
-        + SIDE * areas.len().saturating_sub(1) as f64;
+    let total: f64 =
+        areas.iter().map(|(_, area)| area.w).sum::<f64>() + SIDE * areas.len().saturating_sub(1) as f64;
     let head_w = head.as_ref().map_or(0.0, |head| head.w);
     let w = total.max(head_w);
     let tallest = areas.iter().map(|(_, area)| area.h).fold(0.0, f64::max);
@@ -206,7 +210,8 @@ fn spread(head: Option<Area>, areas: Vec<(Option<&str>, Area)>) -> Area {
 /// Ways side by side; with dependencies in rows.
 fn fork(ways: &[(String, Vec<Piece>, Vec<usize>)]) -> Area {
     if ways.iter().all(|(_, _, after)| after.is_empty()) {
-        return spread(None, ways.iter().map(|(_, pieces, _)| (None, sequence(pieces))).collect());
+        let side_by_side = spread(None, ways.iter().map(|(_, pieces, _)| (None, sequence(pieces))).collect());
+        return Area { open: true, ..side_by_side };
     }
     rows(ways)
 }
@@ -227,8 +232,16 @@ fn rows(ways: &[(String, Vec<Piece>, Vec<usize>)]) -> Area {
         let inside = members(row);
         inside.iter().map(|index| areas[*index].w).sum::<f64>() + SIDE * inside.len().saturating_sub(1) as f64
     };
-    let w = (0..=last_row).map(row_w).fold(0.0, f64::max);
-    let mut out = Area { w, h: GAP / 2.0, shapes: Vec::new() };
+    // A line over more than one row goes beside them, in a lane of its own; both sides are as wide, to keep the middle.
+    let is_far = |index: usize, before: usize| row_of.get(before).is_some_and(|row| row + 1 < row_of[index]);
+    let far = ways
+        .iter()
+        .enumerate()
+        .map(|(index, (_, _, after))| after.iter().filter(|b| is_far(index, **b)).count());
+    let room = far.sum::<usize>() as f64 * LANE;
+    let w = (0..=last_row).map(row_w).fold(0.0, f64::max) + 2.0 * room;
+    let mut lane = w - room;
+    let mut out = Area { w, h: GAP / 2.0, shapes: Vec::new(), open: true };
     // Top middle, bottom middle of each way.
     let mut tops = vec![(0.0, 0.0); ways.len()];
     let mut bottoms = tops.clone();
@@ -254,6 +267,14 @@ fn rows(ways: &[(String, Vec<Piece>, Vec<usize>)]) -> Area {
         for before in after {
             let Some((from_x, from_y)) = bottoms.get(*before).copied() else { continue };
             let bend = y - 14.0;
+            if is_far(index, *before) {
+                lane += LANE;
+                let down = from_y + 10.0;
+                let points =
+                    vec![(from_x, from_y), (from_x, down), (lane, down), (lane, bend), (x, bend), (x, y)];
+                out.line(points, true);
+                continue;
+            }
             out.line(vec![(from_x, from_y), (from_x, bend), (x, bend), (x, y)], true);
         }
         if !ways.iter().any(|(_, _, after)| after.contains(&index)) {

@@ -34,7 +34,8 @@ pub(super) fn write(picture: &Picture) -> String {
     }
     main.push(end_mark());
     let main = stack(main);
-    let catch = (!picture.catch.is_empty()).then(|| titled("catch: when a step fails", sequence(&picture.catch)));
+    let catch =
+        (!picture.catch.is_empty()).then(|| titled("catch: when a step fails", sequence(&picture.catch)));
     let side = catch.as_ref().map_or(0.0, |catch| catch.w + 2.0 * GAP);
     let title_w = picture.name.chars().count() as f64 * 9.0;
     let width = (main.w + side).max(title_w) + 2.0 * MARGIN;
@@ -59,7 +60,7 @@ pub(super) fn write(picture: &Picture) -> String {
 fn end_mark() -> Area {
     // Drawn as a word without letters: see `word`.
     let dot = Shape::Word { text: String::new(), x: END_RADIUS, y: END_RADIUS };
-    Area { w: 2.0 * END_RADIUS, h: 2.0 * END_RADIUS, shapes: vec![dot] }
+    Area { w: 2.0 * END_RADIUS, h: 2.0 * END_RADIUS, shapes: vec![dot], open: false }
 }
 
 fn titled(title: &str, inside: Area) -> Area {
@@ -70,7 +71,7 @@ fn titled(title: &str, inside: Area) -> Area {
         arrow: false,
         dashed: true,
     };
-    let mut out = Area { w, h, shapes: vec![box_, frame] };
+    let mut out = Area { w, h, shapes: vec![box_, frame], open: false };
     let moved = stack(vec![inside]);
     let x = (w - moved.w) / 2.0;
     out.shapes.extend(moved.shapes.into_iter().map(|shape| shift(shape, x, 30.0)));

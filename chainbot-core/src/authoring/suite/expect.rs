@@ -71,11 +71,21 @@ pub struct EventIs {
 }
 
 const KEYS: &[&str] = &[
-    "status", "output", "error", "path", "completed", "skipped", "failed", "cancelled", "not_run", "calls",
-    "events", "variables", "duration",
+    "status",
+    "output",
+    "error",
+    "path",
+    "completed",
+    "skipped",
+    "failed",
+    "cancelled",
+    "not_run",
+    "calls",
+    "events",
+    "variables",
+    "duration",
 ];
-const STATUSES: &[&str] =
-    &["pending", "running", "waiting", "completed", "failed", "skipped", "cancelled"];
+const STATUSES: &[&str] = &["pending", "running", "waiting", "completed", "failed", "skipped", "cancelled"];
 
 impl Expect {
     /// Every step that is named.

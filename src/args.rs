@@ -88,6 +88,19 @@ pub enum Command {
     /// Show what two versions of a workflow, or two runs, differ in
     #[command(after_help = DIFF_HELP)]
     Diff(Diff),
+    /// List triggers with their next times
+    #[command(after_help = TRIGGERS_HELP)]
+    Triggers(Triggers),
+    /// Let triggers start a workflow
+    Enable(Switch),
+    /// Let no trigger start a workflow; people and other workflows still can
+    Disable(Switch),
+    /// Look at folder, disk, database and clock, and say what to do
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Query),
+    /// Check the journal's invariants, and mend what follows from the journal
+    #[command(after_help = FSCK_HELP)]
+    Fsck(Fsck),
     /// Test workflows offline: mocks, a virtual clock, and what must come of it
     #[command(after_help = TEST_HELP)]
     Test(Test),
@@ -107,6 +120,13 @@ pub enum Command {
     /// Print the JSON Schema of workflow definitions, for editors
     #[command(after_help = SCHEMA_HELP)]
     Schema,
+    /// Store, list and remove secrets
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = SECRET_HELP)]
+    Secret {
+        /// What is done.
+        #[command(subcommand)]
+        view: SecretView,
+    },
 }
 
 /// Which data folder and which configuration.
@@ -287,6 +307,12 @@ pub struct Runs {
     /// A run: its id
     #[arg(value_name = "ID", conflicts_with_all = ["status", "workflow", "limit"])]
     pub id: Option<String>,
+    /// The run as it stood after its record SEQ; `chainbot logs ID` numbers them
+    #[arg(long, value_name = "SEQ", requires = "id")]
+    pub at: Option<u32>,
+    /// With what each step was given and what it gave
+    #[arg(long, requires = "id")]
+    pub steps: bool,
     /// Only with this status
     #[arg(long, value_parser = ["pending", "running", "waiting", "paused", "completed", "failed", "cancelled"])]
     pub status: Option<String>,
@@ -310,7 +336,9 @@ Without a server the engine is opened in this process as long as the command tak
 Examples:
   chainbot runs --status failed --limit 5
   chainbot runs --workflow greenhouse --json
-  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00";
+  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00
+  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --steps
+  chainbot runs 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --at 7";
 
 /// `chainbot cancel`.
 #[derive(Args, Debug)]
@@ -390,6 +418,72 @@ Examples:
 A definition that begins with this line is completed and checked by editors with the YAML language server:
   # yaml-language-server: $schema=workflow.schema.json";
 
+/// `chainbot triggers`.
+#[derive(Args, Debug)]
+pub struct Triggers {
+    /// Only of this workflow: its name or id
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const DOCTOR_HELP: &str = "\
+Reads only, beside a server or without one; a small file that measures the disk is removed again.
+
+Exit codes: 0 all is well or only warnings, 1 something fails.";
+
+/// `chainbot fsck`.
+#[derive(Args, Debug)]
+pub struct Fsck {
+    /// Make the derived tables say what the journal says; no server may run. The journal itself is never written
+    #[arg(long)]
+    pub repair: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const TRIGGERS_HELP: &str = "\
+Schedules come first, the next time at the top. LAST is the run that the trigger started last; NOTE says why
+the last occasion started none.
+
+Examples:
+  chainbot triggers
+  chainbot triggers greenhouse --json
+  chainbot disable greenhouse --trigger cron-3f2a9c01de";
+
+/// `chainbot enable` and `chainbot disable`.
+#[derive(Args, Debug)]
+pub struct Switch {
+    /// The workflow: its name or id
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: String,
+    /// Only this trigger, by its key as `chainbot triggers` shows it
+    #[arg(long, value_name = "KEY")]
+    pub trigger: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const FSCK_HELP: &str = "\
+Each finding names the invariant, the run and the record:
+  I1 records follow each other without gap or damage   I3 the tables say what the journal says
+  I4 an effect in doubt keeps its key                   I5 what waits has something that wakes it
+
+Exit codes: 0 everything holds, 1 something does not.";
+
 /// `chainbot config`.
 #[derive(Subcommand, Debug)]
 pub enum ConfigView {
@@ -412,6 +506,60 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8000".to_owned())
 }
+
+/// `chainbot secret`.
+#[derive(Subcommand, Debug)]
+pub enum SecretView {
+    /// Store a secret, or a new version of one; its value comes from a file, a pipe or the terminal
+    Set(SecretSet),
+    /// List secrets, without their values
+    List(Query),
+    /// Remove a secret
+    Remove(SecretRemove),
+}
+
+/// `chainbot secret set`.
+#[derive(Args, Debug)]
+pub struct SecretSet {
+    /// What expressions call it: `secrets.NAME`
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// A host it may be sent to; may be given several times. Without any it can only sign
+    #[arg(long = "host", value_name = "HOST[:PORT]")]
+    pub hosts: Vec<String>,
+    /// What it is for, in one line
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Read the value from a file
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `chainbot secret remove`.
+#[derive(Args, Debug)]
+pub struct SecretRemove {
+    /// Which
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+const SECRET_HELP: &str = "\
+Examples:
+  chainbot secret set github_token --host api.github.com       asks for the value
+  pass show mail | chainbot secret set smtp_password --host smtp.example.com
+  chainbot secret set heating_key --host http://192.168.1.20:8080 --from-file key.txt";
 
 impl Command {
     /// Whether a machine reads the output, errors included.
@@ -436,11 +584,18 @@ impl Command {
             Command::Versions(args) => args.json.json,
             Command::Rollback(args) => args.json.json,
             Command::Diff(args) => args.json.json,
+            Command::Triggers(args) => args.json.json,
+            Command::Enable(args) | Command::Disable(args) => args.json.json,
+            Command::Doctor(args) => args.json.json,
+            Command::Fsck(args) => args.json.json,
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
             Command::Schema | Command::Graph(_) => false,
             Command::Test(args) => args.json.json,
             Command::Import(args) => args.json.json,
+            Command::Secret { view: SecretView::Set(args) } => args.json.json,
+            Command::Secret { view: SecretView::List(args) } => args.json.json,
+            Command::Secret { view: SecretView::Remove(args) } => args.json.json,
         }
     }
 }

@@ -4,7 +4,9 @@ mod cancel;
 mod config;
 mod control;
 mod deploy;
+mod doctor;
 mod dry;
+mod fsck;
 mod graph;
 mod health;
 mod import;
@@ -12,11 +14,13 @@ mod inbox;
 mod logs;
 mod run;
 mod runs;
+mod secret;
 mod signal;
 mod start;
 mod status;
 mod stop;
 mod test;
+mod triggers;
 mod validate;
 mod version;
 mod versions;
@@ -51,11 +55,17 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Versions(args) => with_runtime(versions::versions(&args)),
         Command::Rollback(args) => with_runtime(versions::rollback(&args)),
         Command::Diff(args) => with_runtime(versions::diff(&args)),
+        Command::Triggers(args) => with_runtime(triggers::list(&args)),
+        Command::Enable(args) => with_runtime(triggers::switch(&args, true)),
+        Command::Disable(args) => with_runtime(triggers::switch(&args, false)),
+        Command::Doctor(args) => with_runtime(doctor::run(&args)),
+        Command::Fsck(args) => fsck::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Graph(args) => with_runtime(graph::run(&args)),
         Command::Import(args) => import::run(&args),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
+        Command::Secret { view } => with_runtime(secret::run(&view)),
     }
 }
 

@@ -18,13 +18,14 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::engine::Defaults;
 use crate::env::Env;
-use crate::error::code::{config as config_code, general};
+use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
-use crate::net::{Egress, Grant, Policy};
-use crate::port::{EventBus, Store};
-use crate::runtime::{Handle, Options, Runtime};
-use crate::step::Executors;
+use crate::net::{Egress, Grant, MailServer, Policy};
+use crate::port::{EventBus, Secrets, SigningKeys, Store};
+use crate::runtime::{Event, Handle, Options, Runtime};
+use crate::secret::Vault;
+use crate::step::{Executors, MailAccount};
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 use crate::time::Timestamp;
 
@@ -95,7 +96,7 @@ impl App {
             let (config, process, env) = (config.clone(), process.clone(), env.clone());
             blocking(move || Opened::open(&config, &process, &env)).await?
         };
-        let Opened { data_dir, store, token } = opened;
+        let Opened { data_dir, store, token, vault } = opened;
         let listener = match config.api.port {
             None => None,
             Some(port) => Some(listen(SocketAddr::new(config.api.host, port)).await?),
@@ -104,15 +105,19 @@ impl App {
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
         let options = Options {
             store: store.clone(),
-            executors: Arc::new(Executors::new(egress, env.clone())),
+            executors: Arc::new(
+                Executors::new(egress, env.clone()).with_secrets(vault.clone()).with_mail(accounts(&config)),
+            ),
             env: env.clone(),
             host_bus: bus.clone(),
-            defaults: defaults(&config),
+            defaults: Defaults { marker_key: env.bytes(), ..defaults(&config) },
             runs_max: config.workflow_engine.max_concurrent_workflows,
             queued_max: config.workflow_engine.max_queued,
             workers: 0,
             poison_file: Some(data_dir.path().join("evaluating")),
             tokio: tokio::runtime::Handle::current(),
+            signing_keys: Arc::new(HookKeys(vault.clone())),
+            retention: Some(config.retention),
         };
         let runtime = blocking(move || Runtime::start(options)).await?;
         let handle = Handle::new(runtime.clone());
@@ -129,6 +134,7 @@ impl App {
                 request_time: config.api.timeout,
                 ..ApiLimits::default()
             },
+            secrets: Some(vault),
         })?;
         if let Some(address) = port {
             let server = json!({
@@ -154,9 +160,11 @@ impl App {
         self.api.call(request).await
     }
 
-    /// Takes an event of the host's bus, for the steps that wait for it. Never blocks.
+    /// Takes an event of the host's bus, for the steps that wait for it and the triggers that ask for it. Never blocks.
     pub fn handle_event(&self, event: HostEvent) -> Result<()> {
-        self.handle.hear(&event.topic, &event.id, event.payload, Timestamp(event.at_ms))
+        let HostEvent { topic, payload, id, at_ms } = event;
+        self.handle.hear(&topic, &id, payload.clone(), Timestamp(at_ms))?;
+        self.handle.take_event(Event { id, topic, at: Timestamp(at_ms), data: payload })
     }
 
     /// What the API offers, for callers in the same process.
@@ -204,8 +212,10 @@ impl App {
         }
         let (store, data_dir) = (self.store.clone(), self.data_dir.clone());
         blocking(move || {
+            // While the folder is still ours: closing the store gives it back.
+            let removed = data_dir.remove(SERVER_FILE);
             store.close();
-            data_dir.remove(SERVER_FILE)
+            removed
         })
         .await
     }
@@ -224,11 +234,24 @@ impl App {
     }
 }
 
+/// Signing keys of incoming webhooks, from the secret store.
+struct HookKeys(Arc<Vault>);
+
+impl SigningKeys for HookKeys {
+    fn signing_key(&self, name: &str) -> Result<String> {
+        Secrets::open(self.0.as_ref(), name).map(|secret| secret.value.reveal().to_owned()).map_err(|error| {
+            let remedy = error.remedy().unwrap_or("store it with `chainbot secret set`").to_owned();
+            Error::new(&definition::NO_SECRET, error.message().to_owned()).help(remedy)
+        })
+    }
+}
+
 /// What is on the disk.
 struct Opened {
     data_dir: Arc<DataDir>,
     store: Arc<SqliteStore>,
     token: AccessToken,
+    vault: Arc<Vault>,
 }
 
 impl Opened {
@@ -238,10 +261,12 @@ impl Opened {
             path: config.database.file.clone(),
             commit_delay: config.workflow_engine.commit_delay,
             readers: READERS,
+            reserve: true,
             ..OpenOptions::new(data_dir.clone())
         })?;
         let token = token(&data_dir, env)?;
-        Ok(Self { data_dir, store, token })
+        let vault = Arc::new(Vault::open(store.clone(), data_dir.clone(), env.clone())?);
+        Ok(Self { data_dir, store, token, vault })
     }
 }
 
@@ -295,6 +320,19 @@ fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {
         public: config.egress.public,
         own_addresses: port.into_iter().collect(),
     }
+}
+
+fn accounts(config: &Config) -> Vec<MailAccount> {
+    let accounts = config.email.accounts.iter();
+    accounts
+        .map(|account| MailAccount {
+            name: account.name.clone(),
+            server: MailServer { host: account.host.clone(), port: account.port, tls: account.tls },
+            user: account.user.clone(),
+            password: account.password.clone(),
+            from: account.from.clone(),
+        })
+        .collect()
 }
 
 fn defaults(config: &Config) -> Defaults {
@@ -351,7 +389,8 @@ pub fn manifest() -> Value {
             "publish": [
                 "chainbot.module.ready", "chainbot.module.stopping", "chainbot.workflow.started",
                 "chainbot.workflow.completed", "chainbot.workflow.failed", "chainbot.workflow.cancelled",
-                "chainbot.workflow.waiting", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
+                "chainbot.workflow.waiting", "chainbot.workflow.skipped", "chainbot.workflow.enabled",
+                "chainbot.workflow.disabled", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
             ],
             "subscribe": [],
         },

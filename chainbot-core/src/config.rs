@@ -5,6 +5,7 @@
 //! unknown keys are errors. Reading has no effect but opening the file. One table ([`table`]) describes every
 //! setting; schema, default file and help are made from it.
 
+mod account;
 mod check;
 mod key;
 mod read;
@@ -24,6 +25,8 @@ pub use key::{Key, Kind};
 pub use source::{ENV_PREFIX, Origin};
 
 use crate::error::{Diagnostic, Result};
+/// Section `retention`.
+pub use crate::port::upkeep::Retention;
 
 /// The file that is read when the host names none, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/alex_os/modules/chainbot/config.yaml";
@@ -45,6 +48,10 @@ pub struct Config {
     pub alex_os: AlexOs,
     /// The log.
     pub logging: Logging,
+    /// Mail.
+    pub email: Email,
+    /// What is kept for how long.
+    pub retention: Retention,
     settings: Vec<Setting>,
     warnings: Vec<Diagnostic>,
     file: Option<PathBuf>,
@@ -134,6 +141,32 @@ pub struct AlexOs {
 pub struct Logging {
     /// See [`Config::log_level`].
     pub level: log::LevelFilter,
+}
+
+/// Section `email`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email {
+    /// Accounts that mail is sent over.
+    pub accounts: Vec<Account>,
+}
+
+/// One mail account. The password is a secret's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What steps call it.
+    pub name: String,
+    /// Name or address of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the way there is kept private.
+    pub tls: crate::net::MailTls,
+    /// Who signs in.
+    pub user: Option<String>,
+    /// The secret that is the password.
+    pub password: Option<String>,
+    /// Sender of every mail.
+    pub from: String,
 }
 
 /// One setting with its effective value.

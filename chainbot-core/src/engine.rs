@@ -36,6 +36,7 @@ mod scope;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod trigger;
 pub mod view;
 
 pub use compile::compile;
@@ -44,3 +45,4 @@ pub use hear::Heard;
 pub use people::Answer;
 pub use program::Program;
 pub use state::RunState;
+pub use trigger::{Concurrency, Trigger};

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     Timeout,
     /// Not offered here. 501.
     Unsupported,
+    /// The disk is full: new work is refused. 507.
+    Full,
     /// The disk, the database, a file.
     Storage,
     /// The network, or a policy that forbids reaching it.

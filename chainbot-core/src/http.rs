@@ -28,6 +28,7 @@ use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::secret::Vault;
 use crate::time::Timestamp;
 
 pub mod backend;
@@ -102,6 +103,8 @@ pub struct ApiOptions {
     pub own_port: Option<SocketAddr>,
     /// Bounds.
     pub limits: ApiLimits,
+    /// The vault, where there is one.
+    pub secrets: Option<Arc<Vault>>,
 }
 
 /// Bounds of the API.
@@ -163,6 +166,7 @@ struct Shared {
     started: Duration,
     started_at: Timestamp,
     limits: ApiLimits,
+    secrets: Option<Arc<Vault>>,
 }
 
 impl Shared {
@@ -185,7 +189,7 @@ impl Shared {
 impl Api {
     /// Makes the service. Opens nothing.
     pub fn new(options: ApiOptions) -> Result<Self> {
-        let ApiOptions { backend, token, env, health, manifest, own_port, limits } = options;
+        let ApiOptions { backend, token, env, health, manifest, own_port, limits, secrets } = options;
         let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
             .merge(route::all())
             .split_for_parts();
@@ -207,6 +211,7 @@ impl Api {
             own_port,
             openapi,
             limits,
+            secrets,
         });
         let router =
             router.method_not_allowed_fallback(no_method).fallback(no_route).with_state(shared.clone());
@@ -275,7 +280,7 @@ impl Api {
             }
         };
         if let Err(seconds) =
-            shared.rate.as_ref().filter(|_| caller == Caller::Token).map_or(Ok(()), Rate::take)
+            shared.rate.as_ref().filter(|_| caller != Caller::Anyone).map_or(Ok(()), Rate::take)
         {
             let mut response = busy("this token has sent too many requests", seconds).into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -287,11 +292,13 @@ impl Api {
         // Probes must answer when everything is busy, and they hold nothing.
         let slot = match caller {
             Caller::Anyone => None,
-            Caller::Token => match self.slot(&request) {
+            Caller::Token | Caller::Hook => match self.slot(&request) {
                 Ok(slot) => slot,
                 Err(failure) => return failure.into_response(),
             },
         };
+        let mut request = request;
+        request.extensions_mut().insert(caller);
         let budget = request.extensions().get::<Budget>().map_or(shared.limits.request_time, |b| b.0);
         let answered = tokio::time::timeout(budget, self.router.clone().oneshot(request)).await;
         drop(slot);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! L0  error limits id time env        leaves; env is the only clock and randomness
-//! L1  model expr validate             plain data and pure functions
+//! L1  model expr schedule topic validate  plain data and pure functions
 //! L2  engine port authoring           decides; no IO, not async
 //! L3  store step net                  SQL, effects, outbound bytes
 //! L4  runtime                         workers, timers, bus, shutdown
@@ -28,9 +28,12 @@ pub mod model;
 pub mod net;
 pub mod port;
 pub mod runtime;
+pub mod schedule;
+pub mod secret;
 pub mod step;
 pub mod store;
 pub mod time;
+pub mod topic;
 pub mod validate;
 
 pub use error::{Error, ErrorKind, Result};

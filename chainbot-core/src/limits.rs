@@ -217,6 +217,78 @@ pub const APPROVERS_MAX: usize = 64;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Who answers, in words.
 pub const ANSWERED_BY_BYTES_MAX: usize = 128;
+/// An event's topic, or a pattern of topics: what hosts take.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Triggers of one workflow. Each may be a row and a line of an index.
+pub const TRIGGERS_MAX: usize = 32;
+/// A cron expression: longer ones are lists that belong into two triggers.
+pub const CRON_BYTES_MAX: usize = 256;
+/// Runs that `missed: all` starts for the time that nothing ran: four days of hours.
+pub const MISSED_RUNS_MAX: usize = 100;
+/// From here on a time of a schedule counts as missed: a busy machine is seldom a minute behind.
+pub const MISSED_LATE_MS: i64 = 60_000;
+/// Events of the host that wait to be matched. Beyond, the host is told BUSY and keeps its own.
+pub const EVENTS_QUEUED_MAX: usize = 1_024;
+/// An event that starts a run becomes part of its journal: what a webhook may send.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+/// A webhook's signature holds this long, either way: what Standard Webhooks says.
+pub const HOOK_TOLERANCE_S: i64 = 300;
+/// `concurrency.max`.
+pub const CONCURRENCY_RUNS_MAX: u32 = 1_000;
+/// A rendered `concurrency.key`: it is part of a row of every run that it counts for.
+pub const CONCURRENCY_KEY_BYTES_MAX: usize = 256;
+/// The least a secret's value has: shorter ones would be found in ordinary text, which hiding them would spoil.
+pub const SECRET_VALUE_BYTES_MIN: usize = 6;
+/// A secret's value: a private key in PEM with room.
+pub const SECRET_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Secrets in all: each is looked for in every output, and takes some ten patterns of memory.
+pub const SECRETS_MAX: usize = 256;
+/// Hosts of one secret. Each is written by a person.
+pub const SECRET_HOSTS_MAX: usize = 32;
+/// A secret's description: one line.
+pub const SECRET_DESCRIPTION_CHARS_MAX: usize = 200;
+/// Pages of one `api_call` unless `pagination.max_pages` says otherwise.
+pub const PAGES_DEFAULT: u32 = 10;
+/// Pages of one `api_call` at most: with the bound on its bytes what one step may keep.
+pub const PAGES_MAX: u32 = 1_000;
+/// A mail server's reply: a hundred lines, as its offers have at most.
+pub const SMTP_REPLY_BYTES_MAX: usize = 16 * 1024;
+/// One mail, unless the step has a timeout: servers look at a message for up to half a minute.
+pub const SMTP_TOTAL_S_DEFAULT: u64 = 60;
+/// Recipients of one mail, as every server must take them.
+pub const MAIL_RECIPIENTS_MAX: usize = 100;
+/// Attachments of one mail.
+pub const MAIL_ATTACHMENTS_MAX: usize = 20;
+/// A mail as it is sent. An input holds 1 MiB; base64 and both bodies fit.
+pub const MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A mail's subject in characters: what a line of a header can hold of it folded a few times.
+pub const MAIL_SUBJECT_CHARS_MAX: usize = 500;
+/// A run in the archive before compression: what a Pi unpacks at once to show a page of it. Larger runs stay in the journal.
+pub const ARCHIVE_RUN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Runs moved to the archive in one transaction: enough to keep up with the writer at its fastest.
+pub const ARCHIVE_RUNS_MAX: usize = 512;
+/// Records moved to the archive in one transaction, so that a commit of work never waits long behind it.
+pub const ARCHIVE_RECORDS_MAX: usize = 8_192;
+/// Records of the journal searched for ends of runs in one piece of upkeep.
+pub const ARCHIVE_SCAN_MAX: u32 = 16_384;
+/// Records behind the newest one at which finished runs go to the archive whatever their age: some 10 MB of journal.
+pub const JOURNAL_RECORDS_TARGET: i64 = 32_768;
+/// Rows deleted in one transaction by retention.
+pub const RETENTION_ROWS_MAX: u32 = 512;
+/// Pages given back to the disk in one transaction: 2 MiB, so that a commit of work waits some milliseconds at most.
+pub const VACUUM_PAGES_MAX: u32 = 512;
+/// Free pages that the database keeps for what comes next: 1 MiB.
+pub const VACUUM_PAGES_KEPT: i64 = 256;
+/// Pieces of upkeep queued at the writer. One thread makes them, and a person's `fsck` perhaps another.
+pub const CHORES_QUEUED_MAX: usize = 8;
+/// Commits of work before a waiting piece of upkeep gets its turn, so that it is not starved by a busy writer.
+pub const CHORE_COMMITS_MAX: u32 = 4;
+/// The reserve file: room for the write-ahead log at its cap, with which deleting works on a full disk.
+pub const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+/// Between two tries to write on a disk that is full.
+pub const ROOM_LOOK_MS: u64 = 500;
+/// Between two looks for upkeep when there was nothing to do.
+pub const UPKEEP_LOOK_S: u64 = 5;
 /// Decisions of one case of a test or of a dry run: a loop of the most iterations takes a few for each.
 pub const TEST_TURNS_MAX: u32 = 1_000_000;
 /// Cases in one test file: more are several files.

@@ -14,25 +14,32 @@
 //! workflows, steps or journals.
 
 mod address;
+mod allowed;
 mod cause;
 mod client;
+mod dial;
 mod egress;
 mod error;
 mod form;
 mod gate;
 mod header;
+pub mod hook;
 mod local;
 mod policy;
 mod resolve;
+mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod url;
 
+pub use allowed::{Endpoint, allowed_host};
 pub use egress::{Egress, Reply, Request};
 pub use error::EgressError;
-pub use form::form;
+pub use form::{form, percent_encoded};
 pub use local::{EventLines, LocalClient, LocalReply};
 pub use policy::{Grant, Policy};
 pub use resolve::{Lookup, Resolver, SystemResolver};
+pub use smtp::{Delivered, Mail, MailServer, MailTls};
+pub use url::next_url;

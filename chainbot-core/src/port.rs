@@ -2,8 +2,14 @@
 //!
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
+mod secret;
+pub mod upkeep;
+
 use std::sync::Arc;
 
+pub use secret::{OpenSecret, SecretRows, SecretText, Secrets, StoredSecret};
+
+use self::upkeep::{Room, Tidied, Upkeep};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
@@ -79,6 +85,93 @@ pub enum Op {
     WorkflowDelete { id: WorkflowId, at: Timestamp },
     /// How far a reader of the journal has come.
     CursorSet { name: &'static str, lsn: Lsn },
+    /// A trigger, new or with another next time.
+    TriggerPut { workflow: WorkflowId, key: String, enabled: bool, due: Option<Timestamp> },
+    /// A trigger is gone.
+    TriggerDrop { workflow: WorkflowId, key: String },
+    /// A trigger has fired; goes with the run that it starts. Refuses the whole batch unless the trigger is switched on
+    /// and its next time is `from`, so that nothing fires twice and nothing fires that was switched off.
+    TriggerFire(Firing),
+    /// Triggers start the workflow, or do not.
+    WorkflowSwitch { id: WorkflowId, on: bool, at: Timestamp },
+    /// The run counts for others of the same gate until it is over.
+    GateEnter { run: RunId, gate: String, max: usize, ousts: bool },
+    /// It does not any more.
+    GateLeave { run: RunId },
+    /// A new secret, or a new version of one.
+    SecretPut(Box<StoredSecret>),
+    /// The secret is gone. Does nothing when there is none.
+    SecretRemove { name: String },
+}
+
+/// What a trigger did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Firing {
+    /// Whose trigger.
+    pub workflow: WorkflowId,
+    /// Which.
+    pub key: String,
+    /// The next time that the row says; `None` for what is no schedule.
+    pub from: Option<Timestamp>,
+    /// The next time from here on.
+    pub due: Option<Timestamp>,
+    /// When.
+    pub at: Timestamp,
+    /// The run that was started; `None` when none was.
+    pub run: Option<RunId>,
+    /// Why none was.
+    pub note: Option<String>,
+}
+
+/// A trigger as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTrigger {
+    /// Whose.
+    pub workflow: WorkflowId,
+    /// See [`crate::model::TriggerDef::key`].
+    pub key: String,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Of a schedule that is switched on: the next time.
+    pub due: Option<Timestamp>,
+    /// When it last fired or let an occasion go.
+    pub fired_at: Option<Timestamp>,
+    /// The run that it started last.
+    pub run: Option<RunId>,
+    /// Why it did not start one the last time.
+    pub note: Option<String>,
+}
+
+/// A run that counts for others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredGate {
+    /// The run.
+    pub run: RunId,
+    /// The name that they share.
+    pub gate: String,
+    /// So many of them at once.
+    pub max: usize,
+    /// Whether it takes the place of those before it.
+    pub ousts: bool,
+    /// Whether its row says that it waits, so that it has begun.
+    pub parked: bool,
+}
+
+/// What is stored about starting runs.
+#[derive(Clone, Debug, Default)]
+pub struct Automation {
+    /// Of all workflows.
+    pub triggers: Vec<StoredTrigger>,
+    /// Workflows that no trigger starts.
+    pub disabled: Vec<WorkflowId>,
+    /// Unfinished runs that count for each other, in the order in which they came.
+    pub gates: Vec<StoredGate>,
+}
+
+/// Secrets that sign incoming webhooks, by name.
+pub trait SigningKeys: Send + Sync {
+    /// The text of a secret. `Err` says why it cannot be had, and the remedy.
+    fn signing_key(&self, name: &str) -> Result<String>;
 }
 
 /// Why a person is asked.
@@ -304,8 +397,17 @@ pub trait Store: Send + Sync {
     fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>>;
     /// How far a reader of the journal has come.
     fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
+    /// Triggers, switches and gates.
+    fn automation(&self) -> Result<Automation>;
     /// Commits what is queued, then closes. Later calls fail.
     fn close(&self);
+    /// Does one bounded piece of upkeep: moves finished runs to the archive, deletes what is past its time, gives room back.
+    /// Blocks. Called by one thread, again and again.
+    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied>;
+    /// How much room the disk has.
+    fn room(&self) -> Room;
+    /// Makes the reserve again when there is room for it. Blocks.
+    fn restore_room(&self) -> Result<Room>;
 }
 
 /// What became of an event handed to the host.

@@ -24,9 +24,13 @@ mod core;
 mod diff;
 mod ears;
 mod effects;
+mod gates;
 pub mod handle;
 mod heads;
 mod hear;
+mod history;
+mod keeper;
+mod launch;
 mod listen;
 mod load;
 mod outbox;
@@ -38,16 +42,19 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod trigger;
 mod turn;
 mod versions;
 mod worker;
 mod workflows;
 
 pub use self::core::{Options, Runtime};
+pub use self::history::StateView;
 pub use again::NewFork;
 pub use diff::Change;
 pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
 };
 pub use people::NewAnswer;
+pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};

@@ -9,9 +9,18 @@
 //! it is tried again is the engine's decision.
 
 mod api_call;
+mod auth;
 mod config;
+mod email;
 mod failure;
+mod hmac;
+mod multipart;
+mod pagination;
 mod reply;
+mod sealed;
+#[cfg(test)]
+mod secret_tests;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -20,12 +29,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::engine::program::EffectKind;
+pub use email::MailAccount;
 pub use failure::Failure;
 
 use crate::env::Env;
 use crate::id::RunId;
 use crate::model::{EffectKey, Json};
-use crate::net::Egress;
+use crate::net::{Egress, Endpoint};
+use crate::port::Secrets;
 
 /// How ChainBot names itself to servers, unless a step's own header does.
 const USER_AGENT: &str = concat!("ChainBot/", env!("CARGO_PKG_VERSION"));
@@ -51,12 +62,26 @@ pub struct Effect {
 pub struct Executors {
     egress: Arc<Egress>,
     env: Env,
+    secrets: Option<Arc<dyn Secrets>>,
+    accounts: Vec<MailAccount>,
 }
 
 impl Executors {
     /// With the way out and the clock.
     pub fn new(egress: Arc<Egress>, env: Env) -> Self {
-        Self { egress, env }
+        Self { egress, env, secrets: None, accounts: Vec::new() }
+    }
+
+    /// With a vault to take secrets from, and to take them out of what attempts give.
+    pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// With accounts that mail is sent over.
+    pub fn with_mail(mut self, accounts: Vec<MailAccount>) -> Self {
+        self.accounts = accounts;
+        self
     }
 
     /// Carries one attempt out. Dropping the future cancels it.
@@ -64,7 +89,10 @@ impl Executors {
         let outcome = match effect.kind {
             EffectKind::ApiCall => api_call::execute(self, &effect).await,
             EffectKind::Webhook => webhook::execute(self, &effect).await,
+            EffectKind::Email => email::execute(self, &effect).await,
+            EffectKind::Hmac => hmac::execute(self, &effect),
         };
+        let outcome = sealed::redacted(self, outcome);
         let Effect { run, key, attempt, kind, .. } = effect;
         match &outcome {
             Ok(_) => log::debug!("run {run}: {kind:?} {key} attempt {attempt} succeeded"),
@@ -78,4 +106,10 @@ impl Executors {
         }
         outcome
     }
+}
+
+/// Whom the effect's `url` calls.
+fn endpoint(input: &serde_json::Value) -> Result<Endpoint, Failure> {
+    let url = input.get("url").and_then(serde_json::Value::as_str).unwrap_or_default();
+    Ok(Endpoint::of_url(url)?)
 }

@@ -8,20 +8,27 @@
 //!
 //! Knows nothing of definitions, steps or HTTP. All SQL of the core is here, as static text.
 
+mod archive;
 mod batch;
 mod chain;
 mod codec;
+mod commit;
 mod data_dir;
+pub mod doctor;
 mod invariants;
+#[cfg(test)]
+mod memory;
 pub mod note;
 mod places;
 mod problem;
+mod reserve;
 mod sqlite;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
+pub use commit::{commit, commit_then};
 pub use data_dir::{DataDir, Holder};
-pub use invariants::{Violation, check};
+pub use invariants::{Violation, check, check_file};
 pub use sqlite::{OpenOptions, SqliteStore};

@@ -16,7 +16,7 @@ use crate::session::Session;
 pub async fn run(args: &Runs) -> Result<u8> {
     let session = Session::open(&args.place, "chainbot runs").await?;
     let shown = match &args.id {
-        Some(id) => one(&session, id, args.json.json).await.map_err(with_way_out),
+        Some(id) => one(&session, id, args).await.map_err(with_way_out),
         None => list(&session, args).await,
     };
     let closed = session.close().await;
@@ -60,9 +60,13 @@ async fn list(session: &Session, args: &Runs) -> Result<()> {
     Ok(())
 }
 
-async fn one(session: &Session, id: &str, as_json: bool) -> Result<()> {
+async fn one(session: &Session, id: &str, args: &Runs) -> Result<()> {
     let path = format!("/runs/{}", segment(id));
     let client = &session.client;
+    let as_json = args.json.json;
+    if let Some(at) = args.at {
+        return stood(client.get(&format!("{path}/state?at={at}")).await?, args);
+    }
     let run: Value = client.get(&path).await?;
     let steps_path = format!("{path}/steps");
     if as_json {
@@ -90,10 +94,50 @@ async fn one(session: &Session, id: &str, as_json: bool) -> Result<()> {
     if let Some(value) = &run.output {
         output::line(&format!("output    {value}"))?;
     }
+    list_steps(&steps, args)
+}
+
+/// A run as it stood.
+fn stood(state: Value, args: &Runs) -> Result<()> {
+    if args.json.json {
+        return output::json(&state);
+    }
+    let text = |name: &str| printable(state[name].as_str().unwrap_or_default());
+    output::line(&format!("run       {}", text("run")))?;
+    output::line(&format!("record    {} of {}, {}", state["seq"], state["last_seq"], text("at")))?;
+    output::line(&format!("status    {}", text("status")))?;
+    if let Some(what) = state["waiting_for"].as_str() {
+        output::line(&output::waits_for(what))?;
+    }
+    output::line(&format!("inputs    {}", state["inputs"]))?;
+    for (name, value) in state["variables"].as_object().into_iter().flatten() {
+        output::line(&format!("variable  {} = {value}", printable(name)))?;
+    }
+    let steps: Vec<StepView> = serde_json::from_value(state["steps"].clone()).map_err(|error| {
+        crate::error::Error::new(&crate::error::code::REPLY, format!("the steps do not read: {error}"))
+    })?;
+    list_steps(&steps, args)
+}
+
+fn list_steps(steps: &[StepView], args: &Runs) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
     output::line("")?;
+    if args.steps {
+        for step in steps {
+            output::line(row(step).join("  ").trim_end())?;
+            for (name, value) in [("input", &step.input), ("output", &step.output)] {
+                if let Some(value) = value {
+                    output::line(&format!("    {name:<7} {value}"))?;
+                }
+            }
+            if let Some(key) = &step.key {
+                output::line(&format!("    key     {}", printable(key)))?;
+            }
+        }
+        return Ok(());
+    }
     let mut rows = vec![["STEP", "TYPE", "STATUS", "TRIES", "TOOK", "DETAIL"].map(str::to_owned).to_vec()];
     rows.extend(steps.iter().map(row));
     output::table(&rows)

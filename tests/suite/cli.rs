@@ -72,8 +72,25 @@ fn help_is_as_reviewed() {
     let folder = tempfile::tempdir().unwrap();
     let mut all = String::new();
     for command in [
-        "", "validate", "run", "deploy", "start", "stop", "status", "health", "runs", "cancel", "signal",
-        "logs", "config", "schema", "test", "graph", "import",
+        "",
+        "validate",
+        "run",
+        "deploy",
+        "start",
+        "stop",
+        "status",
+        "health",
+        "runs",
+        "cancel",
+        "signal",
+        "logs",
+        "config",
+        "secret",
+        "secret set",
+        "schema",
+        "test",
+        "graph",
+        "import",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let shown = chainbot(folder.path(), &args);

@@ -215,3 +215,54 @@ fn a_server_starts_takes_runs_and_stops() {
     assert_eq!((code, &status["running"]), (1, &Value::from(false)));
     assert_eq!(place.json(&format!("runs {id}")).1["run"]["status"], "completed");
 }
+
+#[test]
+fn a_run_is_shown_as_it_stood_and_with_what_its_steps_were_given() {
+    let place = Place::new();
+    let id = place.waiting_run();
+    place.chainbot(&format!("signal {id} go --data-json 5"));
+    place.chainbot("run hello.yaml");
+    let (code, stood) = place.json(&format!("runs {id} --at 0"));
+    assert_eq!(
+        (code, &stood["seq"], &stood["status"]),
+        (0, &Value::from(0), &Value::from("pending")),
+        "{stood}"
+    );
+    let shown = place.chainbot(&format!("runs {id} --at 1"));
+    assert!(shown.code == 0 && shown.stdout.contains("record    1 of "), "{}{}", shown.stdout, shown.stderr);
+    let beyond = place.chainbot(&format!("runs {id} --at 99"));
+    assert!(beyond.code == 2 && beyond.stderr.contains("error[CB-0016]"), "{}", beyond.stderr);
+    let steps = place.chainbot(&format!("runs {id} --steps"));
+    assert!(steps.code == 0 && steps.stdout.contains("    output  "), "{}", steps.stdout);
+    assert_eq!(place.chainbot("runs --at 1").code, 2, "a record of which run?");
+}
+
+#[test]
+fn the_doctor_and_fsck_find_nothing_in_a_sound_folder_and_name_damage() {
+    let place = Place::new();
+    place.waiting_run();
+    let (code, report) = place.json("doctor");
+    let failing: Vec<_> =
+        report["checks"].as_array().unwrap().iter().filter(|check| check["level"] == "fail").collect();
+    assert_eq!((code, failing.len()), (0, 0), "{report}");
+    for name in
+        ["configuration", "folder", "space", "flush", "clock", "settings", "integrity", "journal", "server"]
+    {
+        assert!(
+            report["checks"].as_array().unwrap().iter().any(|check| check["check"] == name),
+            "{name}: {report}"
+        );
+    }
+    assert_eq!(place.json("fsck").0, 0);
+    let database = rusqlite::Connection::open(place.path().join("data/chainbot.db")).unwrap();
+    database.execute("UPDATE run SET name = 'wine'", []).unwrap();
+    drop(database);
+    let shown = place.chainbot("fsck");
+    assert!(shown.code == 1 && shown.stdout.starts_with("I3 run "), "{}{}", shown.stdout, shown.stderr);
+    assert_eq!(place.chainbot("doctor").code, 1);
+    let (code, repaired) = place.json("fsck --repair");
+    assert_eq!((code, &repaired["repaired"]), (0, &Value::from(1)), "{repaired}");
+    assert_eq!(place.json("fsck").0, 0);
+    let (_, runs) = place.json("runs --status waiting");
+    assert_eq!(runs.as_array().unwrap().len(), 1, "the run was taken up again and waits: {runs}");
+}

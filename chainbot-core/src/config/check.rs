@@ -36,16 +36,16 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn new(pos: Pos, message: impl Into<String>) -> Self {
+    pub(super) fn new(pos: Pos, message: impl Into<String>) -> Self {
         Self { pos, below: String::new(), message: message.into(), hint: None, unsafe_setting: false }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    fn below(mut self, below: impl Into<String>) -> Self {
+    pub(super) fn below(mut self, below: impl Into<String>) -> Self {
         self.below = below.into();
         self
     }
@@ -72,6 +72,7 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
         Kind::DatabaseUrl => one(database_url(key, node)),
         Kind::Prefixes => prefixes(key, node),
         Kind::Grants => grants(key, node),
+        Kind::Accounts => super::account::accounts(items(key, node)?),
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Kind {
     Prefixes,
     /// A list of `{host, ports, why}`.
     Grants,
+    /// A list of `{name, host, port, tls, user, password, from}`.
+    Accounts,
 }
 
 impl Kind {
@@ -70,6 +72,7 @@ impl Kind {
             Kind::DatabaseUrl => "`sqlite:` and a path within the data folder".to_owned(),
             Kind::Prefixes => "a list of topic beginnings, each ending in `.`".to_owned(),
             Kind::Grants => "a list of {host, ports, why}".to_owned(),
+            Kind::Accounts => "a list of {name, host, port, tls, user, password, from}".to_owned(),
         }
     }
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::source::{Given, Origin, Reading, from_json};
-use super::{AlexOs, Api, Config, Database, Egress, Grant, Logging, Module, Setting, WorkflowEngine, table};
+use super::{
+    AlexOs, Api, Config, Database, Egress, Email, Grant, Logging, Module, Retention, Setting, WorkflowEngine,
+    table,
+};
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
 use crate::limits::CONFIG_BYTES_MAX;
@@ -240,6 +243,15 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
         egress: Egress { public: values.flag("egress.public"), grants: values.grants("egress.grants") },
         alex_os: AlexOs { emit_prefixes: values.texts("alex_os.emit_prefixes") },
         logging: Logging { level: values.level("logging.level") },
+        email: Email { accounts: super::account::read(values.get("email.accounts")) },
+        retention: Retention {
+            completed: values.duration("retention.completed"),
+            failed: values.duration("retention.failed"),
+            cancelled: values.duration("retention.cancelled"),
+            runs_max: values.count("retention.max_runs"),
+            archive_after: values.duration("retention.archive_after"),
+            keys: values.duration("retention.idempotency_keys"),
+        },
         settings,
         warnings,
         file,

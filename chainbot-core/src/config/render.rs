@@ -62,6 +62,7 @@ fn property(key: &Key) -> Value {
         Kind::Prefixes => {
             json!({ "type": "array", "items": { "type": "string", "pattern": r"^([A-Za-z0-9_-]+\.)+$" } })
         }
+        Kind::Accounts => super::account::schema(),
         Kind::Grants => json!({ "type": "array", "items": {
             "type": "object",
             "properties": {

@@ -8,6 +8,9 @@ use crate::limits;
 /// Levels of the log.
 pub const LEVELS: &[&str] = &["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"];
 
+/// Beyond that, write a larger number of runs instead.
+const TEN_YEARS_S: u64 = 3_650 * 86_400;
+
 /// Every setting with effect, in the order people read them.
 pub const KEYS: &[Key] = &[
     Key {
@@ -136,6 +139,49 @@ pub const KEYS: &[Key] = &[
         default: r#""INFO""#,
         doc: "The least important messages that are logged; beats module.log_level when both are set.",
     },
+    Key {
+        path: "email.accounts",
+        kind: Kind::Accounts,
+        default: "[]",
+        doc: "Accounts that `email` steps send over: [{name: main, host: smtp.example.com, port: 587, tls: starttls, \
+              user: bot, password: smtp_password, from: bot@example.com}]. `password` names a secret.",
+    },
+    Key {
+        path: "retention.completed",
+        kind: Kind::Duration { min_s: 0, max_s: TEN_YEARS_S },
+        default: "2592000",
+        doc: "How long a completed run is kept: 30 days.",
+    },
+    Key {
+        path: "retention.failed",
+        kind: Kind::Duration { min_s: 0, max_s: TEN_YEARS_S },
+        default: "7776000",
+        doc: "How long a failed run is kept: 90 days.",
+    },
+    Key {
+        path: "retention.cancelled",
+        kind: Kind::Duration { min_s: 0, max_s: TEN_YEARS_S },
+        default: "2592000",
+        doc: "How long a cancelled run is kept: 30 days.",
+    },
+    Key {
+        path: "retention.max_runs",
+        kind: Kind::Int { min: 0, max: 10_000_000 },
+        default: "10000",
+        doc: "Finished runs of one workflow that are kept at most, the newest ones.",
+    },
+    Key {
+        path: "retention.archive_after",
+        kind: Kind::Duration { min_s: 0, max_s: TEN_YEARS_S },
+        default: "600",
+        doc: "How long after its end a run's records are compressed into the archive. They read the same there.",
+    },
+    Key {
+        path: "retention.idempotency_keys",
+        kind: Kind::Duration { min_s: 60, max_s: TEN_YEARS_S },
+        default: "604800",
+        doc: "How long an Idempotency-Key is remembered: 7 days. A repeat after that is a new request.",
+    },
 ];
 
 /// Names of the design and of earlier systems that this version reads without effect; a last `*` stands for
@@ -196,9 +242,7 @@ pub const KNOWN: &[&str] = &[
     "development.*",
     "gpio.*",
     "models.*",
-    "email.*",
     "webhooks.*",
-    "retention.*",
     "backup.*",
     "mqtt.*",
     "mcp.*",

@@ -11,11 +11,15 @@ use crate::limits;
 use crate::model::document::NodeValue;
 use crate::model::{
     Action, ApiCall, Body, Branch, Condition, Definition, Expr, Join, Loop, LoopOver, Node as Tree,
-    Notification, OnError, OnUncertain, Parallel, Pos, ResponseAs, Retry, Step, Text, Wait, WaitFor, Webhook,
-    WorkflowKind,
+    Notification, OnError, OnUncertain, Parallel, Pos, ResponseAs, Retry, Step, Text, Transform, Wait,
+    WaitFor, Webhook, WorkflowKind,
 };
 
 use super::program::*;
+
+mod secret;
+
+use secret::{auth_input, email_input, hmac_input, pages_input, secret};
 
 /// Compiles a definition that validation has accepted.
 pub fn compile(definition: &Definition, source: &str) -> Result<Program> {
@@ -50,6 +54,12 @@ pub fn compile(definition: &Definition, source: &str) -> Result<Program> {
         finally,
         notify_on_failure: definition.notify_on_failure,
         keep: definition.keep,
+        triggers: definition
+            .triggers
+            .iter()
+            .map(|trigger| super::Trigger::compile(trigger).map(std::sync::Arc::new))
+            .collect::<Result<_>>()?,
+        concurrency: definition.concurrency.as_ref().map(super::Concurrency::compile).transpose()?,
     })
 }
 
@@ -187,6 +197,10 @@ impl Compiler {
         retry: Option<&Retry>,
     ) -> Result<(&'static str, Op)> {
         Ok(match &step.action {
+            Action::Transform(Transform::Hmac { input, secret }) => (
+                "transform",
+                Op::Effect(EffectOp { kind: EffectKind::Hmac, input: template(&hmac_input(input, secret))? }),
+            ),
             Action::Transform(transform) => (
                 "transform",
                 Op::Transform(Box::new(
@@ -205,6 +219,10 @@ impl Compiler {
             Action::Webhook(webhook) => (
                 "webhook",
                 Op::Effect(EffectOp { kind: EffectKind::Webhook, input: template(&webhook_input(webhook))? }),
+            ),
+            Action::Email(email) => (
+                "email",
+                Op::Effect(EffectOp { kind: EffectKind::Email, input: template(&email_input(email))? }),
             ),
             Action::Emit { topic, data } => {
                 ("emit", Op::Emit { topic: text(topic)?, data: data.as_ref().map(template).transpose()? })
@@ -298,6 +316,7 @@ fn default_uncertain(action: &Action) -> OnUncertain {
         Action::ApiCall(call) if matches!(call.method.as_str(), "POST" | "PATCH") && !call.idempotent => {
             OnUncertain::Ask
         }
+        Action::Email(_) => OnUncertain::Ask,
         _ => OnUncertain::Retry,
     }
 }
@@ -355,7 +374,10 @@ fn api_call(call: &ApiCall) -> Tree {
         Body::Text(body) => put("body", Some(text_node(body))),
         Body::Json(body) => put("json", Some(body.clone())),
         Body::Form(body) => put("form", Some(body.clone())),
+        Body::Multipart(body) => put("multipart", Some(body.clone())),
     }
+    put("auth", call.auth.as_ref().map(|auth| auth_input(at, auth)));
+    put("pagination", call.pagination.as_ref().map(|pages| pages_input(at, pages)));
     let mut expect = Vec::new();
     if !call.expect_status.is_empty() {
         let list = call.expect_status.iter().map(|status| string(at, status)).collect();
@@ -385,6 +407,10 @@ fn webhook_input(webhook: &Webhook) -> Tree {
     let mut entries = vec![("url", text_node(&webhook.url))];
     entries.extend(webhook.payload.clone().map(|payload| ("payload", payload)));
     entries.extend(webhook.headers.clone().map(|headers| ("headers", headers)));
+    if !webhook.secrets.is_empty() {
+        let keys = webhook.secrets.iter().map(|name| secret(at, name)).collect();
+        entries.push(("secret", Tree { pos: at, value: NodeValue::List(keys) }));
+    }
     map(at, entries)
 }
 
@@ -425,15 +451,15 @@ fn named(variables: &[(String, Expr)]) -> Result<Vec<(String, Expression)>> {
     variables.iter().map(|(name, value)| Ok((name.clone(), expression(value)?))).collect()
 }
 
-fn expression(source: &Expr) -> Result<Expression> {
+pub(super) fn expression(source: &Expr) -> Result<Expression> {
     Expression::compile(&source.source).map_err(|error| at(source.pos, &error))
 }
 
-fn text(source: &Text) -> Result<Template> {
+pub(super) fn text(source: &Text) -> Result<Template> {
     Template::compile_text(source).map_err(|error| at(source.pos, &error))
 }
 
-fn template(source: &Tree) -> Result<Template> {
+pub(super) fn template(source: &Tree) -> Result<Template> {
     Template::compile(source).map_err(|all| first_of(source.pos, all))
 }
 

@@ -59,6 +59,8 @@ pub struct Defaults {
     pub emit_prefixes: Vec<String>,
     /// How long effects under way may go on in a cancelled run.
     pub cancel_grace: Duration,
+    /// Drawn by the process: no data from outside can look like a secret's marker.
+    pub marker_key: [u8; 32],
 }
 
 impl Default for Defaults {
@@ -69,6 +71,7 @@ impl Default for Defaults {
             effect_timeout: Duration::from_secs(30),
             emit_prefixes: vec!["chainbot.user.".to_owned(), "user.".to_owned()],
             cancel_grace: Duration::from_secs(10),
+            marker_key: [0; 32],
         }
     }
 }

@@ -50,6 +50,7 @@ impl RunState {
             created_at: first.at,
             status: RunStatus::Pending,
             inputs: Data::from_json(created.inputs.clone()),
+            event: Data::new(created.trigger.event()),
             vars: BTreeMap::new(),
             signals: VecDeque::new(),
             signal_keys: HashSet::new(),

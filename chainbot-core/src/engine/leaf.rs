@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::error::code::run;
-use crate::expr::{self, Data, Expression, ItemSource, Template, Transformer};
+use crate::expr::{self, Data, Expression, ItemSource, Marker, Template, Transformer};
 use crate::limits;
 use crate::model::{
     EffectKey, Json, Place, Record, RecordBody, RunCreated, RunRow, RunStatus, StepError, StepStatus,
@@ -19,7 +19,7 @@ use crate::port::Op as StoreOp;
 use crate::time::{Timestamp, parse_duration};
 
 use super::decide::{Command, Execute, NewChild, Outcome, Stepper, Todo, bug, child_timer_seq, prefixed};
-use super::program::{EffectOp, NotifyOp, Op, WaitOp, WaitTarget};
+use super::program::{EffectOp, NotifyOp, Op, SECRETS_KEY, WaitOp, WaitTarget};
 use super::scope::{PlaceScope, volatile};
 
 impl Stepper<'_> {
@@ -32,7 +32,7 @@ impl Stepper<'_> {
             Op::Emit { topic, data } => return self.emit(place, topic, data.as_ref()),
             Op::Notify(notify) => return self.notify(place, notify),
             Op::Wait(wait) => self.wait(wait, &place),
-            Op::Effect(effect) => self.render(&effect.input, &place, b'e').map(Begun::Effect),
+            Op::Effect(effect) => self.effect_input(&effect.input, &place).map(Begun::Effect),
             Op::Child { workflow, inputs, wait } => {
                 self.child_input(&place, workflow, inputs.as_ref(), *wait)
             }
@@ -41,7 +41,7 @@ impl Stepper<'_> {
         match begun {
             Ok(Begun::Done(output)) => self.complete_step(place, output),
             Ok(Begun::Waiting(wait)) => self.start_wait(place, wait),
-            Ok(Begun::Effect(input)) => self.start_effect(place, input.json().clone()),
+            Ok(Begun::Effect(input)) => self.start_effect(place, input),
             Ok(Begun::Child(input)) => self.start_child(place, input),
             Err(error) => self.fail_step(place, error),
         }
@@ -333,10 +333,7 @@ impl Stepper<'_> {
         }
         let node = program.node(place.node);
         let Op::Child { wait, .. } = &node.op else { return Err(bug("not a child step")) };
-        let depth = match &self.state.created.trigger {
-            Trigger::Parent { depth, .. } => depth + 1,
-            Trigger::Api | Trigger::Fork { .. } => 1,
-        };
+        let depth = self.state.created.trigger.depth() + 1;
         let child = match child {
             Ok(_) if depth > limits::RUN_DEPTH_MAX => Err(StepError::new(
                 class::LIMIT,
@@ -510,6 +507,23 @@ impl Stepper<'_> {
         what.render(&scope, &volatile).map_err(|error| expression_error(&error))
     }
 
+    /// An effect's input, with secrets as places and names beside it: what is journaled and shown holds none.
+    fn effect_input(&self, what: &Template, place: &Place) -> Result<Json, StepError> {
+        let volatile = volatile(self.state, place, self.context.now, b'e');
+        if !what.names().iter().any(|name| name.root == "secrets") {
+            return self.render(what, place, b'e').map(|input| input.json().clone());
+        }
+        let marker = Marker::new(&self.context.defaults.marker_key, &volatile.seed);
+        let scope = PlaceScope::new(self.state, place).with_secrets(&marker);
+        let input = what.render(&scope, &volatile).map_err(|error| expression_error(&error))?;
+        let (mut shown, fills) = marker.split(input.json());
+        if let Value::Object(entries) = &mut shown {
+            // The top level is the compiler's own, so nothing from outside can stand under this name.
+            entries.insert(SECRETS_KEY.to_owned(), Value::Array(fills));
+        }
+        Ok(Json::new(shown))
+    }
+
     pub(super) fn render_text(
         &self,
         what: &Template,
@@ -532,7 +546,7 @@ impl Stepper<'_> {
 enum Begun {
     Done(Data),
     Waiting(Waiting),
-    Effect(Data),
+    Effect(Json),
     Child(Json),
 }
 

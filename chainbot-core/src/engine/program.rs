@@ -42,6 +42,10 @@ pub struct Program {
     pub notify_on_failure: bool,
     /// How long runs are kept.
     pub keep: Keep,
+    /// What starts a run by itself.
+    pub triggers: Vec<std::sync::Arc<super::Trigger>>,
+    /// How many runs at once.
+    pub concurrency: Option<super::Concurrency>,
 }
 
 impl std::fmt::Debug for Program {
@@ -335,6 +339,9 @@ pub struct EffectOp {
     pub input: Template,
 }
 
+/// Beside an effect's input: which of its texts hold secrets, `[{"at": pointer, "parts": [text, {"secret": name}]}]`.
+pub const SECRETS_KEY: &str = "secrets";
+
 /// Which executor carries an effect out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EffectKind {
@@ -342,6 +349,10 @@ pub enum EffectKind {
     ApiCall,
     /// A JSON message to a URL.
     Webhook,
+    /// A mail over SMTP.
+    Email,
+    /// A keyed hash; no effect outside, but only where secrets can be opened.
+    Hmac,
 }
 
 /// `notification`.

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::expr::{Data, Scope, Volatile};
+use crate::expr::{Data, Marker, Scope, Volatile};
 use crate::model::{Phase, Place, StepStatus};
 use crate::time::Timestamp;
 
@@ -18,6 +18,8 @@ pub(super) struct PlaceScope<'a> {
     place: &'a Place,
     /// Loop variables, innermost first.
     loops: Vec<LoopNames<'a>>,
+    /// What secrets are here; nowhere else have they a value.
+    marker: Option<&'a Marker>,
 }
 
 struct LoopNames<'a> {
@@ -32,7 +34,13 @@ impl<'a> PlaceScope<'a> {
         if !place.path.is_empty() {
             enclosing_loops(state, place, &mut loops);
         }
-        Self { state, place, loops }
+        Self { state, place, loops, marker: None }
+    }
+
+    /// For the input of an effect, where secrets may be written out.
+    pub(super) fn with_secrets(mut self, marker: &'a Marker) -> Self {
+        self.marker = Some(marker);
+        self
     }
 
     fn step(&self, id: &str) -> Option<Data> {
@@ -101,6 +109,7 @@ impl Scope for PlaceScope<'_> {
     fn value(&self, name: &str) -> Option<Data> {
         match name {
             "inputs" => Some(self.state.inputs.clone()),
+            "event" => Some(self.state.event.clone()),
             "run" => Some(run_data(self.state)),
             "error" => super::ending::error_in_scope(self.state).map(Data::new),
             "index" => self.loops.first().map(|names| Data::new(names.index.into())),
@@ -118,6 +127,8 @@ impl Scope for PlaceScope<'_> {
         match container {
             "steps" => self.step(member),
             "vars" => self.state.vars.get(member).cloned(),
+            // Whether there is such a secret is known where it is opened.
+            "secrets" => self.marker.map(|marker| Data::new(marker.text(member).into())),
             _ => None,
         }
     }
@@ -135,7 +146,7 @@ impl Scope for PlaceScope<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = ["inputs", "run", "steps", "vars"].map(str::to_owned).to_vec();
+        let mut names: Vec<String> = ["event", "inputs", "run", "steps", "vars"].map(str::to_owned).to_vec();
         if !self.loops.is_empty() {
             names.push("index".to_owned());
             names.extend(self.loops.iter().map(|names| names.item_name.to_owned()));

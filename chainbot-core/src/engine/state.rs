@@ -30,6 +30,8 @@ pub struct RunState {
     pub status: RunStatus,
     /// Inputs, in the form that expressions read.
     pub inputs: Data,
+    /// What a trigger saw; null when none started it.
+    pub event: Data,
     /// Variables.
     pub vars: BTreeMap<String, Data>,
     /// Signals that no step has taken.

@@ -28,8 +28,10 @@ pub mod config;
 pub mod definition;
 pub mod expression;
 pub mod general;
+pub mod mail;
 pub mod net;
 pub mod run;
+pub mod secret;
 pub mod store;
 
 /// Every code of the core, in order of area.
@@ -42,6 +44,8 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         store::ALL,
         config::ALL,
         net::ALL,
+        secret::ALL,
+        mail::ALL,
         authoring::ALL,
     ]
     .into_iter()

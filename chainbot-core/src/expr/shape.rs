@@ -64,7 +64,7 @@ pub(super) fn of_expression(source: &str) -> Result<Shape, Error> {
         );
     }
     let expr = parse_expr(source).map_err(|error| syntax(&error, source, Kind::Bare))?;
-    let mut walk = Walk::default();
+    let mut walk = Walk { writes_secret: is_secret(&expr), ..Walk::default() };
     walk.tag(&[&expr])?;
     Ok(walk.shape)
 }
@@ -97,6 +97,8 @@ struct Walk {
     locals: Vec<(String, Weight)>,
     /// How many `default` and `is defined` are around.
     optional: usize,
+    /// Whether the tag at hand is `secrets.name` and nothing else.
+    writes_secret: bool,
 }
 
 impl Walk {
@@ -104,7 +106,12 @@ impl Walk {
         match stmt {
             Stmt::Template(template) => self.body(&template.children),
             Stmt::EmitRaw(_) => Ok(()),
-            Stmt::EmitExpr(emit) => self.tag(&[&emit.expr]).map(drop),
+            Stmt::EmitExpr(emit) => {
+                self.writes_secret = is_secret(&emit.expr);
+                let weighed = self.tag(&[&emit.expr]);
+                self.writes_secret = false;
+                weighed.map(drop)
+            }
             Stmt::IfCond(cond) => {
                 self.tag(&[&cond.expr])?;
                 self.body(&cond.true_body)?;
@@ -345,6 +352,9 @@ impl Walk {
             }
             return Ok(weight.clone());
         }
+        if var.id == "secrets" && !self.writes_secret {
+            return Err(secret_used(&path).at(offset));
+        }
         let root = match self.shape.roots.iter().position(|root| root.name == var.id) {
             Some(at) => at,
             None => {
@@ -365,6 +375,26 @@ impl Walk {
         self.shape.optional.push(self.optional > 0);
         Ok(Weight { names: vec![(index, 1)], constant: 0, depth: 0 })
     }
+}
+
+/// Whether an expression is one secret, to be written out as it is.
+fn is_secret(expr: &Expr<'_>) -> bool {
+    let is_root = |base: &Expr<'_>| matches!(base, Expr::Var(var) if var.id == "secrets");
+    match expr {
+        Expr::GetAttr(attr) => is_root(&attr.expr),
+        Expr::GetItem(item) => {
+            let named = matches!(&item.subscript_expr, Expr::Const(value) if value.value.as_str().is_some());
+            named && is_root(&item.expr)
+        }
+        _ => false,
+    }
+}
+
+/// Whatever else is done with a secret could tell something about it: its length, its letters, whether it is equal.
+fn secret_used(path: &[String]) -> Error {
+    let name = path.first().map_or("name", String::as_str);
+    Error::new(&crate::error::code::secret::USE, "a secret can only be written out, not computed with")
+        .hint(format!("write `{{{{ secrets.{name} }}}}` by itself, with other text around it: `Bearer {{{{ secrets.{name} }}}}`"))
 }
 
 /// Refuses a name that is not on its list.

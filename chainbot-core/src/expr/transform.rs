@@ -143,6 +143,10 @@ impl Transformer {
             Transform::Hash { input, algorithm } => {
                 Op::Hash { input: errors.node(input)?, algorithm: *algorithm }
             }
+            // Carried out where secrets can be opened; here only its input is looked at.
+            Transform::Hmac { input, .. } => {
+                Op::Hash { input: errors.node(input)?, algorithm: HashAlgorithm::Sha256 }
+            }
             _ => Op::Convert(Conversion::compile(transform, &mut errors.0)?),
         })
     }

@@ -13,7 +13,8 @@ use crate::model::event::Committed;
 use crate::model::{Diagnostic, Record, RunStatus, RunView, StepView};
 use crate::port::{Page, StoredQuestion};
 use crate::runtime::{
-    Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
+    Component, Counts, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView,
+    Subscription, TriggerView, WorkflowSwitched, WorkflowView,
 };
 
 /// A reply that is still to come.
@@ -53,6 +54,7 @@ pub trait Backend: Send + Sync {
         after_seq: Option<u32>,
         limit: u32,
     ) -> Later<'_, Result<Page<(Lsn, Record)>>>;
+    fn state_at(&self, id: RunId, at: Option<u32>) -> Later<'_, Result<StateView>>;
     fn cancel<'a>(&'a self, id: RunId, reason: &'a str) -> Later<'a, Result<RunView>>;
     fn signal<'a>(
         &'a self,
@@ -63,6 +65,16 @@ pub trait Backend: Send + Sync {
     ) -> Later<'a, Result<RunView>>;
     fn inbox(&self) -> Later<'_, Result<Vec<StoredQuestion>>>;
     fn subscribe(&self, since: Option<Lsn>) -> Later<'_, Result<Box<dyn Events>>>;
+    fn triggers<'a>(&'a self, reference: &'a str) -> Later<'a, Result<Vec<TriggerView>>>;
+    fn schedules(&self) -> Vec<TriggerView>;
+    fn switch_workflow<'a>(&'a self, reference: &'a str, on: bool) -> Later<'a, Result<WorkflowSwitched>>;
+    fn switch_trigger<'a>(
+        &'a self,
+        reference: &'a str,
+        key: &'a str,
+        on: bool,
+    ) -> Later<'a, Result<TriggerView>>;
+    fn hook(&self, call: HookCall) -> Later<'_, Result<HookReply>>;
     fn components(&self) -> Vec<(&'static str, Component)>;
     fn counts(&self) -> Counts;
 
@@ -161,6 +173,10 @@ impl Backend for Handle {
         Box::pin(self.journal(id, after_seq, limit))
     }
 
+    fn state_at(&self, id: RunId, at: Option<u32>) -> Later<'_, Result<StateView>> {
+        Box::pin(self.state_at(id, at))
+    }
+
     fn cancel<'a>(&'a self, id: RunId, reason: &'a str) -> Later<'a, Result<RunView>> {
         Box::pin(self.cancel(id, reason))
     }
@@ -184,6 +200,31 @@ impl Backend for Handle {
             let subscription = self.subscribe(since).await?;
             Ok(Box::new(subscription) as Box<dyn Events>)
         })
+    }
+
+    fn triggers<'a>(&'a self, reference: &'a str) -> Later<'a, Result<Vec<TriggerView>>> {
+        Box::pin(self.triggers(reference))
+    }
+
+    fn schedules(&self) -> Vec<TriggerView> {
+        self.schedules()
+    }
+
+    fn switch_workflow<'a>(&'a self, reference: &'a str, on: bool) -> Later<'a, Result<WorkflowSwitched>> {
+        Box::pin(self.switch_workflow(reference, on))
+    }
+
+    fn switch_trigger<'a>(
+        &'a self,
+        reference: &'a str,
+        key: &'a str,
+        on: bool,
+    ) -> Later<'a, Result<TriggerView>> {
+        Box::pin(self.switch_trigger(reference, key, on))
+    }
+
+    fn hook(&self, call: HookCall) -> Later<'_, Result<HookReply>> {
+        Box::pin(self.hook(call))
     }
 
     fn components(&self) -> Vec<(&'static str, Component)> {

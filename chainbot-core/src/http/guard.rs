@@ -42,7 +42,12 @@ pub enum Caller {
     Token,
     /// Anybody, on a public route.
     Anyone,
+    /// Somebody without the token, at a webhook: the signature of the body decides, once it is read.
+    Hook,
 }
+
+/// Webhooks: their credential is a signature, or the token.
+const HOOKS: &str = "/api/chainbot/hooks/";
 
 impl Guard {
     /// Lets in who holds `token`.
@@ -57,6 +62,8 @@ impl Guard {
         }
         match self.check(headers) {
             Ok(()) => Ok(Caller::Token),
+            // A wrong token is refused like anywhere; who sends none must have signed.
+            Err(_) if is_signed_hook(method, path, headers) => Ok(Caller::Hook),
             Err(why) => {
                 self.count_refusal(why, peer);
                 Err(Error::new(&general::UNAUTHORIZED, why)
@@ -94,6 +101,13 @@ impl Guard {
             "{count} request(s) refused since the last such line; the newest from {peer}: {why}"
         );
     }
+}
+
+fn is_signed_hook(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    method == Method::POST
+        && path.starts_with(HOOKS)
+        && headers.contains_key("webhook-signature")
+        && !headers.contains_key(header::AUTHORIZATION)
 }
 
 /// Whether a route is served to anybody. Compares the path as it came, undecoded: another spelling is not public.

@@ -210,8 +210,14 @@ impl Shape<'_> {
             Trigger::Fork { run, step } => {
                 json!({ "kind": "fork", "run": run.to_string(), "step": step })
             }
+            Trigger::Trigger { by, trigger, depth, .. } => {
+                json!({ "kind": "trigger", "by": by, "trigger": trigger, "depth": depth })
+            }
         };
         self.put("trigger", trigger);
+        if let Trigger::Trigger { event, .. } = &created.trigger {
+            self.value("event", event);
+        }
         self.value("inputs", &created.inputs);
     }
 

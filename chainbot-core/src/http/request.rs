@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::body::{self, Fields};
+use super::guard::Caller;
 use super::{Budget, Prefix, ViaHost};
 use crate::error::code::{general, run};
 use crate::error::{Error, Result};
@@ -97,6 +98,16 @@ impl Call {
     /// The entity tags of `If-Match` or `If-None-Match`.
     pub fn tags(&self, name: &str) -> Result<Option<Tags>> {
         self.header(name)?.map(|text| Tags::parse(name, text)).transpose()
+    }
+
+    /// Whom it comes from.
+    pub fn caller(&self) -> Option<Caller> {
+        self.parts.extensions.get().copied()
+    }
+
+    /// The body as it came, at most `bytes_max`.
+    pub async fn raw(&mut self, bytes_max: usize) -> Result<Vec<u8>> {
+        body::read(&self.parts.headers, std::mem::take(&mut self.body), bytes_max).await
     }
 
     /// How the host calls; `None` on the port.

@@ -14,6 +14,9 @@ mod inbox;
 mod info;
 mod people;
 mod runs;
+mod secrets;
+mod state;
+mod triggers;
 mod versions;
 mod workflows;
 
@@ -29,4 +32,7 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(events::routes())
         .merge(people::routes())
         .merge(versions::routes())
+        .merge(triggers::routes())
+        .merge(secrets::routes())
+        .merge(state::routes())
 }

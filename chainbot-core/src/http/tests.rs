@@ -6,6 +6,7 @@ mod flow;
 mod memory;
 mod port;
 mod routes;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ impl Bench {
             manifest: serde_json::json!({ "name": "chainbot" }),
             own_port: None,
             limits,
+            secrets: None,
         })
         .unwrap();
         Self { api, engine, token: token.reveal().to_owned() }

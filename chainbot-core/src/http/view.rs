@@ -35,7 +35,7 @@ pub struct WorkflowHead {
     /// From the definition.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
-    /// `active`.
+    /// `active`, or `disabled`: then no trigger starts it.
     status: String,
     /// Of the current version, from 1.
     version: u32,
@@ -93,7 +93,7 @@ impl From<Vec<Diagnostic>> for Validation {
 /// What started a run.
 #[derive(Serialize, ToSchema)]
 pub struct Trigger {
-    /// `api`, `parent` or `fork`.
+    /// `api`, `parent`, `fork` or `trigger`.
     kind: &'static str,
     /// The run whose `workflow` step started this one, or whose history it took over.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,18 +105,38 @@ pub struct Trigger {
     /// The step from which on a fork is its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<String>,
+    /// Of a trigger: `cron`, `event`, `webhook`, `gpio` or `workflow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// Of a trigger: which of the workflow's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger: Option<String>,
+    /// Of a trigger: what happened. Expressions see it as `event`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    event: Option<serde_json::Value>,
 }
 
 impl From<&crate::model::Trigger> for Trigger {
     fn from(trigger: &crate::model::Trigger) -> Self {
+        let none =
+            Self { kind: "api", run: None, depth: None, step: None, by: None, trigger: None, event: None };
         match trigger {
-            crate::model::Trigger::Api => Self { kind: "api", run: None, depth: None, step: None },
+            crate::model::Trigger::Api => none,
             crate::model::Trigger::Parent { run, depth } => {
-                Self { kind: "parent", run: Some(run.to_string()), depth: Some(*depth), step: None }
+                Self { kind: "parent", run: Some(run.to_string()), depth: Some(*depth), ..none }
             }
             crate::model::Trigger::Fork { run, step } => {
-                Self { kind: "fork", run: Some(run.to_string()), depth: None, step: Some(step.clone()) }
+                Self { kind: "fork", run: Some(run.to_string()), step: Some(step.clone()), ..none }
             }
+            crate::model::Trigger::Trigger { by, trigger, depth, event } => Self {
+                kind: "trigger",
+                depth: Some(*depth),
+                by: Some(by.clone()),
+                trigger: Some(trigger.clone()),
+                event: Some(event.clone()),
+                ..none
+            },
         }
     }
 }

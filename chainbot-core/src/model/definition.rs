@@ -67,6 +67,10 @@ pub struct Definition {
     pub notify_on_failure: bool,
     /// How long runs are kept.
     pub keep: Keep,
+    /// What starts a run by itself.
+    pub triggers: Vec<super::TriggerDef>,
+    /// How many runs at once; `None` = as many as there are permits.
+    pub concurrency: Option<super::Concurrency>,
 }
 
 /// How the steps of a workflow go together.
@@ -201,6 +205,8 @@ pub enum Action {
         /// Whether this step ends with the child (the default) or at once.
         wait: bool,
     },
+    /// Sends a mail.
+    Email(Email),
 }
 
 /// `transform`, by its `type` key.
@@ -228,6 +234,8 @@ pub enum Transform {
     Regex { input: Template, pattern: Text, mode: RegexMode, replacement: Option<Text> },
     /// Hex digest of text.
     Hash { input: Template, algorithm: HashAlgorithm },
+    /// Keyed hex digest of text, by HMAC-SHA256.
+    Hmac { input: Template, secret: String },
     /// CSV text to a list of objects, or of lists without a header.
     CsvParse { input: Template, header: bool, delimiter: u8, infer: bool },
     /// A list of objects or lists to CSV text.
@@ -434,6 +442,84 @@ pub struct ApiCall {
     pub follow_redirects: bool,
     /// `idempotency: key`: the receiver honours `Idempotency-Key`, so a repeat is harmless.
     pub idempotent: bool,
+    /// A credential.
+    pub auth: Option<Auth>,
+    /// Pages fetched one after another.
+    pub pagination: Option<Pagination>,
+}
+
+/// `auth` of an `api_call`. Secrets are named, not written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Auth {
+    /// `Authorization: Bearer`
+    Bearer {
+        /// The secret.
+        secret: String,
+    },
+    /// `Authorization: Basic`
+    Basic {
+        /// `None`: the secret is `user:password`.
+        user: Option<Text>,
+        /// The secret.
+        secret: String,
+    },
+    /// A header of its own.
+    Header {
+        /// Its name.
+        name: String,
+        /// The secret.
+        secret: String,
+    },
+}
+
+/// `pagination` of an `api_call`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pagination {
+    /// How the next page is found.
+    pub by: PageBy,
+    /// Where in the data the items are; `None` = the data is their list.
+    pub items: Option<String>,
+    /// More is an error.
+    pub max_pages: Option<u32>,
+}
+
+/// How the next page is found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PageBy {
+    /// The `Link` header.
+    Link,
+    /// A path in the data to its URL.
+    Next(String),
+    /// A query parameter that counts.
+    Page {
+        /// Its name.
+        parameter: String,
+        /// The first page.
+        start: u32,
+    },
+}
+
+/// `email`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Email {
+    /// An address or a list of them.
+    pub to: Template,
+    /// The same.
+    pub cc: Option<Template>,
+    /// The same; not in the message.
+    pub bcc: Option<Template>,
+    /// Where answers go.
+    pub reply_to: Option<Text>,
+    /// One line.
+    pub subject: Text,
+    /// As plain text.
+    pub body: Option<Text>,
+    /// As HTML.
+    pub html: Option<Text>,
+    /// A list of `{filename, content | json | base64, content_type}`.
+    pub attachments: Option<Template>,
+    /// The account in the configuration; `None` = the only one, or `default`.
+    pub smtp: Option<String>,
 }
 
 /// Body of an `api_call`.
@@ -447,6 +533,8 @@ pub enum Body {
     Json(Template),
     /// As `application/x-www-form-urlencoded`; a map.
     Form(Template),
+    /// As `multipart/form-data`; a map.
+    Multipart(Template),
 }
 
 /// How a reply is read.
@@ -462,7 +550,7 @@ pub enum ResponseAs {
     Bytes,
 }
 
-/// `webhook` without signature.
+/// `webhook`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
     /// Absolute URL.
@@ -471,6 +559,8 @@ pub struct Webhook {
     pub payload: Option<Template>,
     /// A map of text.
     pub headers: Option<Template>,
+    /// Secrets that sign; none: unsigned.
+    pub secrets: Vec<String>,
 }
 
 /// `notification`.

@@ -60,6 +60,35 @@ pub enum Trigger {
         /// The step from which on it is its own.
         step: String,
     },
+    /// A trigger of its workflow.
+    Trigger {
+        /// `cron`, `event`, `webhook`, `gpio` or `workflow`.
+        by: String,
+        /// Which: [`super::TriggerDef::key`].
+        trigger: String,
+        /// One more than that of the run that made the event; 0 when no run did.
+        depth: u32,
+        /// What happened: `id`, `type`, `time` and `data`. Expressions see it as `event`.
+        event: serde_json::Value,
+    },
+}
+
+impl Trigger {
+    /// How many runs started one another before this one.
+    pub fn depth(&self) -> u32 {
+        match self {
+            Trigger::Api | Trigger::Fork { .. } => 0,
+            Trigger::Parent { depth, .. } | Trigger::Trigger { depth, .. } => *depth,
+        }
+    }
+
+    /// The event that a trigger saw; null when a person or another run's step started it.
+    pub fn event(&self) -> serde_json::Value {
+        match self {
+            Trigger::Trigger { event, .. } => event.clone(),
+            _ => serde_json::Value::Null,
+        }
+    }
 }
 
 /// The step of a parent run that waits for this run.

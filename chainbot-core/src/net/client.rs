@@ -51,6 +51,10 @@ impl Clients {
         Self { resolver, rules, kept: Mutex::default(), tls: OnceCell::new() }
     }
 
+    pub(super) fn resolver(&self) -> &dyn Resolver {
+        self.resolver.as_ref()
+    }
+
     /// The client for a target.
     pub(crate) async fn get(
         &self,
@@ -99,7 +103,7 @@ impl Clients {
 
     /// The system's CA certificates are read at the first https request, off the async threads: it takes some 20 ms
     /// on a Pi, and a ChainBot without https needs none. A failure is not kept, so installing them helps at once.
-    async fn tls(&self) -> Result<&ClientConfig, EgressError> {
+    pub(super) async fn tls(&self) -> Result<&ClientConfig, EgressError> {
         self.tls
             .get_or_try_init(|| async {
                 let made = tokio::task::spawn_blocking(tls_with_system_roots).await;

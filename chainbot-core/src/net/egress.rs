@@ -47,6 +47,9 @@ pub struct Request {
     pub max_bytes: Option<usize>,
     /// At most 3 hops.
     pub follow_redirects: bool,
+    /// Whether a secret is in it: then nothing of it but its URL goes to another origin, and its headers are not
+    /// shown anywhere.
+    pub has_secrets: bool,
 }
 
 impl Request {
@@ -61,6 +64,7 @@ impl Request {
             timeout: None,
             max_bytes: None,
             follow_redirects: false,
+            has_secrets: false,
         }
     }
 }
@@ -97,6 +101,7 @@ struct Hop {
     target: Target,
     headers: HeaderMap,
     body: Vec<u8>,
+    has_secrets: bool,
 }
 
 impl Egress {
@@ -113,6 +118,19 @@ impl Egress {
     pub(crate) fn with_rules(rules: Rules, env: Env, resolver: Arc<dyn Resolver>) -> Self {
         let rules = Arc::new(rules);
         Self { clients: Clients::new(resolver, rules.clone()), rules, gates: Gates::default(), env }
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn resolver(&self) -> &dyn Resolver {
+        self.clients.resolver()
+    }
+
+    /// TLS as requests use it.
+    pub(super) async fn tls_config(&self) -> std::result::Result<rustls::ClientConfig, EgressError> {
+        self.clients.tls().await.cloned()
     }
 
     #[cfg(test)]
@@ -212,7 +230,7 @@ impl Egress {
 
     /// What a redirect asks for: 303, and 301 and 302 to a POST, become a GET, as browsers do.
     fn next_hop(&self, hop: Hop, status: u16, location: &str) -> std::result::Result<Hop, EgressError> {
-        let Hop { mut method, target: from, mut headers, mut body } = hop;
+        let Hop { mut method, target: from, mut headers, mut body, mut has_secrets } = hop;
         let target = from.join(location).map_err(|error| {
             let message = format!("{from} redirects, and {}", error.message);
             EgressError::new(class::EGRESS, &code::REDIRECT, message)
@@ -225,8 +243,20 @@ impl Egress {
         }
         if !from.same_origin(&target) {
             header::drop_credentials(&mut headers);
+            if has_secrets {
+                if !body.is_empty() {
+                    let message = format!(
+                        "{from} redirects to {target} and wants the body there too, which holds a secret; call the \
+                         last URL directly"
+                    );
+                    return Err(EgressError::new(class::EGRESS, &code::REDIRECT, message));
+                }
+                // A secret may stand in any header.
+                headers.clear();
+                has_secrets = false;
+            }
         }
-        Ok(Hop { method, target, headers, body })
+        Ok(Hop { method, target, headers, body, has_secrets })
     }
 }
 
@@ -260,7 +290,11 @@ fn first_hop(request: Request) -> std::result::Result<Hop, EgressError> {
         );
         return Err(EgressError::new(class::LIMIT, &code::REQUEST, message));
     }
-    Ok(Hop { method, target, headers: header::read(&request.headers)?, body: request.body })
+    let mut headers = header::read(&request.headers)?;
+    if request.has_secrets {
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
+    }
+    Ok(Hop { method, target, headers, body: request.body, has_secrets: request.has_secrets })
 }
 
 async fn read_body(

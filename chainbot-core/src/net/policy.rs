@@ -73,6 +73,10 @@ impl Rules {
         self.grants.iter().any(|(granted, ports)| granted == host && ports.contains(&port))
     }
 
+    pub(super) fn is_public(&self) -> bool {
+        self.public
+    }
+
     /// Judges host and port, and the address when the URL spells it.
     pub(crate) fn check_target(
         &self,

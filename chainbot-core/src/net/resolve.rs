@@ -66,7 +66,12 @@ impl reqwest::dns::Resolve for Checked {
 
 /// One forbidden address spoils the answer for a host that nobody granted: honest names do not mix. A granted host
 /// may well have a link-local address beside its usable ones; those are left out.
-fn judge(rules: &Rules, host: &Host, port: u16, answer: Vec<IpAddr>) -> Result<Vec<SocketAddr>, EgressError> {
+pub(super) fn judge(
+    rules: &Rules,
+    host: &Host,
+    port: u16,
+    answer: Vec<IpAddr>,
+) -> Result<Vec<SocketAddr>, EgressError> {
     let granted = rules.is_granted(host, port);
     let mut passed = Vec::new();
     let mut refused = None;
@@ -86,7 +91,7 @@ fn judge(rules: &Rules, host: &Host, port: u16, answer: Vec<IpAddr>) -> Result<V
     }
 }
 
-fn no_address(host: &str, why: &str) -> EgressError {
+pub(super) fn no_address(host: &str, why: &str) -> EgressError {
     let message =
         format!("the name `{host}` has no address: {why}; check its spelling and this machine's DNS");
     EgressError::new(class::CONNECT, &code::NAME, message)

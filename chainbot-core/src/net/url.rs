@@ -123,6 +123,20 @@ impl fmt::Display for Target {
     }
 }
 
+/// The URL that a page names as the next one: absolute or relative to `from`, and of the same origin, so that what is
+/// sent along goes nowhere else.
+pub fn next_url(from: &str, next: &str) -> Result<String, EgressError> {
+    let from = Target::parse(from)?;
+    let target = from.join(next)?;
+    if !from.same_origin(&target) {
+        let message = format!(
+            "{from} names {target} as its next page, which is another origin; call that one in a step of its own"
+        );
+        return Err(EgressError::new(class::EGRESS, &code::REDIRECT, message));
+    }
+    Ok(target.url.to_string())
+}
+
 /// Reads a host as a grant names it, with the same rules as in a URL.
 pub(crate) fn parse_host(text: &str) -> Option<Host> {
     let bare = text.trim();

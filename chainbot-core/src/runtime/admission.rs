@@ -48,9 +48,9 @@ impl Admission {
         self.state.lock().active += 1;
     }
 
-    /// Whether one more may queue.
-    pub(super) fn has_room(&self) -> bool {
-        self.state.lock().queue.len() < self.queued_max
+    /// Whether one more may queue; `besides`: those that wait elsewhere.
+    pub(super) fn has_room(&self, besides: usize) -> bool {
+        self.state.lock().queue.len() + besides < self.queued_max
     }
 
     /// Queues; true when a permit was free after all and is taken.

@@ -134,7 +134,11 @@ impl Mailbox {
 
 impl Cell {
     pub(super) fn new(state: RunState, lsns: Vec<Lsn>, parked: Option<Parked>, has_permit: bool) -> Self {
-        let status = state.status;
+        let status = match (&state.paused, parked) {
+            (Some(_), _) => RunStatus::Paused,
+            (None, Some(_)) => RunStatus::Waiting,
+            (None, None) => state.status,
+        };
         let cell = Self {
             id: state.id,
             mailbox: Mutex::new(Mailbox::default()),
@@ -153,7 +157,7 @@ impl Cell {
             waiting_for: Mutex::new(None),
             is_dead: AtomicBool::new(false),
         };
-        cell.show(if parked.is_some() { RunStatus::Waiting } else { status });
+        cell.show(status);
         cell
     }
 

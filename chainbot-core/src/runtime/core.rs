@@ -15,6 +15,7 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::limits;
+use crate::port::upkeep::Retention;
 use crate::port::{EventBus, Store, StoredListen};
 use crate::step::Executors;
 use crate::time::Timestamp;
@@ -24,6 +25,7 @@ use super::bus::Bus;
 use super::cell::{Cell, Mail};
 use super::ears::Ears;
 use super::heads::Heads;
+use super::keeper::Keeper;
 use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
@@ -53,6 +55,10 @@ pub struct Options {
     pub poison_file: Option<PathBuf>,
     /// Where effects run.
     pub tokio: tokio::runtime::Handle,
+    /// What signs incoming webhooks.
+    pub signing_keys: Arc<dyn crate::port::SigningKeys>,
+    /// What is kept for how long; `None` = everything, for good.
+    pub retention: Option<Retention>,
 }
 
 /// A running runtime. Ends by [`Runtime::stop`].
@@ -68,6 +74,8 @@ pub struct Runtime {
     pub(super) bus: Bus,
     pub(super) outbox: Option<Outbox>,
     pub(super) timers: Timers,
+    pub(super) triggers: super::trigger::Triggers,
+    pub(super) gates: super::gates::Gates,
     pub(super) poison: Poison,
     pub(super) ears: Ears,
     pub(super) effects: Arc<Semaphore>,
@@ -88,6 +96,8 @@ pub struct Runtime {
     pub(super) shown: Mutex<HashMap<RunId, Arc<crate::engine::Program>>>,
     /// Changes of workflows follow each other.
     pub(super) workflows: tokio::sync::Mutex<()>,
+    /// Upkeep of the store.
+    pub(super) keeper: Option<Keeper>,
     /// The newest record when this process began: no timer fires while the clock stands before it.
     pub(super) clock_floor: Timestamp,
 }
@@ -338,7 +348,7 @@ impl Runtime {
             }
             Command::Unlisten { seq } => self.ears.unlisten(cell.id, seq),
 
-            Command::AdmitChild { run } => self.admit(run, Source::Queue),
+            Command::AdmitChild { run } => self.entered(run, Source::Queue),
             Command::CheckChild { run } => self.check_child(cell, run),
             Command::CancelChild { run, reason } => self.deliver(run, Mail::Input(Input::Cancel { reason })),
             Command::NotifyParent { parent, outcome } => {

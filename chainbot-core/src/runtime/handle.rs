@@ -14,6 +14,7 @@ use crate::expr;
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
+use crate::port::upkeep::Room;
 use crate::port::{Idempotency, Page, RunFilter, StoredQuestion};
 use crate::time::Timestamp;
 
@@ -76,7 +77,7 @@ pub struct WorkflowView {
     /// From the definition.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub description: Option<String>,
-    /// Always `active` until workflows can be disabled.
+    /// `active`, or `disabled`: then no trigger starts it.
     pub status: String,
     /// Of the current version, from 1.
     pub version: u32,
@@ -136,20 +137,13 @@ impl Handle {
                     Idempotency { key: format!("run {} {key}", workflow.id), digest: digest(&new.inputs) };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
-                    return Ok(StartedRun { run: self.run(RunId::from(made)).await?, replayed: true });
+                    let run = self.run(RunId::from(made)).await.map_err(|error| forgotten(made, error))?;
+                    return Ok(StartedRun { run, replayed: true });
                 }
                 (Some(guard), Some(key))
             }
         };
-        if self.0.parked_count() >= limits::RUNS_WAITING_MAX {
-            let message = format!("{} runs wait for a time, a signal or a person", limits::RUNS_WAITING_MAX);
-            return Err(Error::new(&run_code::QUEUE_FULL, message)
-                .help("signal or cancel some: `GET /api/chainbot/runs?status=waiting` lists them"));
-        }
-        if !self.0.admission.has_room() {
-            return Err(Error::new(&run_code::QUEUE_FULL, "too many runs wait for their turn")
-                .help("wait for some to end, or raise workflow_engine.max_queued"));
-        }
+        self.0.check_room()?;
         let program = match self.0.programs.cached(workflow.hash) {
             Some(program) => program,
             None => {
@@ -158,7 +152,7 @@ impl Handle {
             }
         };
         let inputs = inputs::prepare(&program, new.inputs)?;
-        let (row, inputs) = self.0.insert_run(&workflow, inputs, key).await?;
+        let (row, inputs) = self.0.insert_run(&workflow, program, inputs, key).await?;
         Ok(StartedRun { run: self.0.new_view(row, inputs), replayed: false })
     }
 
@@ -325,9 +319,15 @@ impl Handle {
     /// Components by name: `database`, `workflow_engine`, `event_bus`.
     pub fn components(&self) -> Vec<(&'static str, Component)> {
         let failure = self.0.failure().or_else(|| self.0.store.failed());
-        let database = match &failure {
-            Some(error) => Component::new(0.0, Some(error.to_string())),
-            None => Component::new(1.0, None),
+        let database = match (&failure, self.0.store.room()) {
+            (Some(error), _) => Component::new(0.0, Some(error.to_string())),
+            (None, Room::None) => {
+                Component::new(0.2, Some("the disk is full: runs wait for room".to_owned()))
+            }
+            (None, Room::Low) => {
+                Component::new(0.5, Some("the disk was full: new work is refused".to_owned()))
+            }
+            (None, Room::Enough) => Component::new(1.0, None),
         };
         let counts = self.counts();
         let engine = match (&failure, counts.written_off) {
@@ -345,7 +345,7 @@ impl Handle {
         let (running, queued) = self.0.admission.counts();
         Counts {
             running,
-            queued,
+            queued: queued + self.0.gates.waiting(),
             waiting: self.0.parked_count(),
             effects: self.0.effects_running.load(Ordering::Relaxed),
             written_off: self.0.written_off.load(Ordering::Relaxed),
@@ -367,6 +367,15 @@ impl Component {
 /// What makes two starts the same request.
 fn digest(inputs: &Value) -> [u8; 32] {
     *blake3::hash(inputs.to_string().as_bytes()).as_bytes()
+}
+
+/// A key that is remembered longer than what it made.
+fn forgotten(made: [u8; 16], error: Error) -> Error {
+    if *error.code() != run_code::NOT_FOUND {
+        return error;
+    }
+    let message = format!("this Idempotency-Key made run {}, which is not kept any more", RunId::from(made));
+    Error::new(&general::IDEMPOTENCY, message).help("use a new key to start another run")
 }
 
 pub(super) fn no_run(id: RunId) -> Error {

@@ -153,7 +153,7 @@ impl Runtime {
                 (state.inbound.queue.pop_front(), state.inbound.behind)
             };
             match (next, behind) {
-                (Some(delivery), _) => self.tell(delivery).await,
+                (Some(delivery), _) => self.deliver_heard(delivery).await,
                 (None, Some(from)) => self.catch_up_events(from).await,
                 (None, None) => self.ears.changed.notified().await,
             }
@@ -161,7 +161,7 @@ impl Runtime {
     }
 
     /// Gives an event to its waits, and waits until that is on disk.
-    async fn tell(self: &Arc<Self>, delivery: Delivery) {
+    async fn deliver_heard(self: &Arc<Self>, delivery: Delivery) {
         let Delivery { event, waits } = delivery;
         for some in waits.chunks(TOLD_AT_ONCE) {
             let mut answers = Vec::with_capacity(some.len());
@@ -199,7 +199,7 @@ impl Runtime {
         for committed in &page {
             let Some(event) = event_of(committed.run, &committed.record) else { continue };
             let waits = self.ears.wanting(&event.topic, Some(committed.lsn));
-            self.tell(Delivery { event, waits }).await;
+            self.deliver_heard(Delivery { event, waits }).await;
         }
     }
 }

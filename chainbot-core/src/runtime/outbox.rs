@@ -148,7 +148,14 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Asks the host for events of a topic.
+    /// Tells the host at once, outside of the journal's order. What it has no room for is lost.
+    pub(super) fn tell(&self, topic: &str, id: &str, at: Timestamp, data: &serde_json::Value) {
+        let Some(event) = cloud_event(topic, id.to_owned(), at, data) else { return };
+        let told = self.host.publish(&event.topic, &event.payload, &event.id, event.at);
+        log::debug!("event {topic}: {told:?}");
+    }
+
+    /// Asks the host for the events of a pattern.
     pub(super) fn subscribe(&self, pattern: &str) -> Result<()> {
         self.host.subscribe(pattern)
     }
@@ -330,6 +337,16 @@ fn announcement(subject: &Subject<'_>, record: &Record) -> Option<Announcement> 
         _ => {}
     }
     cloud_event(topic, format!("{}-{}", subject.run, record.seq), record.at, &data)
+}
+
+/// The event that a record makes, as triggers see it: topic, id, time and data.
+pub(super) fn event_of(
+    store: &Arc<dyn Store>,
+    committed: &Committed,
+) -> Option<(String, String, Timestamp, serde_json::Value)> {
+    let made = from_journal(store, committed)?;
+    let mut payload: serde_json::Value = serde_json::from_str(&made.payload).ok()?;
+    Some((made.topic, made.id, made.at, payload["data"].take()))
 }
 
 fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announcement> {

@@ -10,13 +10,13 @@ use crate::engine::Program;
 use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
-use crate::model::{Json, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
-use crate::port::{Batch, Idempotency, Op, StoredRun};
+use crate::model::{Json, Record, RecordBody, RunRow, RunStatus, RunView, Trigger};
+use crate::port::{Idempotency, StoredRun};
 
 use super::core::Runtime;
 use super::handle::no_run;
 use super::heads::Head;
-use super::load::Source;
+use super::launch::Launch;
 
 /// Looks at a run that changes its place between memory and row meanwhile.
 const LOOKS_MAX: usize = 8;
@@ -28,48 +28,30 @@ impl Runtime {
     pub(super) async fn insert_run(
         self: &Arc<Self>,
         workflow: &Head,
+        program: Arc<Program>,
         inputs: Value,
         idempotency: Option<Idempotency>,
     ) -> Result<(RunRow, Json)> {
-        let id = self.env.run_id();
-        let at = self.env.now();
-        let inputs = Json::new(inputs);
-        let created = RunCreated {
+        let launch = Launch {
             workflow: workflow.id,
             name: workflow.name.clone(),
-            definition: workflow.hash,
-            inputs: inputs.clone(),
+            program,
+            inputs,
             trigger: Trigger::Api,
-            parent: None,
-        };
-        let row = RunRow {
-            id,
-            workflow: workflow.id,
-            name: workflow.name.clone(),
-            definition: workflow.hash,
-            status: RunStatus::Pending,
-            detail: None,
-            created_at: at,
-            finished_at: None,
+            key: idempotency,
+            firing: None,
         };
         let (done, waits) = oneshot::channel();
-        let record = Record { seq: 0, at, body: RecordBody::RunCreated(Box::new(created)) };
-        let copy = self.bus.has_listeners().then(|| record.clone());
-        let notify = self.created_notifier(id, copy);
-        let (runtime, kept) = (self.clone(), Box::new(record.clone()));
-        self.store.submit(Batch {
-            run: id,
-            records: vec![record],
-            ops: vec![Op::RunInsert { row: row.clone(), idempotency, created: None }],
-            ack: Box::new(move |result| {
-                if let Ok(first) = &result {
-                    notify(*first);
-                    runtime.admit(id, Source::New(*first, kept));
-                }
-                // Nobody may be waiting any more; then the run is taken up at the next start.
-                let _ = done.send(result.map(|_| ()));
-            }),
-        })?;
+        let (runtime, has_gate) = (self.clone(), launch.program.concurrency.is_some());
+        let told = move |result| {
+            // Nobody may be waiting any more; the run goes on all the same.
+            let _ = done.send(result);
+        };
+        let (row, inputs) = match has_gate {
+            // An expression may decide which runs count for each other, so it is no work for the async threads.
+            true => self.read(move |_| runtime.launch(launch, told)).await?,
+            false => self.launch(launch, told)?,
+        };
         match waits.await {
             Ok(Ok(())) => Ok((row, inputs)),
             Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
@@ -98,7 +80,11 @@ impl Runtime {
     }
 
     /// Tells the bus of a run's creation, on the writer's thread.
-    fn created_notifier(&self, run: RunId, copy: Option<Record>) -> impl FnOnce(Lsn) + Send + 'static {
+    pub(super) fn created_notifier(
+        &self,
+        run: RunId,
+        copy: Option<Record>,
+    ) -> impl FnOnce(Lsn) + Send + 'static {
         let bus = self.bus.sender();
         move |lsn| bus.created(lsn, run, copy)
     }

@@ -1,6 +1,6 @@
 //! Start and stop: takes up everything unfinished, and lets go of it in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,6 +24,7 @@ use super::cell::{Cell, Mail};
 use super::core::{Jobs, Options, Runtime, Slot, default_workers};
 use super::ears::Ears;
 use super::heads::Heads;
+use super::keeper::Keeper;
 use super::load::Source;
 use super::outbox::Outbox;
 use super::poison::Poison;
@@ -51,6 +52,8 @@ impl Runtime {
             bus: Bus::new(),
             outbox: options.host_bus.map(Outbox::new),
             timers: Timers::default(),
+            triggers: super::trigger::Triggers::new(options.signing_keys),
+            gates: super::gates::Gates::default(),
             poison: Poison::new(note_file),
             ears: Ears::new(listens),
             effects: Arc::new(Semaphore::new(limits::EFFECTS_MAX)),
@@ -66,9 +69,19 @@ impl Runtime {
             keys: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             shown: Mutex::default(),
             workflows: tokio::sync::Mutex::new(()),
+            keeper: options.retention.map(Keeper::new),
             clock_floor: recovery.newest.unwrap_or_default(),
         });
+        let automation = runtime.store.automation()?;
+        let live: HashSet<RunId> = recovery.live.iter().map(|(run, _)| *run).collect();
+        let begun: HashSet<RunId> =
+            recovery.live.iter().filter(|(_, all)| has_begun(all)).map(|(run, _)| *run).collect();
+        let ousted = runtime.gates.recover(automation.gates, |row| {
+            row.parked || !live.contains(&row.run) || begun.contains(&row.run)
+        });
+        runtime.load_triggers(automation.triggers, automation.disabled)?;
         runtime.recover(recovery);
+        runtime.make(super::gates::Moves { admit: Vec::new(), oust: ousted });
         let workers = if options.workers == 0 { default_workers() } else { options.workers };
         for _ in 0..workers {
             runtime.spawn_worker()?;
@@ -76,6 +89,8 @@ impl Runtime {
         runtime.spawn_timer()?;
         runtime.spawn_outbox()?;
         runtime.spawn_ears();
+        runtime.spawn_triggers()?;
+        runtime.spawn_keeper()?;
         Ok(runtime)
     }
 
@@ -111,7 +126,9 @@ impl Runtime {
                 let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, false));
                 self.cells.lock().insert(run, Slot::Live(cell));
             }
-            self.admit(run, Source::Queue);
+            if self.gates.lets_in(run) {
+                self.admit(run, Source::Queue);
+            }
             return Ok(());
         }
         let has_permit = self.admission.try_take();
@@ -183,12 +200,16 @@ impl Runtime {
         // Effects that still wait for their turn are not sent any more.
         self.effects.close();
         let left = self.effects_running.load(Ordering::SeqCst);
+        self.triggers.close();
         self.timers.close();
         self.jobs.close();
         if let Some(outbox) = &self.outbox {
             outbox.close();
         }
         self.ears.close().await;
+        if let Some(keeper) = &self.keeper {
+            keeper.close();
+        }
         let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(reserve);
         let joined = self.join_threads(rest);
         self.abort_effects();
@@ -240,6 +261,11 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Whether a run had its permit before.
+fn has_begun(records: &[(Lsn, Record)]) -> bool {
+    records.iter().any(|(_, record)| matches!(record.body, crate::model::RecordBody::RunStarted))
 }
 
 /// Why a run is held over which processes died.

@@ -2,9 +2,11 @@
 
 mod broken;
 mod held;
+mod history;
 mod people;
 mod queued;
 mod stuck;
+mod triggers;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +32,21 @@ const HANG: Duration = Duration::from_secs(60);
 
 /// The notes of steps under evaluation, in the folder.
 const NOTES: &str = "poison";
+
+/// One key, that of the specification's first vector.
+struct Keys;
+
+impl crate::port::SigningKeys for Keys {
+    fn signing_key(&self, name: &str) -> crate::Result<String> {
+        match name {
+            "known" => Ok("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
+            _ => Err(crate::Error::new(
+                &crate::error::code::definition::NO_SECRET,
+                format!("there is no secret `{name}`"),
+            )),
+        }
+    }
+}
 
 /// A runtime on a folder.
 struct Bench {
@@ -187,7 +204,9 @@ fn start(
         queued_max,
         workers: 2,
         poison_file: Some(folder.join(NOTES)),
+        signing_keys: Arc::new(Keys),
         tokio: tokio::runtime::Handle::current(),
+        retention: None,
     })
     .unwrap()
 }

@@ -257,6 +257,11 @@ impl Runtime {
         } else if unparks && !parks {
             pending.ops.push(Op::RunUnpark { run: cell.id });
         }
+        if is_over && self.gates.has(cell.id) {
+            pending.ops.push(Op::GateLeave { run: cell.id });
+        }
+        let children = self.enter_children(&mut pending.ops);
+        let interesting = self.triggers.interesting(&pending.records);
         let count = pending.records.len() as u32;
         let copies = self.bus.has_listeners().then(|| pending.records.clone());
         if let Some(outbox) = &self.outbox {
@@ -277,10 +282,19 @@ impl Runtime {
             ops: pending.ops,
             ack: Box::new(move |result| match result {
                 Ok(first) => {
+                    runtime.triggers.committed(owner.id, first, &interesting);
+                    runtime.children_made(children);
+                    if is_over {
+                        // Before anybody is told: who sees the end may start the next.
+                        runtime.leave_gate(owner.id);
+                    }
                     runtime.acknowledged(&owner, first, count, copies);
                     runtime.emitted(first, events);
                 }
-                Err(error) => runtime.not_committed(&owner, error),
+                Err(error) => {
+                    runtime.children_lost(&children);
+                    runtime.not_committed(&owner, error);
+                }
             }),
         };
         if let Err(error) = self.store.commit(batch) {

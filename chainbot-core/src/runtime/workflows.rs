@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::engine::Program;
 use crate::error::code::{definition, general};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, RunId, WorkflowId};
+use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
-use crate::port::{Batch, Idempotency, Op, Page, StoredWorkflow};
+use crate::port::{Idempotency, Op, Page, StoredWorkflow};
 use crate::validate;
 
 use super::core::Runtime;
@@ -58,15 +56,17 @@ impl Handle {
         }
         let id = self.0.env.workflow_id();
         let at = self.0.env.now();
-        self.0
-            .write(vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }])
-            .await?;
+        let (changes, armed) = self.0.trigger_changes(id, &program)?;
+        let mut ops = vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }];
+        ops.extend(changes);
+        self.0.write(ops).await?;
+        self.0.arm(id, armed);
         Ok((self.workflow(&id.to_string()).await?, false))
     }
 
     /// By id or name.
     pub async fn workflow(&self, reference: &str) -> Result<WorkflowView> {
-        self.0.workflow_of(reference).await.and_then(|stored| view(&stored))
+        self.0.workflow_of(reference).await.and_then(|stored| self.view(&stored))
     }
 
     /// By name, after a name; `limit` ≤ 200.
@@ -76,7 +76,7 @@ impl Handle {
             .0
             .read(move |runtime| runtime.store.workflows(after.as_deref(), limit.min(limits::PAGE_MAX)))
             .await?;
-        let items = page.items.iter().map(view).collect::<Result<Vec<_>>>()?;
+        let items = page.items.iter().map(|stored| self.view(stored)).collect::<Result<Vec<_>>>()?;
         Ok(Page { items, total: page.total, more: page.more })
     }
 
@@ -101,8 +101,12 @@ impl Handle {
         }
         if stored.hash != program.hash {
             let at = self.0.env.now();
+            let (changes, armed) = self.0.trigger_changes(stored.id, &program)?;
             let op = Op::WorkflowVersion { id: stored.id, name: stored.name, source: source.to_owned(), at };
-            self.0.write(vec![op]).await?;
+            let mut ops = vec![op];
+            ops.extend(changes);
+            self.0.write(ops).await?;
+            self.0.arm(stored.id, armed);
         }
         self.workflow(&stored.id.to_string()).await
     }
@@ -114,7 +118,16 @@ impl Handle {
         let stored = self.0.workflow_of(reference).await?;
         check_match(&stored, if_match)?;
         let at = self.0.env.now();
-        self.0.write(vec![Op::WorkflowDelete { id: stored.id, at }]).await
+        let mut ops = vec![Op::WorkflowDelete { id: stored.id, at }];
+        ops.extend(self.0.trigger_drops(stored.id));
+        self.0.write(ops).await?;
+        self.0.arm(stored.id, Vec::new());
+        Ok(())
+    }
+
+    fn view(&self, stored: &StoredWorkflow) -> Result<WorkflowView> {
+        let status = if self.0.is_switched_on(stored.id) { "active" } else { "disabled" };
+        Ok(WorkflowView { status: status.to_owned(), ..view(stored)? })
     }
 
     /// Every problem of a definition; executes nothing.
@@ -175,25 +188,13 @@ impl Runtime {
         if let Some(heads) = &heads {
             heads.change();
         }
-        let (done, waits) = oneshot::channel();
-        self.store.submit(Batch {
-            run: RunId::from([0; 16]),
-            records: Vec::new(),
-            ops,
-            ack: Box::new(move |result| {
-                // Here, and not by the caller, who may have gone away.
-                if let Some(heads) = heads {
-                    heads.change();
-                }
-                // Nobody may be waiting any more; the change is made all the same.
-                let _ = done.send(result.map(|_| ()));
-            }),
-        })?;
-        match waits.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
-            Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the change was on disk")),
-        }
+        crate::store::commit_then(self.store.as_ref(), ops, move || {
+            // Here, and not by the caller, who may have gone away.
+            if let Some(heads) = heads {
+                heads.change();
+            }
+        })
+        .await
     }
 }
 

@@ -1,16 +1,20 @@
 //! `api_call`: sends one HTTP request and reads its reply.
 //!
-//! Input: `{url, method, query?, headers?, body?|json?|form?, expect?: {status, schema?}, response, max_bytes?,
-//! follow_redirects, idempotent}`. Output: `{status_code, headers, data}`. Every attempt carries
-//! `Idempotency-Key: <key>` unless the step's own headers name one.
+//! Input: `{url, method, query?, headers?, body?|json?|form?|multipart?, auth?, expect?: {status, schema?}, response,
+//! max_bytes?, follow_redirects, pagination?, idempotent}`. Output: `{status_code, headers, data}`, of several pages
+//! also `pages`. Every attempt carries `Idempotency-Key: <key>` unless the step's own headers name one.
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::auth::Auth;
+use super::pagination::{Bounds, Pagination};
 use super::reply::{self, Mode};
-use super::{Effect, Executors, Failure, config};
+use super::{Effect, Executors, Failure, config, multipart, sealed};
 use crate::error::code::run as code;
-use crate::limits::STEP_OUTPUT_BYTES_MAX;
+use crate::limits::{EGRESS_REPLY_BYTES_DEFAULT, EGRESS_TOTAL_S_DEFAULT, STEP_OUTPUT_BYTES_MAX};
 use crate::model::{StepError, class};
 use crate::net::{Reply, Request};
 
@@ -30,6 +34,9 @@ struct Input {
     #[serde(default, deserialize_with = "config::present")]
     json: Option<Value>,
     form: Option<Map<String, Value>>,
+    multipart: Option<Map<String, Value>>,
+    auth: Option<Auth>,
+    pagination: Option<Pagination>,
     #[serde(default)]
     expect: Option<Expect>,
     #[serde(default)]
@@ -77,54 +84,80 @@ impl Status {
     }
 }
 
+/// What every page of a call has in common.
+pub(crate) struct Call<'a> {
+    input: &'a Input,
+    validator: Option<jsonschema::Validator>,
+    /// For messages.
+    pub(crate) what: String,
+}
+
 /// Carries one attempt out.
 pub(crate) async fn execute(executors: &Executors, effect: &Effect) -> Result<Value, Failure> {
-    let input: Input = config::read(effect)?;
+    // With `***` in it where a secret goes.
+    let shown_url = effect.input.get("url").and_then(Value::as_str).unwrap_or_default();
+    let filled = sealed::fill(executors, effect, super::endpoint)?;
+    let input: Input = config::read(filled.input())?;
     let expect = input.expect.as_ref();
     // Read before anything is sent: a wrong rule found afterwards would fail an effect that has happened.
     let validator = expect.and_then(|expect| expect.schema.as_ref()).map(compile).transpose()?;
     if let Some(expect) = expect {
         expect.status.iter().try_for_each(|status| status.holds(0).map(drop))?;
     }
-    let what = format!("`{} {}`", input.method, without_query(&input.url));
-    let request = request(&input, effect)?;
-    let reply = match executors.egress.send(request).await {
-        Ok(reply) => reply,
-        // The body did not come through, but the status did, and it says more.
-        Err(error) => match &error.head {
-            Some(head) if !is_expected(expect, head.status)? => {
-                return Err(Failure::status(&what, head, &executors.env));
-            }
-            _ => return Err(error.into()),
-        },
-    };
-    if !is_expected(expect, reply.status)? {
-        return Err(Failure::status(&what, &reply, &executors.env));
+    let what = format!("`{} {}`", input.method, without_query(shown_url));
+    let mut request = request(&input, effect, executors)?;
+    request.has_secrets = filled.sends_secrets;
+    let call = Call { input: &input, validator, what };
+    if let Some(pagination) = &input.pagination {
+        let bounds = Bounds {
+            bytes_max: input.max_bytes.unwrap_or(EGRESS_REPLY_BYTES_DEFAULT),
+            time: effect.timeout.unwrap_or(Duration::from_secs(EGRESS_TOTAL_S_DEFAULT)),
+        };
+        return pagination.fetch(executors, &call, request, bounds).await;
     }
-    output(&input, validator.as_ref(), &what, &reply)
+    let reply = call.send(executors, request).await?;
+    let data = call.data(&reply)?;
+    Ok(json!({ "status_code": reply.status, "headers": reply::headers(&reply), "data": data }))
 }
 
-fn output(
-    input: &Input,
-    validator: Option<&jsonschema::Validator>,
-    what: &str,
-    reply: &Reply,
-) -> Result<Value, Failure> {
-    // These have no body by definition, so none can be missing.
-    let bodiless = input.method == "HEAD" || matches!(reply.status, 204 | 304);
-    let data = if bodiless && reply.body.is_empty() {
-        Value::Null
-    } else {
-        reply::data(reply, input.response, what)?
-    };
-    if let Some(validator) = validator {
-        check_schema(validator, &data, what)?;
+impl Call<'_> {
+    /// Sends one request; a status that is not expected is a failure.
+    pub(crate) async fn send(&self, executors: &Executors, request: Request) -> Result<Reply, Failure> {
+        let expect = self.input.expect.as_ref();
+        let reply = match executors.egress.send(request).await {
+            Ok(reply) => reply,
+            // The body did not come through, but the status did, and it says more.
+            Err(error) => match &error.head {
+                Some(head) if !is_expected(expect, head.status)? => {
+                    return Err(Failure::status(&self.what, head, &executors.env));
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        match is_expected(expect, reply.status)? {
+            true => Ok(reply),
+            false => Err(Failure::status(&self.what, &reply, &executors.env)),
+        }
     }
-    Ok(json!({ "status_code": reply.status, "headers": reply::headers(reply), "data": data }))
+
+    /// The data of a reply, checked.
+    pub(crate) fn data(&self, reply: &Reply) -> Result<Value, Failure> {
+        // These have no body by definition, so none can be missing.
+        let bodiless = self.input.method == "HEAD" || matches!(reply.status, 204 | 304);
+        let data = if bodiless && reply.body.is_empty() {
+            Value::Null
+        } else {
+            reply::data(reply, self.input.response, &self.what)?
+        };
+        if let Some(validator) = &self.validator {
+            check_schema(validator, &data, &self.what)?;
+        }
+        Ok(data)
+    }
 }
 
-fn request(input: &Input, effect: &Effect) -> Result<Request, Failure> {
-    let (content_type, body) = body(input)?;
+fn request(input: &Input, effect: &Effect, executors: &Executors) -> Result<Request, Failure> {
+    let (content_type, body) = body(input, executors)?;
     if let Some(max_bytes) = input.max_bytes
         && !(1..=STEP_OUTPUT_BYTES_MAX).contains(&max_bytes)
     {
@@ -134,7 +167,11 @@ fn request(input: &Input, effect: &Effect) -> Result<Request, Failure> {
     let none = Map::new();
     let mut request = Request::new(input.method.as_str(), input.url.as_str());
     request.query = config::pairs(input.query.as_ref().unwrap_or(&none), "query")?;
-    request.headers = config::headers(input.headers.as_ref().unwrap_or(&none), content_type, effect)?;
+    request.headers =
+        config::headers(input.headers.as_ref().unwrap_or(&none), content_type.as_deref(), effect)?;
+    if let Some(auth) = &input.auth {
+        auth.add_to(&mut request.headers)?;
+    }
     request.body = body;
     request.timeout = effect.timeout;
     request.max_bytes = input.max_bytes;
@@ -142,16 +179,23 @@ fn request(input: &Input, effect: &Effect) -> Result<Request, Failure> {
     Ok(request)
 }
 
-fn body(input: &Input) -> Result<(Option<&'static str>, Vec<u8>), Failure> {
-    match (&input.body, &input.json, &input.form) {
-        (None, None, None) => Ok((None, Vec::new())),
-        (Some(text), None, None) => Ok((Some("text/plain; charset=utf-8"), text.clone().into_bytes())),
-        (None, Some(json), None) => Ok((Some("application/json"), json.to_string().into_bytes())),
-        (None, None, Some(form)) => {
+fn body(input: &Input, executors: &Executors) -> Result<(Option<String>, Vec<u8>), Failure> {
+    let typed = |content_type: &str, body: Vec<u8>| Ok((Some(content_type.to_owned()), body));
+    match (&input.body, &input.json, &input.form, &input.multipart) {
+        (None, None, None, None) => Ok((None, Vec::new())),
+        (Some(text), None, None, None) => typed("text/plain; charset=utf-8", text.clone().into_bytes()),
+        (None, Some(json), None, None) => typed("application/json", json.to_string().into_bytes()),
+        (None, None, Some(form), None) => {
             let pairs = config::pairs(form, "form")?;
-            Ok((Some("application/x-www-form-urlencoded"), crate::net::form(&pairs).into_bytes()))
+            typed("application/x-www-form-urlencoded", crate::net::form(&pairs).into_bytes())
         }
-        _ => Err(Failure::input("a request has one body; give only one of `body`, `json` and `form`")),
+        (None, None, None, Some(parts)) => {
+            let (content_type, body) = multipart::encode(parts, &executors.env)?;
+            typed(&content_type, body)
+        }
+        _ => Err(Failure::input(
+            "a request has one body; give only one of `body`, `json`, `form` and `multipart`",
+        )),
     }
 }
 

@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 use super::{Effect, Failure, USER_AGENT};
 
 /// Reads an input. A key that is not known is an error: leaving it out would be another effect than the one asked for.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(effect: &Effect) -> Result<T, Failure> {
-    T::deserialize(&*effect.input)
-        .map_err(|error| Failure::input(format!("the input of this step is wrong: {error}")))
+pub(crate) fn read<T: serde::de::DeserializeOwned>(input: &Value) -> Result<T, Failure> {
+    T::deserialize(input).map_err(|error| Failure::input(format!("the input of this step is wrong: {error}")))
 }
 
 /// Keeps an explicit null apart from an absent key.
@@ -68,7 +67,7 @@ fn has(headers: &[(String, String)], name: &str) -> bool {
     headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
 }
 
-fn scalar(value: &Value, place: &str) -> Result<String, Failure> {
+pub(crate) fn scalar(value: &Value, place: &str) -> Result<String, Failure> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),

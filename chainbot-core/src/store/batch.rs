@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Record, RecordBody, RunRow, RunStatus};
-use crate::port::{Ack, Batch, Idempotency, InboxAnswer, Op};
+use crate::port::{Ack, Batch, Firing, Idempotency, InboxAnswer, Op, StoredSecret};
 use crate::time::Timestamp;
 
 /// [`Op`] with everything encoded.
@@ -38,6 +38,14 @@ pub enum Change {
     WorkflowVersion(Version),
     WorkflowDelete { id: WorkflowId, at: Timestamp },
     CursorSet { name: &'static str, lsn: Lsn },
+    TriggerPut { workflow: WorkflowId, key: String, enabled: bool, due: Option<Timestamp> },
+    TriggerDrop { workflow: WorkflowId, key: String },
+    TriggerFire(Box<Firing>),
+    WorkflowSwitch { id: WorkflowId, on: bool, at: Timestamp },
+    GateEnter { run: RunId, gate: String, max: usize, ousts: bool },
+    GateLeave { run: RunId },
+    SecretPut(Box<StoredSecret>),
+    SecretRemove { name: String },
 }
 
 /// A question to a person, as its row holds it.
@@ -70,6 +78,15 @@ pub struct Work {
     pub record_count: usize,
     /// Bytes that the queue is charged with.
     pub bytes: usize,
+}
+
+impl Work {
+    /// Whether it makes something of its own, which may be refused when room is short; else it carries on what is there.
+    pub fn is_new(&self) -> bool {
+        let makes =
+            |change: &Change| matches!(change, Change::WorkflowInsert { .. } | Change::WorkflowVersion(_));
+        self.records.first().is_some_and(|first| first.seq == 0) || self.changes.iter().any(makes)
+    }
 }
 
 /// Checks and encodes.
@@ -205,6 +222,14 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         }
         Op::WorkflowDelete { id, at } => Change::WorkflowDelete { id, at },
         Op::CursorSet { name, lsn } => Change::CursorSet { name, lsn },
+        Op::TriggerPut { workflow, key, enabled, due } => Change::TriggerPut { workflow, key, enabled, due },
+        Op::TriggerDrop { workflow, key } => Change::TriggerDrop { workflow, key },
+        Op::TriggerFire(firing) => Change::TriggerFire(Box::new(firing)),
+        Op::WorkflowSwitch { id, on, at } => Change::WorkflowSwitch { id, on, at },
+        Op::GateEnter { run, gate, max, ousts } => Change::GateEnter { run, gate, max, ousts },
+        Op::GateLeave { run } => Change::GateLeave { run },
+        Op::SecretPut(secret) => Change::SecretPut(secret),
+        Op::SecretRemove { name } => Change::SecretRemove { name },
     })
 }
 
@@ -220,6 +245,7 @@ fn weight(change: &Change) -> usize {
         }
         Change::InboxPut(question) => question.question.len(),
         Change::WorkflowInsert { version, .. } | Change::WorkflowVersion(version) => version.source.len(),
+        Change::SecretPut(secret) => secret.sealed.len(),
         _ => 0,
     }
 }

@@ -124,6 +124,12 @@ impl Chains {
         self.tips.remove(&run);
     }
 
+    /// Forgets everything: a transaction was taken back. What is needed is read again.
+    pub fn clear(&mut self) {
+        self.written = true;
+        self.tips.clear();
+    }
+
     /// Takes over tips that recovery has read. Only before the first write: later ones would be newer
     /// than what a reader saw.
     pub fn seed(&mut self, tips: impl IntoIterator<Item = (RunId, Tip)>) {

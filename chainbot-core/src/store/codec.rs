@@ -258,6 +258,12 @@ fn trigger_to_wire(trigger: &Trigger) -> wire::Trigger<'_> {
         Trigger::Api => wire::Trigger::Api,
         Trigger::Parent { run, depth } => wire::Trigger::Parent { run: *run.as_bytes(), depth: *depth },
         Trigger::Fork { run, step } => wire::Trigger::Fork { run: *run.as_bytes(), step },
+        Trigger::Trigger { by, trigger, depth, event } => wire::Trigger::Fired {
+            by: by.clone(),
+            trigger: trigger.clone(),
+            depth: *depth,
+            event: event.to_string().into_bytes(),
+        },
     }
 }
 
@@ -320,12 +326,18 @@ fn step_error(wire: wire::StepError<'_>) -> StepError {
     StepError { class: wire.class.to_owned(), code: wire.code.to_owned(), message: wire.message.to_owned() }
 }
 
-fn trigger(wire: wire::Trigger<'_>) -> Trigger {
-    match wire {
+fn trigger(wire: wire::Trigger<'_>) -> Result<Trigger, Cow<'static, str>> {
+    Ok(match wire {
         wire::Trigger::Api => Trigger::Api,
         wire::Trigger::Parent { run, depth } => Trigger::Parent { run: RunId::from(run), depth },
         wire::Trigger::Fork { run, step } => Trigger::Fork { run: RunId::from(run), step: step.to_owned() },
-    }
+        wire::Trigger::Fired { by, trigger, depth, event } => Trigger::Trigger {
+            by,
+            trigger,
+            depth,
+            event: serde_json::from_slice(&event).map_err(|error| Cow::Owned(error.to_string()))?,
+        },
+    })
 }
 
 fn waiting(wire: wire::Waiting<'_>) -> Waiting {
@@ -388,7 +400,7 @@ fn from_wire(wire: wire::Body<'_>) -> Result<RecordBody, Cow<'static, str>> {
                 name: name.to_owned(),
                 definition: DefinitionHash(definition),
                 inputs: json(inputs)?,
-                trigger: trigger(by),
+                trigger: trigger(by)?,
                 parent: parent
                     .map(|parent| ParentStep { run: RunId::from(parent.run), place: place(parent.place) }),
             }))

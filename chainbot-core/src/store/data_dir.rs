@@ -10,6 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::problem;
@@ -36,8 +37,8 @@ pub struct Holder {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Locked as long as it is open.
-    _lock: File,
+    /// Locked as long as it is open. `None` once it was given back.
+    lock: Mutex<Option<File>>,
 }
 
 /// How long a small file must last.
@@ -70,7 +71,7 @@ impl DataDir {
         let path = path
             .canonicalize()
             .map_err(|error| problem::data_dir(path, "cannot find the full path of", error))?;
-        Ok(DataDir { path, _lock: lock })
+        Ok(DataDir { path, lock: Mutex::new(Some(lock)) })
     }
 
     /// Who holds a folder, without taking it. `None` when nobody does or the folder is not there.
@@ -80,6 +81,12 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => read_holder(&mut lock),
             _ => None,
         }
+    }
+
+    /// Gives the folder back: another process, or the next start in this one, may take it from here on, also while
+    /// somebody still holds this value.
+    pub fn release(&self) {
+        drop(self.lock.lock().take());
     }
 
     /// Where it is.

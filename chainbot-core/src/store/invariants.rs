@@ -3,17 +3,23 @@
 //! I1: `seq` is dense and the checksum chain unbroken in every run. I3: the run's row says what its
 //! journal says, its list of
 //! places is the list of its records, open questions and waits for events are those of its journal, and only unfinished
-//! runs have timers, open questions and waits. One pass over the
-//! journal within one read transaction, so it can run beside a writer; memory grows with the unfinished
-//! runs only.
+//! runs have timers, open questions and waits. I4: an effect that started and did not end starts again with the same key
+//! only. I5: what is parked has something that wakes it. One pass over archive and journal within one read transaction, so
+//! it can run beside a writer; memory grows with the unfinished runs only.
+
+mod open;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use rusqlite::Connection;
 
+use self::open::Open;
+
+use super::archive::Kept;
 use super::chain::Tip;
 use super::problem;
-use super::sqlite::{SqliteStore, journal, run};
+use super::sqlite::{SqliteStore, archive, connection, journal, run};
 use crate::error::Result;
 use crate::id::{InboxId, Lsn, RunId};
 use crate::model::inbox::question_id;
@@ -31,10 +37,13 @@ const LISTENS: &str = "SELECT seq FROM listen WHERE run = ?1";
 const ORPHAN_QUESTIONS: &str = "SELECT run, 0 FROM inbox i WHERE i.answered_at IS NULL \
      AND NOT EXISTS (SELECT 1 FROM run r WHERE r.id = i.run AND r.status < 4)";
 
+const IDS: &str = "SELECT id FROM run";
+const WAKES: &str = "SELECT EXISTS (SELECT 1 FROM timer WHERE run = ?1) OR EXISTS (SELECT 1 FROM inbox WHERE run = ?1 AND answered_at IS NULL)";
+
 /// What does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// `I1` or `I3`.
+    /// `I1`, `I3`, `I4` or `I5`.
     pub invariant: &'static str,
     /// Which run.
     pub run: Option<RunId>,
@@ -42,6 +51,19 @@ pub struct Violation {
     pub lsn: Option<Lsn>,
     /// What is wrong.
     pub message: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.invariant)?;
+        if let Some(run) = self.run {
+            write!(f, " run {run}")?;
+        }
+        if let Some(lsn) = self.lsn {
+            write!(f, " record {}", lsn.0)?;
+        }
+        write!(f, ": {}", self.message)
+    }
 }
 
 /// What a run's journal has said so far.
@@ -53,19 +75,31 @@ struct Seen {
     ended: Option<RunStatus>,
     asks: HashMap<Place, InboxId>,
     listens: HashMap<Place, u32>,
+    open: Open,
 }
 
 /// Everything that does not hold; empty when all is well.
 pub fn check(store: &SqliteStore) -> Result<Vec<Violation>> {
-    store.read(|conn| {
-        let mut checker = Checker { conn, seen: HashMap::new(), ended: 0, found: Vec::new() };
-        journal::each(conn, Lsn(1), |row, columns| checker.record(row, columns))?;
-        checker.rest()?;
-        checker.orphans(ORPHAN_TIMERS, "a timer waits for a run that is not unfinished")?;
-        checker.orphans(ORPHAN_LISTENS, "events are waited for by a run that is not unfinished")?;
-        checker.orphans(ORPHAN_QUESTIONS, "a question is open for a run that is not unfinished")?;
-        Ok(checker.found)
-    })
+    store.read(check_in)
+}
+
+/// The same of a database file, beside whoever works on it.
+pub fn check_file(path: &Path) -> Result<Vec<Violation>> {
+    let conn = connection::open_reader(path)?;
+    let transaction = conn.unchecked_transaction().map_err(problem::read)?;
+    check_in(&transaction)
+}
+
+/// The same on a connection, within one transaction.
+pub fn check_in(conn: &Connection) -> Result<Vec<Violation>> {
+    let mut checker = Checker { conn, seen: HashMap::new(), ended: 0, found: Vec::new() };
+    archive::each(conn, |run, kept| checker.archived(run, kept))?;
+    journal::each(conn, Lsn(1), |row, columns| checker.record(row, Some(columns)))?;
+    checker.rest()?;
+    checker.orphans(ORPHAN_TIMERS, "a timer waits for a run that is not unfinished")?;
+    checker.orphans(ORPHAN_LISTENS, "events are waited for by a run that is not unfinished")?;
+    checker.orphans(ORPHAN_QUESTIONS, "a question is open for a run that is not unfinished")?;
+    Ok(checker.found)
 }
 
 struct Checker<'a> {
@@ -80,7 +114,20 @@ impl Checker<'_> {
         self.found.push(Violation { invariant, run: Some(run), lsn, message: message.into() });
     }
 
-    fn record(&mut self, row: &super::chain::Row<'_>, columns: &journal::Columns) -> Result<()> {
+    /// A run of the archive, which holds it whole.
+    fn archived(&mut self, run: RunId, kept: Result<Vec<Kept>>) -> Result<()> {
+        match kept {
+            Ok(kept) => {
+                kept.iter().zip(0..).try_for_each(|(kept, seq)| self.record(&kept.row(run, seq), None))
+            }
+            Err(error) => {
+                self.report("I1", run, None, error.message());
+                Ok(())
+            }
+        }
+    }
+
+    fn record(&mut self, row: &super::chain::Row<'_>, columns: Option<&journal::Columns>) -> Result<()> {
         let (run, lsn) = (row.run, row.lsn);
         let begun = Seen {
             tip: Tip::default(),
@@ -89,6 +136,7 @@ impl Checker<'_> {
             ended: None,
             asks: HashMap::new(),
             listens: HashMap::new(),
+            open: Open::default(),
         };
         let seen = self.seen.entry(run).or_insert(begun);
         seen.lsns.push(lsn);
@@ -104,8 +152,12 @@ impl Checker<'_> {
             self.report("I1", run, Some(lsn), error.message());
         }
         let Ok(record) = decoded else { return Ok(()) };
-        if !columns.fit(row, &record.body) {
+        if columns.is_some_and(|columns| !columns.fit(row, &record.body)) {
             self.report("I3", run, Some(lsn), "its columns are not those of its body");
+        }
+        let broken = self.seen.get_mut(&run).and_then(|seen| seen.open.take(&record.body));
+        if let Some(what) = broken {
+            self.report("I4", run, Some(lsn), what);
         }
         if let Some(seen) = self.seen.get_mut(&run) {
             follow_asked(seen, run, &record);
@@ -160,6 +212,9 @@ impl Checker<'_> {
         if status.is_terminal() != stored.row.finished_at.is_some() {
             self.report("I3", run, None, "its row has an end without a time, or a time without an end");
         }
+        if ended.is_none() && stored.lsns.is_some() && status == RunStatus::Waiting {
+            self.parked(run, seen)?;
+        }
         if stored.lsns.is_some_and(|lsns| lsns != seen.lsns) {
             self.report("I3", run, None, "its row lists other records than its journal has");
         }
@@ -174,6 +229,25 @@ impl Checker<'_> {
             && row.created_at == *at;
         if !same {
             self.report("I3", run, Some(stored.first_lsn), "its row differs from its first record");
+        }
+        Ok(())
+    }
+
+    /// A parked run, which nobody looks at until something wakes it.
+    fn parked(&mut self, run: RunId, seen: &Seen) -> Result<()> {
+        let wakes: bool = self
+            .conn
+            .prepare_cached(WAKES)
+            .and_then(|mut statement| statement.query_row([run.as_bytes()], |row| row.get(0)))
+            .map_err(problem::read)?;
+        if !wakes && !seen.open.waits_for_others() {
+            self.report("I5", run, seen.lsns.last().copied(), "it is parked, and nothing wakes it");
+        }
+        for child in seen.open.children() {
+            if run::find(self.conn, child)?.is_none() {
+                let message = format_args!("it waits for run {child}, which is not there").to_string();
+                self.report("I5", run, None, message);
+            }
         }
         Ok(())
     }
@@ -193,6 +267,35 @@ impl Checker<'_> {
             let message =
                 format_args!("there are {rows} rows of runs, and {runs} runs in the journal").to_string();
             self.found.push(Violation { invariant: "I3", run: None, lsn: None, message });
+            self.without_records()?;
+        }
+        Ok(())
+    }
+
+    /// Names the rows that no record has made. A second pass, which is needed only where something is wrong.
+    fn without_records(&mut self) -> Result<()> {
+        let mut made = HashSet::new();
+        archive::each(self.conn, |run, _| {
+            made.insert(run);
+            Ok(())
+        })?;
+        journal::each(self.conn, Lsn(1), |row, _| {
+            made.insert(row.run);
+            Ok(())
+        })?;
+        let mut statement = self.conn.prepare_cached(IDS).map_err(problem::read)?;
+        let mut rows = statement.query([]).map_err(problem::read)?;
+        while let Some(row) = rows.next().map_err(problem::read)? {
+            match row.get::<_, [u8; 16]>(0).map(RunId::from) {
+                Ok(run) if made.contains(&run) => {}
+                Ok(run) => self.report("I3", run, None, "its row has no records"),
+                Err(_) => self.found.push(Violation {
+                    invariant: "I3",
+                    run: None,
+                    lsn: None,
+                    message: "a row's id is no id".to_owned(),
+                }),
+            }
         }
         Ok(())
     }

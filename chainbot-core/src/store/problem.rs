@@ -49,8 +49,8 @@ pub fn read(error: rusqlite::Error) -> Error {
 /// A write failed for good.
 pub fn write(error: rusqlite::Error) -> Error {
     if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-        return Error::new(&store::FULL, "there is no room for the journal; nothing more is acknowledged")
-            .help("free space on the disk of the data folder, then start again")
+        return Error::new(&store::FULL, "there is no room for the journal")
+            .help("free space on the disk of the data folder")
             .because(error);
     }
     let message = format_args!("a commit failed and nothing more is acknowledged: {error}").to_string();
@@ -63,6 +63,18 @@ pub fn write(error: rusqlite::Error) -> Error {
 pub fn corrupt(run: RunId, lsn: Lsn, why: &str) -> Error {
     let message = format_args!("record {} of run {run} is damaged: {why}", lsn.0).to_string();
     Error::new(&store::CORRUPT, message).help("restore a backup, and check the disk: this is not normal wear")
+}
+
+/// A run in the archive is damaged.
+pub fn corrupt_archive(run: RunId, why: &str) -> Error {
+    let message = format_args!("the archive of run {run} is damaged: {why}").to_string();
+    Error::new(&store::CORRUPT, message).help("restore a backup, and check the disk: this is not normal wear")
+}
+
+/// There is no room for new work.
+pub fn no_room() -> Error {
+    Error::new(&store::FULL, "the disk is full: new work is refused until there is room")
+        .help("free space on the disk of the data folder; nothing needs to be started again")
 }
 
 /// A row other than a journal record is damaged.
@@ -112,5 +124,12 @@ pub fn data_dir(path: &Path, what: &str, error: std::io::Error) -> Error {
     let message = format_args!("{what} {}: {error}", path.display()).to_string();
     Error::new(&store::DATA_DIR, message)
         .help("choose a folder that this user may write, or change its owner or mode")
+        .because(error)
+}
+
+/// The reserve cannot be made.
+pub fn reserve(error: std::io::Error) -> Error {
+    Error::new(&store::DATA_DIR, format_args!("the reserve file cannot be made: {error}").to_string())
+        .help("check the data folder's disk; without the reserve a full disk stops runs sooner")
         .because(error)
 }

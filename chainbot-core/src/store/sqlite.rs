@@ -2,41 +2,56 @@
 //!
 //! [`connection`] opens with settings that are read back, [`migrate`] holds the schema's versions,
 //! [`writer`] commits in
-//! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer workflow inbox
+//! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer trigger workflow inbox
 //! idempotency
-//! cursor` hold the SQL of their tables, which is static text with bound values.
+//! cursor secret` hold the SQL of their tables, which is static text with bound values.
 
-mod connection;
+pub(super) mod archive;
+mod checkpoint;
+mod chore;
+pub(super) mod connection;
 mod cursor;
+mod full;
 mod idempotency;
 pub(super) mod inbox;
 pub(super) mod journal;
 mod listen;
 mod migrate;
+mod queue;
 mod readers;
+mod repair;
 mod room;
 pub(super) mod run;
+mod secret;
 mod timer;
 mod transaction;
+mod trigger;
+mod upkeep;
 mod workflow;
 mod writer;
 
+#[cfg(test)]
+pub(super) use self::chore::Chore;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use self::journal::History;
 use self::readers::Readers;
 use self::writer::Writer;
+use super::reserve::Reserve;
 use super::{DataDir, batch, problem};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{Record, RunRow};
+use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion, StoredRun,
-    StoredVersion, StoredWorkflow,
+    Automation, Batch, IdempotencyHit, Page, Recovery, RunFilter, SecretRows, Store, StoredListen,
+    StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
 };
 
 /// How to open a store.
@@ -49,12 +64,20 @@ pub struct OpenOptions {
     pub commit_delay: Duration,
     /// Connections for reading, from 1 to 16.
     pub readers: usize,
+    /// Whether a reserve file is kept for the day the disk is full.
+    pub reserve: bool,
 }
 
 impl OpenOptions {
-    /// `chainbot.db` in the folder, commits at once, two readers.
+    /// `chainbot.db` in the folder, commits at once, two readers, no reserve.
     pub fn new(data_dir: Arc<DataDir>) -> Self {
-        Self { path: PathBuf::from("chainbot.db"), data_dir, commit_delay: Duration::ZERO, readers: 2 }
+        Self {
+            path: PathBuf::from("chainbot.db"),
+            data_dir,
+            commit_delay: Duration::ZERO,
+            readers: 2,
+            reserve: false,
+        }
     }
 }
 
@@ -62,8 +85,9 @@ impl OpenOptions {
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    round: Mutex<upkeep::Round>,
     /// Outlives the connections, so that no other process opens the file while one is left.
-    _data_dir: Arc<DataDir>,
+    data_dir: Arc<DataDir>,
 }
 
 impl SqliteStore {
@@ -83,14 +107,33 @@ impl SqliteStore {
         let newest = journal::newest(&conn).map_err(fail)?.max(cursor::newest(&conn).map_err(fail)?);
         room::take(&conn, &path).map_err(fail)?;
         let readers = Readers::open(&path, options.readers)?;
-        let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay)
+        let reserve = options.reserve.then(|| Reserve::new(options.data_dir.path()));
+        let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay, reserve)
             .map_err(|error| problem::open(&path, &error))?;
-        Ok(Arc::new(SqliteStore { writer, readers, _data_dir: options.data_dir }))
+        Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), data_dir: options.data_dir }))
     }
 
     /// Reads within one transaction.
     pub(super) fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
         self.readers.read(|transaction| read(transaction))
+    }
+
+    /// A piece of upkeep of a test's own.
+    #[cfg(test)]
+    pub(super) fn chore(&self, chore: Chore) -> Result<u64> {
+        self.writer.chore(chore)
+    }
+
+    /// Every later write fails, as on a disk that broke.
+    #[cfg(test)]
+    pub(crate) fn break_writes(&self) -> Result<u64> {
+        self.writer.chore(Chore::BreakWrites)
+    }
+
+    /// A disk of another size.
+    #[cfg(test)]
+    pub(crate) fn set_pages_max(&self, pages: u32) -> Result<u64> {
+        self.writer.chore(Chore::PagesMax(pages))
     }
 
     fn rows<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -204,10 +247,35 @@ impl Store for SqliteStore {
         self.rows(|conn| cursor::find(conn, name))
     }
 
+    fn automation(&self) -> Result<Automation> {
+        self.rows(trigger::all)
+    }
+
+    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
+        self.tidy_next(upkeep)
+    }
+
+    fn room(&self) -> Room {
+        self.writer.room()
+    }
+
+    fn restore_room(&self) -> Result<Room> {
+        self.writer.restore_room()
+    }
+
     fn close(&self) {
         // Readers first: the last connection to close empties the log into the database.
         self.readers.close();
-        self.writer.close();
+        if self.writer.close() {
+            // Not when the last holder of this value goes away: a task that was aborted may hold it for a while.
+            self.data_dir.release();
+        }
+    }
+}
+
+impl SecretRows for SqliteStore {
+    fn secrets(&self) -> Result<Vec<StoredSecret>> {
+        self.read(secret::all)
     }
 }
 

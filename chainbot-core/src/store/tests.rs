@@ -5,13 +5,17 @@
 //! files as a power cut would leave them. Every test that ends well also leaves a store without violations.
 
 mod codec;
+mod conformance;
 mod failing;
 mod folder;
+mod full;
 mod history;
 mod journal;
 mod opening;
+mod repair;
 mod runs;
 mod tables;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -89,8 +93,15 @@ impl Bench {
     }
 
     fn assert_sound(&self) {
-        assert_eq!(check(&self.store).unwrap(), []);
+        assert_eq!(violations(&self.store), []);
     }
+}
+
+/// What does not hold, but for I5: these tests park runs that nothing will ever wake.
+fn violations(store: &SqliteStore) -> Vec<crate::store::Violation> {
+    let mut found = check(store).unwrap();
+    found.retain(|violation| violation.invariant != "I5");
+    found
 }
 
 fn open(folder: &Path, pages_max: Option<u32>) -> crate::Result<Arc<SqliteStore>> {

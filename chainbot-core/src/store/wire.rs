@@ -30,8 +30,21 @@ pub struct StepError<'a> {
 #[derive(Serialize, Deserialize)]
 pub enum Trigger<'a> {
     Api,
-    Parent { run: [u8; 16], depth: u32 },
-    Fork { run: [u8; 16], step: &'a str },
+    Parent {
+        run: [u8; 16],
+        depth: u32,
+    },
+    Fork {
+        run: [u8; 16],
+        step: &'a str,
+    },
+    /// `event` is JSON as text bytes.
+    Fired {
+        by: String,
+        trigger: String,
+        depth: u32,
+        event: Vec<u8>,
+    },
 }
 
 /// [`crate::model::ParentStep`].

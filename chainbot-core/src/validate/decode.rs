@@ -12,9 +12,11 @@ mod convert;
 mod ending;
 mod http;
 mod schema;
+mod secret;
 mod step;
 mod text;
 mod transform;
+mod trigger;
 mod value;
 
 use std::collections::HashSet;
@@ -227,6 +229,8 @@ impl Decoder<'_> {
             finally: self.phase(&map, "finally"),
             notify_on_failure: self.on_failure(&map),
             keep: self.keep(&map),
+            triggers: self.triggers(&map),
+            concurrency: self.concurrency(&map),
         })
     }
 

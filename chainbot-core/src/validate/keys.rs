@@ -3,8 +3,13 @@
 //! The tables are the only list of keys. They drive what is required, unknown, misplaced or announced for
 //! later, the words a value may be and the range of a number; help texts and a JSON Schema are made of them.
 
+mod auth;
 mod transform;
+mod trigger;
 
+pub use trigger::{CONCURRENCY, GPIO_TRIGGER, TRIGGER, TRIGGER_KINDS};
+
+pub use auth::{AUTH, BASIC, HEADER, PAGINATION};
 pub use transform::{TRANSFORM_TYPES, TRANSFORM_TYPES_LATER};
 
 use crate::limits::{
@@ -78,6 +83,10 @@ pub enum Shape {
     Config,
     /// One step.
     Step,
+    /// A list of objects by [`TRIGGER`].
+    Triggers,
+    /// A pin's number, or its name in the configuration.
+    Pin,
 }
 
 /// Whether a key must, may or cannot be there.
@@ -141,8 +150,6 @@ pub static DEFINITION: Table = Table {
         may("max_parallel_steps", Shape::Number(1, CONCURRENCY_MAX), "`parallel`: steps at once."),
         must("steps", Shape::Steps, "What is done."),
         may("output", Shape::Template, "The run's result; by default the last step's output."),
-        later("triggers", "What starts a run by itself."),
-        later("concurrency", "How many runs at once."),
         may(
             "catch",
             Shape::Steps,
@@ -151,6 +158,8 @@ pub static DEFINITION: Table = Table {
         may("finally", Shape::Steps, "Runs at the end in every case, also after a timeout or a cancel."),
         may("keep", Shape::Object(&KEEP), "How long finished runs are kept."),
         may("on_failure", Shape::Object(&ON_FAILURE), "What a failed run does besides failing."),
+        may("triggers", Shape::Triggers, "What starts a run by itself."),
+        may("concurrency", Shape::Object(&CONCURRENCY), "How many runs at once."),
     ],
 };
 
@@ -185,7 +194,7 @@ pub static STEP: Table = Table {
             "type",
             Shape::Name,
             "`api_call`, `condition`, `emit`, `loop`, `notification`, `parallel`, `set`, `transform`, `wait`, \
-             `webhook` or `workflow`.",
+             `webhook`, `workflow` or `email`.",
         ),
         may("name", Shape::Literal, "Title for people."),
         may("when", Shape::Expr, "The step is skipped when this is false."),
@@ -251,9 +260,10 @@ pub static STEP_TYPES: &[(&str, &Table)] = &[
     ("wait", &WAIT),
     ("webhook", &WEBHOOK),
     ("workflow", &WORKFLOW),
+    ("email", &auth::EMAIL),
 ];
 /// Types of step of the language that this version does not have.
-pub const STEP_TYPES_LATER: &[&str] = &["agent_task", "email", "gpio"];
+pub const STEP_TYPES_LATER: &[&str] = &["agent_task", "gpio"];
 
 /// `api_call`.
 pub static API_CALL: Table = Table {
@@ -271,9 +281,9 @@ pub static API_CALL: Table = Table {
         may("max_bytes", Shape::Number(1, STEP_OUTPUT_BYTES_MAX as u32), "Bound on the reply."),
         may("follow_redirects", Shape::Flag, "At most three hops."),
         may("idempotency", Shape::Choice(&["key"]), "The receiver honours `Idempotency-Key`."),
-        later("auth", "A credential from the secret store."),
-        later("pagination", "Pages fetched one after another."),
-        later("multipart", "Sent as multipart form data."),
+        may("auth", Shape::Object(&auth::AUTH), "A credential from the secret store."),
+        may("pagination", Shape::Object(&auth::PAGINATION), "Pages fetched one after another."),
+        may("multipart", Shape::TemplateMap, "Sent as multipart form data."),
         old("params", "write `query`"),
         old("data", "write `json` (or `form`, or `body` for text)"),
     ],
@@ -392,7 +402,7 @@ pub static WEBHOOK: Table = Table {
         must("url", Shape::Text, "Absolute URL, http or https."),
         may("payload", Shape::Template, "Sent as JSON."),
         may("headers", Shape::TemplateMap, "Request headers."),
-        later("secret", "Signs the message."),
+        may("secret", Shape::Names, "Secret that signs the message, or a list of them."),
         later("delivery", "Hands the message to the outbox."),
     ],
 };

@@ -87,6 +87,7 @@ impl Maker {
             Shape::Name => name(table, key.name),
             Shape::Text if std::ptr::eq(table, &keys::WAIT) => match key.name {
                 "duration" => json!({ "type": ["string", "number"] }),
+                "event" => json!({ "anyOf": [{ "type": "string" }, self.reference(&keys::WAIT_EVENT)] }),
                 "signal" => json!({ "anyOf": [{ "type": "string" }, self.reference(&keys::SIGNAL)] }),
                 _ => json!({ "type": "string" }),
             },
@@ -118,6 +119,8 @@ impl Maker {
             Shape::Schema => json!({ "type": "object" }),
             Shape::Object(inner) => self.reference(inner),
             Shape::Step => json!({ "$ref": "#/$defs/step" }),
+            Shape::Triggers => json!({ "type": "array", "items": self.reference(&keys::TRIGGER) }),
+            Shape::Pin => json!({ "type": ["integer", "string"] }),
         }
     }
 
@@ -170,6 +173,7 @@ fn name(table: &'static Table, key: &str) -> Value {
     let pattern = match key {
         "type" => return json!({ "type": "string" }),
         "name" if std::ptr::eq(table, &DEFINITION) => "^[a-z0-9][a-z0-9_-]{0,62}$",
+        "webhook" | "workflow" if std::ptr::eq(table, &keys::TRIGGER) => "^[a-z0-9][a-z0-9_-]{0,62}$",
         "id" => "^[a-z][a-z0-9_]{0,62}$",
         _ => "^[A-Za-z_][A-Za-z0-9_]{0,62}$",
     };

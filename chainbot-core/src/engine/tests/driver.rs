@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::engine::decide::{
     Agenda, Command, Context, Decision, Defaults, Execute, Failure, Input, NewChild, NoWatch, Outcome,
 };
+use crate::engine::program::Owner;
 use crate::engine::{Program, RunState, compile, decide};
 use crate::id::{DefinitionHash, RunId, WorkflowId};
 use crate::limits;
@@ -292,7 +293,11 @@ impl Driver {
         let mut keys: HashMap<&Place, EffectKey> = HashMap::new();
         for record in &self.journal {
             match &record.body {
-                RecordBody::RunRetried { .. } => keys.clear(),
+                // `catch` and `finally` belong to an end, and the run has another one before it.
+                RecordBody::RunRetried { .. } => {
+                    keys.clear();
+                    completed.retain(|place: &&Place| self.program.phase_of(place.node) == Owner::Run);
+                }
                 RecordBody::StepCompleted { place, .. } => {
                     assert!(completed.insert(place), "{place:?} completed twice");
                 }

@@ -37,5 +37,11 @@ codes! {
     TOPIC = "CB-0147", Invalid, "The topic of the event is not a user's";
     TOO_MANY = "CB-0149", Invalid, "More problems than are shown";
     NOT_FOUND = "CB-0190", NotFound, "There is no such workflow";
+    CRON = "CB-0170", Invalid, "The cron expression or the time zone is wrong";
+    PATTERN = "CB-0171", Invalid, "The pattern of topics is wrong";
+    DUPLICATE_TRIGGER = "CB-0172", Invalid, "The same trigger is there twice";
+    HOOK_EXISTS = "CB-0195", Conflict, "Another workflow has this webhook";
+    NO_SECRET = "CB-0196", Invalid, "The secret of a webhook cannot be had";
+    NO_TRIGGER = "CB-0197", NotFound, "The workflow has no such trigger";
     EXISTS = "CB-0191", Conflict, "A workflow of this name exists";
 }

@@ -23,5 +23,9 @@ codes! {
     REPLY_FORMAT = "CB-0311", Invalid, "The reply is not in the format asked for";
     REPLY_SCHEMA = "CB-0312", Invalid, "The reply does not match the step's schema";
     REPLY_DEPTH = "CB-0313", TooLarge, "The reply's JSON is too deep";
+    CONCURRENCY = "CB-0360", Conflict, "The workflow's concurrency allows no more runs";
+    CHAIN = "CB-0361", Conflict, "Runs start one another in a circle";
+    NOT_FIRED = "CB-0362", Conflict, "The trigger does not fire now";
     EFFECT_INPUT = "CB-0314", Invalid, "The step's input is wrong";
+    PAGES = "CB-0320", Invalid, "The pages of a reply cannot be put together";
 }

@@ -9,7 +9,7 @@ codes! {
     READ = "CB-0405", Storage, "A read from the database failed";
     CORRUPT = "CB-0406", Storage, "A journal record does not decode or its checksum is wrong";
     DATA_DIR = "CB-0407", Storage, "The data folder cannot be used";
-    FULL = "CB-0408", Storage, "The disk is full";
+    FULL = "CB-0408", Full, "The disk is full";
     REFUSED = "CB-0409", Internal, "A write does not fit what is stored";
     RECORD_SIZE = "CB-0410", TooLarge, "A journal record is over its bound";
 }

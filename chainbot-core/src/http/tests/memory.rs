@@ -15,7 +15,10 @@ use crate::id::{DefinitionHash, InboxId, Lsn, NodeId, RunId};
 use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunCreated, RunStatus, RunView, StepStatus, StepView, Trigger};
 use crate::port::{Page, StoredQuestion};
-use crate::runtime::{Component, Counts, Gap, NewRun, RunSummary, StartedRun, WorkflowView};
+use crate::runtime::{
+    Component, Counts, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
+    WorkflowSwitched, WorkflowView,
+};
 
 /// The engine.
 pub struct Memory {
@@ -32,6 +35,7 @@ struct State {
     keys: HashMap<String, (String, String)>,
     questions: Vec<StoredQuestion>,
     gaps: u32,
+    triggers: Vec<TriggerView>,
 }
 
 impl Memory {
@@ -47,6 +51,10 @@ impl Memory {
         let record = Record { seq, at: self.env.now(), body };
         state.journal.push(Arc::new(Committed { lsn, run, record }));
         self.grown.send_replace(state.journal.len());
+    }
+
+    pub fn trigger(&self, view: TriggerView) {
+        self.state.lock().triggers.push(view);
     }
 
     /// The next so many reads of a subscription find that they were too slow, and lose what there is.
@@ -288,6 +296,33 @@ impl Backend for Memory {
         now(Ok(page(rows.collect(), total, limit)))
     }
 
+    fn state_at(&self, id: RunId, at: Option<u32>) -> Later<'_, Result<StateView>> {
+        let run = match self.find_run(id) {
+            Ok(run) => run,
+            Err(error) => return now(Err(error)),
+        };
+        let state = self.state.lock();
+        let records: Vec<_> = state.journal.iter().filter(|one| one.run == id).collect();
+        let last_seq = records.len() as u32 - 1;
+        let seq = at.unwrap_or(last_seq);
+        if seq > last_seq {
+            return now(Err(Error::new(&general::QUERY, "the query parameter `at` is beyond the run's end")));
+        }
+        now(Ok(StateView {
+            run: id,
+            seq,
+            last_seq,
+            at: records[seq as usize].record.at,
+            status: run.status,
+            inputs: run.inputs.clone(),
+            variables: std::collections::BTreeMap::new(),
+            output: None,
+            error: None,
+            waiting_for: None,
+            steps: Vec::new(),
+        }))
+    }
+
     fn steps(&self, id: RunId) -> Later<'_, Result<Vec<StepView>>> {
         let state = self.state.lock();
         let done = state.journal.iter().filter(|one| one.run == id).filter_map(|one| {
@@ -356,6 +391,57 @@ impl Backend for Memory {
         let next = since.map_or(state.lock().journal.len(), |lsn| lsn.0 as usize);
         let grown = self.grown.subscribe();
         now(Ok(Box::new(Listening { state, grown, next }) as Box<dyn Events>))
+    }
+
+    fn triggers<'a>(&'a self, reference: &'a str) -> Later<'a, Result<Vec<TriggerView>>> {
+        now(self.find(reference).map(|_| self.schedules()))
+    }
+
+    fn schedules(&self) -> Vec<TriggerView> {
+        self.state.lock().triggers.clone()
+    }
+
+    fn switch_workflow<'a>(&'a self, reference: &'a str, on: bool) -> Later<'a, Result<WorkflowSwitched>> {
+        let status = if on { "active" } else { "disabled" }.to_owned();
+        let triggers = self.schedules();
+        now(self.find(reference).map(|view| WorkflowSwitched {
+            id: view.id,
+            name: view.name,
+            status,
+            triggers,
+        }))
+    }
+
+    fn switch_trigger<'a>(
+        &'a self,
+        reference: &'a str,
+        key: &'a str,
+        on: bool,
+    ) -> Later<'a, Result<TriggerView>> {
+        let mut state = self.state.lock();
+        let found = state.triggers.iter_mut().find(|one| one.workflow_name == reference && one.key == key);
+        now(match found {
+            Some(one) => {
+                (one.enabled, one.active) = (on, on);
+                Ok(one.clone())
+            }
+            None => Err(Error::new(&definition::NO_TRIGGER, format!("there is no trigger `{key}`"))),
+        })
+    }
+
+    fn hook(&self, call: HookCall) -> Later<'_, Result<HookReply>> {
+        let is_signed = call.signature.as_deref() == Some("v1,right");
+        now(match (call.name.as_str(), is_signed || call.has_token) {
+            (_, false) => {
+                Err(Error::new(&general::UNAUTHORIZED, "the webhook's credential is missing or wrong"))
+            }
+            ("none", true) => Err(Error::new(&definition::NO_TRIGGER, "no workflow has a webhook `none`")),
+            (name, true) => Ok(HookReply {
+                run: RunId::from([7; 16]),
+                workflow: format!("{name} got {} bytes", call.body.len()),
+                replayed: call.id.as_deref() == Some("again"),
+            }),
+        })
     }
 
     fn components(&self) -> Vec<(&'static str, Component)> {

@@ -11,6 +11,7 @@ use crate::http::guard::{PUBLIC, is_public};
 /// Every route there is. A new one is a line here, and an entry of the guard if it is public.
 const ROUTES: &[&str] = &[
     "DELETE /api/chainbot/runs/{id}",
+    "DELETE /api/chainbot/secrets/{name}",
     "DELETE /api/chainbot/workflows/{id}",
     "GET /api/chainbot/events",
     "GET /api/chainbot/health",
@@ -24,13 +25,18 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/runs/diff",
     "GET /api/chainbot/runs/{id}",
     "GET /api/chainbot/runs/{id}/journal",
+    "GET /api/chainbot/runs/{id}/state",
     "GET /api/chainbot/runs/{id}/steps",
+    "GET /api/chainbot/schedules",
     "GET /api/chainbot/schemas/workflow.json",
+    "GET /api/chainbot/secrets",
     "GET /api/chainbot/workflows",
     "GET /api/chainbot/workflows/{id}",
     "GET /api/chainbot/workflows/{id}/diff",
+    "GET /api/chainbot/workflows/{id}/triggers",
     "GET /api/chainbot/workflows/{id}/versions",
     "GET /api/chainbot/workflows/{id}/versions/{v}",
+    "POST /api/chainbot/hooks/{name}",
     "POST /api/chainbot/inbox/{id}/answer",
     "POST /api/chainbot/runs/{id}/cancel",
     "POST /api/chainbot/runs/{id}/fork",
@@ -40,9 +46,14 @@ const ROUTES: &[&str] = &[
     "POST /api/chainbot/runs/{id}/signal/{name}",
     "POST /api/chainbot/workflows",
     "POST /api/chainbot/workflows/validate",
+    "POST /api/chainbot/workflows/{id}/disable",
+    "POST /api/chainbot/workflows/{id}/enable",
     "POST /api/chainbot/workflows/{id}/execute",
     "POST /api/chainbot/workflows/{id}/rollback",
     "POST /api/chainbot/workflows/{id}/runs",
+    "POST /api/chainbot/workflows/{id}/triggers/{key}/disable",
+    "POST /api/chainbot/workflows/{id}/triggers/{key}/enable",
+    "PUT /api/chainbot/secrets/{name}",
     "PUT /api/chainbot/workflows/{id}",
 ];
 
@@ -70,7 +81,11 @@ async fn the_document_lists_exactly_the_golden_routes() {
 async fn every_documented_route_is_served() {
     let bench = Bench::new();
     for route in ROUTES {
-        let head = route.replace("{id}", "none").replace("{name}", "none").replace("{v}", "1");
+        let head = route
+            .replace("{id}", "none")
+            .replace("{name}", "none")
+            .replace("{v}", "1")
+            .replace("{key}", "none");
         let reply = bench.api.call(bench.request(&head, &[], "")).await;
         let code = reply.status().as_u16();
         assert_ne!(code, 405, "{route}");
@@ -97,7 +112,11 @@ async fn every_route_but_the_public_ones_refuses_every_wrong_credential() {
         "POST /api/chainbot/health/live",
     ];
     for route in ROUTES.iter().chain(&unknown) {
-        let head = route.replace("{id}", "none").replace("{name}", "none").replace("{v}", "1");
+        let head = route
+            .replace("{id}", "none")
+            .replace("{name}", "none")
+            .replace("{v}", "1")
+            .replace("{key}", "none");
         let (method, path) = head.split_once(' ').unwrap();
         for credential in credentials {
             let mut request = bench.request(&head, &["Authorization: x"], "");

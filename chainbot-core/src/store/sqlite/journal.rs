@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::{archive, chore, cursor};
 use crate::error::Result;
 use crate::id::{Lsn, RunId};
 use crate::model::event::Committed;
@@ -22,7 +23,6 @@ const FULL_FROM: &str = "SELECT lsn, run, seq, ts, body, kind, node, path FROM j
      WHERE lsn >= ?1 ORDER BY lsn";
 const LAST_OF_RUN: &str = "SELECT lsn, run, seq, ts, body FROM journal WHERE lsn >= ?1 AND run = ?2 \
      ORDER BY lsn DESC LIMIT 1";
-const DELETE: &str = "DELETE FROM journal WHERE lsn = ?1";
 const NEWEST: &str = "SELECT max(lsn) FROM journal";
 const NEWEST_TIME: &str = "SELECT ts FROM journal ORDER BY lsn DESC LIMIT 1";
 
@@ -31,7 +31,7 @@ pub fn inserter(conn: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     conn.prepare_cached(INSERT)
 }
 
-/// Appends one record. The body grows by its link.
+/// Appends one record, its link behind its body.
 pub fn insert(
     statement: &mut CachedStatement<'_>,
     lsn: Lsn,
@@ -39,8 +39,9 @@ pub fn insert(
     record: &mut Encoded,
     link: Link,
 ) -> rusqlite::Result<()> {
+    let body = record.body.len();
     record.body.extend_from_slice(&link);
-    statement.execute(params![
+    let inserted = statement.execute(params![
         lsn.0,
         run.as_bytes(),
         record.seq,
@@ -49,8 +50,10 @@ pub fn insert(
         record.path,
         record.at.0,
         record.body
-    ])?;
-    Ok(())
+    ]);
+    // The whole transaction may have to be tried again, when the disk was full.
+    record.body.truncate(body);
+    inserted.map(drop)
 }
 
 /// The newest place, 0 when empty.
@@ -59,20 +62,19 @@ pub fn newest(conn: &Connection) -> rusqlite::Result<Lsn> {
     Ok(Lsn(lsn.unwrap_or(0)))
 }
 
-/// Forgets records.
-pub fn delete(conn: &Connection, lsns: &[Lsn]) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached(DELETE)?;
-    lsns.iter().try_for_each(|lsn| statement.execute([lsn.0]).map(drop))
-}
-
 /// The newest record's time.
 pub fn newest_time(conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     conn.prepare_cached(NEWEST_TIME)?.query_row([], |row| row.get(0)).optional().map(|ts| ts.map(Timestamp))
 }
 
-/// Where the chain of a run stands after the record at `lsn`.
-pub fn tip_at(conn: &Connection, lsn: Lsn) -> Result<Option<Tip>> {
-    tip(conn, BY_LSN, params![lsn.0])
+/// Where the chain of a run stands after its record at `lsn`.
+pub fn tip_at(conn: &Connection, run: RunId, lsn: Lsn) -> Result<Option<Tip>> {
+    let mut tip = None;
+    each_at(conn, run, &[lsn], |row| {
+        tip = Some(row.tip()?);
+        Ok(true)
+    })?;
+    Ok(tip)
 }
 
 /// Where the chain of a run stands, looking no further back than `from`. Reads backwards from the end,
@@ -90,21 +92,50 @@ fn tip(conn: &Connection, sql: &'static str, params: impl rusqlite::Params) -> R
 
 /// Records by place, in the order given, checked against the run's chain as far as the list goes.
 pub fn records(conn: &Connection, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
-    let mut statement = conn.prepare_cached(BY_LSN).map_err(problem::read)?;
     let mut out = Vec::with_capacity(lsns.len());
     let (mut tip, mut whole) = (None, false);
+    each_at(conn, run, lsns, |row| {
+        follow(&mut tip, &mut whole, row)?;
+        out.push((row.lsn, row.decode()?));
+        Ok(true)
+    })?;
+    Ok(out)
+}
+
+/// Visits rows by place, in the order given, wherever they are: in the journal, or with their run in the archive. Ends
+/// when the visitor says so.
+pub fn each_at(
+    conn: &Connection,
+    run: RunId,
+    lsns: &[Lsn],
+    mut visit: impl FnMut(&Row<'_>) -> Result<bool>,
+) -> Result<()> {
+    let mut statement = conn.prepare_cached(BY_LSN).map_err(problem::read)?;
+    let mut archived = None;
     for lsn in lsns {
         let mut rows = statement.query([lsn.0]).map_err(problem::read)?;
-        let row = rows.next().map_err(problem::read)?;
-        let row = row.ok_or_else(|| problem::corrupt(run, *lsn, "it is missing"))?;
-        let row = view(row)?;
-        if row.run != run {
-            return Err(problem::corrupt(run, *lsn, "it belongs to another run"));
+        let goes_on = match rows.next().map_err(problem::read)? {
+            Some(row) => {
+                let row = view(row)?;
+                if row.run != run {
+                    return Err(problem::corrupt(run, *lsn, "it belongs to another run"));
+                }
+                visit(&row)?
+            }
+            None => {
+                if archived.is_none() {
+                    archived = Some(archive::find(conn, run)?.unwrap_or_default());
+                }
+                let kept = archived.as_ref().and_then(|kept| kept.get(lsn));
+                let (seq, kept) = kept.ok_or_else(|| problem::corrupt(run, *lsn, "it is missing"))?;
+                visit(&kept.row(run, *seq))?
+            }
+        };
+        if !goes_on {
+            break;
         }
-        follow(&mut tip, &mut whole, &row)?;
-        out.push((*lsn, row.decode()?));
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Checks a row against the one before it in a list. A list that begins with the run's first record must
@@ -133,6 +164,14 @@ pub fn after(conn: &Connection, after: Lsn, limit: u32) -> Result<Vec<Committed>
         let row = view(row)?;
         out.push(Committed { lsn: row.lsn, run: row.run, record: row.decode()? });
     }
+    let settled = cursor::find(conn, chore::CURSOR).map_err(problem::read)?;
+    if settled.is_some_and(|settled| after < settled) {
+        let is_full = out.len() >= limit as usize;
+        let until = out.last().filter(|_| is_full).map_or(Lsn(i64::MAX), |last| last.lsn);
+        out.extend(archive::after(conn, after, until, limit)?);
+        out.sort_unstable_by_key(|committed| committed.lsn);
+        out.truncate(limit as usize);
+    }
     Ok(out)
 }
 
@@ -150,7 +189,8 @@ impl History {
     pub fn resume(&mut self, conn: &Connection, run: RunId, lsns: &[Lsn]) -> Result<()> {
         self.records = records(conn, run, lsns)?;
         if let Some(last) = lsns.last() {
-            self.tip = tip_at(conn, *last)?.ok_or_else(|| problem::corrupt(run, *last, "it is missing"))?;
+            self.tip =
+                tip_at(conn, run, *last)?.ok_or_else(|| problem::corrupt(run, *last, "it is missing"))?;
         }
         Ok(())
     }

@@ -17,7 +17,10 @@ const APPLICATION_ID: i64 = 1_128_419_156;
 
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_journal.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0002_secrets.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0003_triggers.sql")),
     M::up(include_str!("../../../migrations/sqlite/0004_people.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0005_archive.sql")),
 ];
 
 /// Refuses what this version must not touch. Reads only.

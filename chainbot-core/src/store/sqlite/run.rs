@@ -20,7 +20,6 @@ const FINISH: &str = "UPDATE run SET status = ?2, parked = 0, detail = ?3, finis
      WHERE id = ?1";
 const REOPEN: &str = "UPDATE run SET status = 2, parked = 1, detail = ?2, finished_at = NULL, tail_lsn = ?3, \
      lsns = ?4 WHERE id = ?1";
-const DELETE: &str = "DELETE FROM run WHERE id = ?1";
 const STATE: &str = "SELECT status, parked, tail_lsn, lsns FROM run WHERE id = ?1";
 const BY_ID: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at, \
      first_lsn, parked, lsns FROM run WHERE id = ?1";
@@ -115,11 +114,6 @@ pub fn reopen(conn: &Connection, run: RunId, detail: &str, lsns: &Places) -> rus
     conn.prepare_cached(REOPEN)?
         .execute(params![run.as_bytes(), detail, tail(lsns), lsns.as_bytes()])
         .map(drop)
-}
-
-/// Forgets a run.
-pub fn delete(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
-    conn.prepare_cached(DELETE)?.execute([run.as_bytes()]).map(drop)
 }
 
 fn tail(lsns: &Places) -> i64 {
@@ -253,7 +247,8 @@ fn unpack(run: RunId, packed: Option<Vec<u8>>) -> Result<Vec<Lsn>> {
     Places::unpack(&packed.unwrap_or_default()).ok_or_else(|| problem::corrupt_row("list of run", &run))
 }
 
-fn number(status: RunStatus) -> u8 {
+/// A status as its column holds it.
+pub fn number(status: RunStatus) -> u8 {
     match status {
         RunStatus::Pending => 0,
         RunStatus::Running => 1,

@@ -6,8 +6,10 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::{cursor, idempotency, inbox, journal, listen, run, timer, workflow};
-use crate::error::code::{definition, store};
+use super::{
+    archive, chore, cursor, idempotency, inbox, journal, listen, run, secret, timer, trigger, workflow,
+};
+use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::port::{Idempotency, StoredListen, Timer};
@@ -131,6 +133,22 @@ impl<'a> Transaction<'a> {
             | Change::InboxAnswer(_)
             | Change::ListenClear { .. }
             | Change::CursorSet { .. } => Ok(None),
+            Change::TriggerDrop { .. } | Change::GateLeave { .. } => Ok(None),
+            Change::TriggerPut { workflow: id, .. } | Change::WorkflowSwitch { id, .. } => {
+                let made = |change: &Change| matches!(change, Change::WorkflowInsert { version, .. } if version.id == *id);
+                let exists = work.changes.iter().any(made)
+                    || workflow::current(self.conn, *id).map_err(problem::read)?.is_some();
+                Ok((!exists).then(|| no_such_workflow(*id)))
+            }
+            Change::TriggerFire(firing) => {
+                let fits = trigger::fits(self.conn, firing).map_err(problem::read)?;
+                Ok((!fits).then(|| not_fired(&firing.key)))
+            }
+            Change::GateEnter { run, .. } => {
+                Ok(self.tip_in(work, *run)?.is_none().then(|| no_such_run(*run)))
+            }
+            // The vault is their only writer and keeps their order.
+            Change::SecretPut(_) | Change::SecretRemove { .. } => Ok(None),
         }
     }
 
@@ -179,7 +197,7 @@ impl<'a> Transaction<'a> {
             return Ok(Some(tip));
         }
         let Some(last) = state.last else { return Err(problem::corrupt(run, state.tail, "it is missing")) };
-        let tip = journal::tip_at(self.conn, last)?;
+        let tip = journal::tip_at(self.conn, run, last)?;
         tip.map(Some).ok_or_else(|| problem::corrupt(run, last, "it is missing"))
     }
 
@@ -197,22 +215,15 @@ impl<'a> Transaction<'a> {
     fn tip_of_failed(&self, run: RunId) -> Result<Option<Tip>> {
         let Some(state) = run::state(self.conn, run)?.filter(|state| state.failed) else { return Ok(None) };
         let Some(last) = state.last else { return Err(problem::corrupt(run, state.tail, "it is missing")) };
-        let tip = journal::tip_at(self.conn, last)?;
+        let tip = journal::tip_at(self.conn, run, last)?;
         tip.map(Some).ok_or_else(|| problem::corrupt(run, last, "it is missing"))
     }
 
     /// A run that is over, and all that was said of it.
     fn forget(&mut self, run: RunId) -> rusqlite::Result<()> {
-        // Read as it was checked a moment ago, by the same thread in the same transaction.
-        let lsns = match run::find(self.conn, run) {
-            Ok(stored) => stored.and_then(|stored| stored.lsns).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
         // Places are never given twice, also when the newest ones are gone.
         cursor::set(self.conn, "journal_end", Lsn(self.next.0 - 1))?;
-        journal::delete(self.conn, &lsns)?;
-        inbox::forget_run(self.conn, run)?;
-        run::delete(self.conn, run)
+        chore::delete(self.conn, run).map(drop)
     }
 
     fn apply(&mut self, work: &mut Work, mut tip: Tip) -> rusqlite::Result<Lsn> {
@@ -234,7 +245,7 @@ impl<'a> Transaction<'a> {
         }
         let first_seq = work.records.first().map_or(0, |record| record.seq);
         let own = Own { run: work.run, first, first_seq, count: work.records.len(), others };
-        for change in &mut work.changes {
+        for change in &work.changes {
             self.change(change, &own)?;
         }
         // A batch without records stands where the journal ends.
@@ -248,7 +259,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    fn change(&mut self, change: &mut Change, own: &Own) -> rusqlite::Result<()> {
+    fn change(&mut self, change: &Change, own: &Own) -> rusqlite::Result<()> {
         let conn = self.conn;
         match change {
             Change::RunInsert { row, idempotency, .. } => {
@@ -256,19 +267,17 @@ impl<'a> Transaction<'a> {
                 keep_key(conn, idempotency.as_ref(), row.id.as_bytes(), row.created_at)
             }
             Change::RunPark { run, status, detail, lsns } => {
-                own.add_to(*run, lsns);
                 self.chains.forget(*run);
-                run::park(conn, *run, *status, detail.as_deref(), lsns)
+                run::park(conn, *run, *status, detail.as_deref(), &own.added_to(*run, lsns))
             }
             Change::RunUnpark { run } => run::unpark(conn, *run, own.first),
             Change::RunFinish { run, status, detail, at, lsns } => {
-                own.add_to(*run, lsns);
                 self.chains.forget(*run);
                 // Whatever still waits for the run would wake it in vain.
                 timer::clear_run(conn, *run)?;
                 inbox::close_run(conn, *run)?;
                 listen::clear_run(conn, *run)?;
-                run::finish(conn, *run, *status, detail.as_deref(), *at, lsns)
+                run::finish(conn, *run, *status, detail.as_deref(), *at, &own.added_to(*run, lsns))
             }
             Change::TimerSet { run, seq, due } => timer::set(conn, Timer { due: *due, run: *run, seq: *seq }),
             Change::TimerClear { run, seq } => timer::clear(conn, *run, *seq),
@@ -278,13 +287,13 @@ impl<'a> Transaction<'a> {
             Change::InboxAnswer(answer) => inbox::answer(conn, answer),
             Change::ListenSet { run, seq, topic } => {
                 let lsn = own.place_of(*seq);
-                listen::set(conn, &StoredListen { run: *run, seq: *seq, lsn, topic: std::mem::take(topic) })
+                listen::set(conn, &StoredListen { run: *run, seq: *seq, lsn, topic: topic.clone() })
             }
             Change::ListenClear { run, seq } => listen::clear(conn, *run, *seq),
             Change::RunReopen { run, lsns } => {
-                own.add_to(*run, lsns);
                 self.chains.forget(*run);
-                run::reopen(conn, *run, "taken up again", lsns)
+                archive::bring_back(conn, *run)?;
+                run::reopen(conn, *run, "taken up again", &own.added_to(*run, lsns))
             }
             Change::RunDelete { run } => self.forget(*run),
             Change::WorkflowInsert { version, idempotency } => {
@@ -294,6 +303,16 @@ impl<'a> Transaction<'a> {
             Change::WorkflowVersion(version) => workflow::update(conn, version),
             Change::WorkflowDelete { id, at } => workflow::delete(conn, *id, *at),
             Change::CursorSet { name, lsn } => cursor::set(conn, name, *lsn),
+            Change::TriggerPut { workflow, key, enabled, due } => {
+                trigger::put(conn, *workflow, key, *enabled, *due)
+            }
+            Change::TriggerDrop { workflow, key } => trigger::drop_one(conn, *workflow, key),
+            Change::TriggerFire(firing) => trigger::fire(conn, firing),
+            Change::WorkflowSwitch { id, on, at } => trigger::switch(conn, *id, *on, *at),
+            Change::GateEnter { run, gate, max, ousts } => trigger::enter(conn, *run, gate, *max, *ousts),
+            Change::GateLeave { run } => trigger::leave(conn, *run),
+            Change::SecretPut(secret) => secret::put(conn, secret),
+            Change::SecretRemove { name } => secret::remove(conn, name),
         }
     }
 }
@@ -317,8 +336,10 @@ impl Own {
         Lsn(self.first.0 + i64::from(seq.saturating_sub(self.first_seq)))
     }
 
-    /// Adds the run's places of this batch to its list. They are after all earlier ones, so the list grows.
-    fn add_to(&self, run: RunId, lsns: &mut Places) {
+    /// A run's list with its places of this batch. They are after all earlier ones, so the list grows. The batch keeps the
+    /// list as it was, for another try.
+    fn added_to(&self, run: RunId, lsns: &Places) -> Places {
+        let mut lsns = lsns.clone();
         if run == self.run {
             for lsn in self.first.0..self.first.0 + self.count as i64 {
                 lsns.push(Lsn(lsn));
@@ -327,6 +348,7 @@ impl Own {
         for (_, lsn) in self.others.iter().filter(|(other, _)| *other == run) {
             lsns.push(*lsn);
         }
+        lsns
     }
 }
 
@@ -351,6 +373,11 @@ fn created_in(work: &Work, run: RunId) -> u32 {
 
 fn no_such_run(run: RunId) -> Error {
     problem::refused(run, &"there is no such run, or it is over")
+}
+
+fn not_fired(key: &str) -> Error {
+    let message = format_args!("the trigger {key} is gone, switched off, or has fired meanwhile").to_string();
+    Error::new(&run_code::NOT_FIRED, message).help("list the triggers of the workflow")
 }
 
 fn no_such_workflow(id: WorkflowId) -> Error {

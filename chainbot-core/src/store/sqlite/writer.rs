@@ -1,41 +1,44 @@
 //! The one place that writes: a thread, and whoever may wait for the disk.
 //!
 //! ```text
-//! submitters ──► queue (bounded) ──► take one, drain the rest ──► one transaction ──► commit ──► acks, in
-//! order
-//!                                    while one fsync runs the next batches gather        └► checkpoint
-//! when due
+//! submitters ──► queue (bounded) ──► take one, drain the rest ──► one transaction ──► commit ──► acks, in order
+//!                                    while one fsync runs the next batches gather        └► checkpoint when due
 //! ```
 //!
-//! A thread that submits and may wait (a worker) commits by itself when nobody else is at it: the queue is the same, and so is the
-//! order, but nobody need be woken first. It makes one commit; what has gathered meanwhile is the writer's thread's.
+//! A thread that submits and may wait (a worker) commits by itself when nobody else is at it: the queue is the same, and so is
+//! the order, but nobody need be woken first. It makes one commit; what has gathered meanwhile, upkeep, and a disk without room
+//! are the writer's thread's.
 //!
-//! Invariants: only who holds the desk writes or acknowledges, so both are in the order of the journal. An acknowledgement follows the commit that holds its batch. The first failure is final:
-//! what is under
-//! way and what is queued gets it, nothing is acknowledged after it, and the same fsync is never tried
-//! again, since the
-//! kernel may have dropped the pages. Acknowledgements are called with no lock held but the desk, for which nobody waits but the
-//! writer's own thread. The queue's lock is held for a push or a drain only; the chains' lock only while a transaction is filled;
-//! never both.
+//! Invariants: only who holds the desk writes or acknowledges, so both are in the order of the journal. An acknowledgement
+//! follows the commit that holds its batch. The first failure is final: what is under way and what is queued gets it, nothing is
+//! acknowledged after it, and the same fsync is never tried again, since the kernel may have dropped the pages. A full disk
+//! alone is no failure: see [`super::full`]. Acknowledgements are called with no lock held but the desk, for which nobody
+//! waits but the writer's own thread. The queue's lock is held for a push or a drain only; the chains' lock only while a
+//! transaction is filled; never both.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
+use super::checkpoint::{Checkpoints, checkpoint};
+use super::chore::Chore;
+use super::full::{Rooms, is_full, take_back};
+use super::queue::{Errand, Queue};
 use super::transaction::{Outcome, Transaction};
-use crate::error::code::general;
+use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::Lsn;
 use crate::limits;
+use crate::port::upkeep::Room;
 use crate::store::batch::Work;
 use crate::store::chain::Chains;
 use crate::store::problem;
+use crate::store::reserve::Reserve;
 
 /// A running writer.
 pub struct Writer {
@@ -49,10 +52,11 @@ struct Shared {
     changed: Condvar,
     chains: Mutex<Chains>,
     failure: OnceLock<Arc<Error>>,
+    rooms: Rooms,
     /// Taken by who commits. Empty when the store is closed.
     desk: Mutex<Option<Desk>>,
     /// Who commits now: an acknowledgement that closes the store must not wait for its own thread.
-    at_desk: Mutex<Option<ThreadId>>,
+    who: Mutex<Option<ThreadId>>,
     delay: Duration,
 }
 
@@ -64,28 +68,31 @@ struct Desk {
     checkpoints: Checkpoints,
 }
 
-#[derive(Default)]
-struct Queue {
-    works: VecDeque<Work>,
-    records: usize,
-    bytes: usize,
-    closing: bool,
+/// What became of a turn at the desk.
+enum Turn {
+    Done,
+    /// The disk is full: the batches are in the queue again, and the writer's thread sees to it.
+    NoRoom,
+    /// Nothing can be written any more.
+    Failed,
 }
 
 impl Writer {
     /// Starts the thread, which owns the connection. `next` is the first free place in the journal.
-    pub fn start(conn: Connection, next: Lsn, commit_delay: Duration) -> std::io::Result<Self> {
+    pub fn start(
+        conn: Connection,
+        next: Lsn,
+        commit_delay: Duration,
+        reserve: Option<Reserve>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
             chains: Mutex::default(),
             failure: OnceLock::new(),
-            desk: Mutex::new(Some(Desk {
-                conn,
-                next,
-                checkpoints: Checkpoints { due: limits::WAL_PAGES_TARGET },
-            })),
-            at_desk: Mutex::default(),
+            rooms: Rooms::new(reserve),
+            desk: Mutex::new(Some(Desk { conn, next, checkpoints: Checkpoints::new() })),
+            who: Mutex::default(),
             delay: commit_delay.min(Duration::from_millis(limits::COMMIT_DELAY_MS_MAX)),
         });
         let of_thread = shared.clone();
@@ -120,17 +127,55 @@ impl Writer {
         if queue.closing {
             return Err(problem::closed());
         }
-        let full = queue.works.len() >= limits::WRITER_QUEUE_MAX
-            || (!queue.works.is_empty() && queue.bytes + work.bytes > limits::WRITER_QUEUE_BYTES_MAX);
-        if full {
+        if self.shared.rooms.get() != Room::Enough && work.is_new() {
+            return Err(problem::no_room());
+        }
+        if queue.is_full_for(&work) {
             return Err(
                 Error::new(&general::BUSY, "the queue of writes is full").help("try again in a moment")
             );
         }
-        queue.records += work.record_count;
-        queue.bytes += work.bytes;
-        queue.works.push_back(work);
+        queue.push(work);
         Ok(())
+    }
+
+    /// Has a piece of upkeep done, and waits for it. Must not be called by an acknowledgement.
+    pub fn chore(&self, chore: Chore) -> Result<u64> {
+        let (done, waits) = mpsc::sync_channel(1);
+        {
+            let mut queue = self.shared.queue.lock();
+            if let Some(failure) = self.shared.failure.get() {
+                return Err(after(failure));
+            }
+            if queue.closing {
+                return Err(problem::closed());
+            }
+            if queue.chores.len() >= limits::CHORES_QUEUED_MAX {
+                return Err(
+                    Error::new(&general::BUSY, "other upkeep is under way").help("try again in a moment")
+                );
+            }
+            queue.chores.push_back(Errand { chore, done });
+        }
+        self.shared.changed.notify_one();
+        waits.recv().unwrap_or_else(|_| Err(problem::closed()))
+    }
+
+    /// How much room the disk has.
+    pub fn room(&self) -> Room {
+        self.shared.rooms.get()
+    }
+
+    /// Makes the reserve again when there is room for it.
+    pub fn restore_room(&self) -> Result<Room> {
+        if self.shared.rooms.get() == Room::None {
+            // When nobody writes, nobody finds out that there is room again.
+            match self.chore(Chore::Probe) {
+                Err(error) if *error.code() == store::FULL => return Ok(Room::None),
+                tried => tried?,
+            };
+        }
+        self.shared.rooms.restore()
     }
 
     /// Why nothing can be written any more.
@@ -144,27 +189,46 @@ impl Writer {
     }
 
     /// Commits what is queued and ends the thread. Called by an acknowledgement, it does not wait for
-    /// the thread, which is its own.
-    pub fn close(&self) {
+    /// the thread, which is its own; the flag says whether the database is closed.
+    pub fn close(&self) -> bool {
         self.shared.queue.lock().closing = true;
         self.shared.changed.notify_one();
-        if *self.shared.at_desk.lock() == Some(std::thread::current().id()) {
-            return;
+        if *self.shared.who.lock() == Some(std::thread::current().id()) {
+            return false;
         }
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             log::error!("the writer's thread ended with a panic");
         }
+        true
     }
 }
 
 impl Shared {
     /// The writer's thread.
     fn run(&self) {
+        let mut since_chore = 0;
         while self.wait() {
             let mut desk = self.desk.lock();
-            let works = self.queue.lock().drain();
-            if !works.is_empty() && !self.work(&mut desk, works) {
+            let (errand, works) = {
+                let mut queue = self.queue.lock();
+                // Upkeep is for idle time, and gets its turn without any as well.
+                let is_its_turn = queue.works.is_empty() || since_chore >= limits::CHORE_COMMITS_MAX;
+                match if is_its_turn { queue.chores.pop_front() } else { None } {
+                    Some(errand) => (Some(errand), Vec::new()),
+                    None => (None, queue.drain()),
+                }
+            };
+            since_chore = if errand.is_some() { 0 } else { since_chore + 1 };
+            let turn = self.at_desk(&mut desk, |desk| match errand {
+                Some(errand) => self.run_errand(&desk.conn, errand).map_continue(|is_done| {
+                    if is_done {
+                        self.rooms.committed();
+                    }
+                }),
+                None => self.commit(&desk.conn, &mut desk.next, works),
+            });
+            if matches!(turn, Turn::Failed) {
                 break;
             }
         }
@@ -178,49 +242,77 @@ impl Shared {
     fn help(&self) -> bool {
         let Some(mut desk) = self.desk.try_lock() else { return false };
         let works = self.queue.lock().drain();
-        if !works.is_empty() {
-            self.work(&mut desk, works);
-        }
+        let turn = match works.is_empty() {
+            true => Turn::Done,
+            false => self.commit_once(&mut desk, works),
+        };
         drop(desk);
-        self.queue.lock().works.is_empty()
+        let queue = self.queue.lock();
+        matches!(turn, Turn::Done) && queue.works.is_empty() && queue.chores.is_empty()
     }
 
-    /// Commits, acknowledges, looks after the log. False when nothing can be written any more.
-    fn work(&self, desk: &mut Option<Desk>, works: Vec<Work>) -> bool {
-        let Some(at) = desk.as_mut() else {
-            self.fail(problem::closed(), works);
-            return false;
-        };
-        *self.at_desk.lock() = Some(std::thread::current().id());
-        let worked = catch_unwind(AssertUnwindSafe(|| {
-            if self.commit(&at.conn, &mut at.next, works).is_break() {
-                return false;
+    /// One try. Without room the batches go back to where they were.
+    fn commit_once(&self, desk: &mut Option<Desk>, mut works: Vec<Work>) -> Turn {
+        let mut is_full = false;
+        let turn = self.at_desk(desk, |desk| match self.try_commit(&desk.conn, desk.next, &mut works) {
+            Ok((outcomes, after)) => {
+                desk.next = after;
+                self.committed(works, outcomes);
+                ControlFlow::Continue(())
             }
-            match at.checkpoints.after_commit(&at.conn) {
-                Ok(()) => true,
+            Err(error) if *error.code() == store::FULL => {
+                self.chains.lock().clear();
+                if let Err(error) = take_back(&desk.conn) {
+                    self.fail(problem::write(error), works);
+                    return ControlFlow::Break(());
+                }
+                is_full = true;
+                self.queue.lock().put_back(works);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.fail(error, works);
+                ControlFlow::Break(())
+            }
+        });
+        if is_full { Turn::NoRoom } else { turn }
+    }
+
+    /// Work at the desk, and then a look after the log.
+    fn at_desk(&self, desk: &mut Option<Desk>, work: impl FnOnce(&mut Desk) -> ControlFlow<()>) -> Turn {
+        let Some(desk) = desk.as_mut() else { return Turn::Failed };
+        *self.who.lock() = Some(std::thread::current().id());
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            if work(desk).is_break() {
+                return Turn::Failed;
+            }
+            match desk.checkpoints.after_commit(&desk.conn) {
+                Ok(()) => Turn::Done,
+                // The log keeps what the database has no room for.
+                Err(error) if is_full(&error) => Turn::Done,
                 Err(error) => {
                     self.fail(problem::write(error), Vec::new());
-                    false
+                    Turn::Failed
                 }
             }
         }));
-        *self.at_desk.lock() = None;
+        *self.who.lock() = None;
         worked.unwrap_or_else(|_| {
             self.fail(Error::new(&general::INTERNAL, "the writer panicked"), Vec::new());
-            false
+            Turn::Failed
         })
     }
 
     /// Waits for work, and as long as work may gather. False when the store closes and all is done.
     fn wait(&self) -> bool {
         let mut queue = self.queue.lock();
-        while queue.works.is_empty() {
+        while queue.works.is_empty() && queue.chores.is_empty() {
             if queue.closing || self.failure.get().is_some() {
                 return false;
             }
             self.changed.wait(&mut queue);
         }
-        if !self.delay.is_zero() {
+        if !self.delay.is_zero() && queue.chores.is_empty() {
             let until = Instant::now() + self.delay;
             while !queue.closing && !queue.fills_a_commit() {
                 if self.changed.wait_until(&mut queue, until).timed_out() {
@@ -231,30 +323,120 @@ impl Shared {
         true
     }
 
-    /// One transaction. Breaks when it failed; then everybody has been told.
+    /// One transaction, again and again while the disk is full. Breaks when it failed; then everybody has been told.
     fn commit(&self, conn: &Connection, next: &mut Lsn, mut works: Vec<Work>) -> ControlFlow<()> {
-        let committed = self.fill(conn, *next, &mut works).and_then(|filled| {
-            let mut commit = conn.prepare_cached("COMMIT").map_err(problem::write)?;
-            commit.execute([]).map_err(problem::write)?;
-            Ok(filled)
-        });
-        match committed {
-            Ok((outcomes, after)) => {
-                *next = after;
-                for (work, outcome) in works.into_iter().zip(outcomes) {
-                    let result = match outcome {
-                        Outcome::Stored(lsn) => Ok(lsn),
-                        Outcome::Refused(error) => Err(Arc::new(error)),
-                    };
-                    acknowledge(work, result);
+        while !works.is_empty() {
+            let error = match self.try_commit(conn, *next, &mut works) {
+                Ok((outcomes, after)) => {
+                    *next = after;
+                    self.committed(works, outcomes);
+                    return ControlFlow::Continue(());
                 }
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
+                Err(error) => error,
+            };
+            if *error.code() != store::FULL {
                 self.fail(error, works);
-                ControlFlow::Break(())
+                return ControlFlow::Break(());
+            }
+            works = match self.without_room(conn, works, error) {
+                Some(works) => works,
+                None => return ControlFlow::Break(()),
+            };
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn committed(&self, works: Vec<Work>, outcomes: Vec<Outcome>) {
+        self.rooms.committed();
+        for (work, outcome) in works.into_iter().zip(outcomes) {
+            let result = match outcome {
+                Outcome::Stored(lsn) => Ok(lsn),
+                Outcome::Refused(error) => Err(Arc::new(error)),
+            };
+            acknowledge(work, result);
+        }
+    }
+
+    fn try_commit(&self, conn: &Connection, next: Lsn, works: &mut [Work]) -> Result<(Vec<Outcome>, Lsn)> {
+        let filled = self.fill(conn, next, works)?;
+        let mut commit = conn.prepare_cached("COMMIT").map_err(problem::write)?;
+        commit.execute([]).map_err(problem::write)?;
+        Ok(filled)
+    }
+
+    /// The disk was full: takes the transaction back, and says what to try again. Nothing of it was written, and nothing
+    /// was acknowledged, so trying again is no second fsync of the same pages. `None` when the store failed.
+    fn without_room(&self, conn: &Connection, works: Vec<Work>, error: Error) -> Option<Vec<Work>> {
+        self.chains.lock().clear();
+        if let Err(error) = take_back(conn) {
+            self.fail(problem::write(error), works);
+            return None;
+        }
+        if self.rooms.give_up_reserve() {
+            return Some(works);
+        }
+        let (new, works): (Vec<Work>, Vec<Work>) = works.into_iter().partition(Work::is_new);
+        let refused = Arc::new(problem::no_room());
+        for work in new.into_iter().chain(self.queue.lock().take_new()) {
+            acknowledge(work, Err(refused.clone()));
+        }
+        let mut errands = {
+            let mut queue = self.queue.lock();
+            if queue.chores.is_empty() && !queue.closing {
+                self.changed.wait_for(&mut queue, Duration::from_millis(limits::ROOM_LOOK_MS));
+            }
+            if queue.closing {
+                drop(queue);
+                self.fail(error, works);
+                return None;
+            }
+            std::mem::take(&mut queue.chores)
+        };
+        // Deleting may be what makes room, and the log may be where the room is.
+        while let Some(errand) = errands.pop_front() {
+            if self.run_errand(conn, errand).is_break() {
+                return None;
             }
         }
+        match checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)") {
+            Err(error) if !is_full(&error) => {
+                self.fail(problem::write(error), works);
+                None
+            }
+            _ => Some(works),
+        }
+    }
+
+    /// A piece of upkeep in a transaction of its own. What it cannot do is taken back and told to who asked; only a
+    /// transaction that cannot be ended is a failure of the store. Continues with whether it was done.
+    fn run_errand(&self, conn: &Connection, errand: Errand) -> ControlFlow<(), bool> {
+        let Errand { chore, done } = errand;
+        let result = (|| {
+            conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            let count = chore.apply(conn)?;
+            conn.prepare_cached("COMMIT")?.execute([])?;
+            Ok(count)
+        })();
+        let Err(error) = result else {
+            // Whoever asked may have gone.
+            let _ = done.send(result.map_err(problem::write));
+            return ControlFlow::Continue(true);
+        };
+        if is_full(&error) {
+            self.rooms.give_up_reserve();
+        }
+        // After an error of the disk nothing more can be said of what is on it.
+        let is_final = matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::DatabaseCorrupt)
+        );
+        let taken_back = take_back(conn);
+        if is_final || taken_back.is_err() {
+            self.fail(problem::write(taken_back.err().unwrap_or(error)), Vec::new());
+            return ControlFlow::Break(());
+        }
+        let _ = done.send(Err(problem::write(error)));
+        ControlFlow::Continue(false)
     }
 
     fn fill(&self, conn: &Connection, next: Lsn, works: &mut [Work]) -> Result<(Vec<Outcome>, Lsn)> {
@@ -282,30 +464,6 @@ impl Shared {
     }
 }
 
-impl Queue {
-    fn fills_a_commit(&self) -> bool {
-        self.records >= limits::COMMIT_RECORDS_MAX || self.bytes >= limits::COMMIT_BYTES_MAX
-    }
-
-    /// At least one batch, then as many as fit.
-    fn drain(&mut self) -> Vec<Work> {
-        let (mut taken, mut records, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(work) = self.works.front() {
-            let fits = records + work.record_count <= limits::COMMIT_RECORDS_MAX
-                && bytes + work.bytes <= limits::COMMIT_BYTES_MAX;
-            if !fits && !taken.is_empty() {
-                break;
-            }
-            records += work.record_count;
-            bytes += work.bytes;
-            taken.extend(self.works.pop_front());
-        }
-        self.records -= records;
-        self.bytes -= bytes;
-        taken
-    }
-}
-
 /// A panic of one listener must not take the journal from the others.
 fn acknowledge(work: Work, result: std::result::Result<Lsn, Arc<Error>>) {
     let ack = work.ack;
@@ -322,38 +480,4 @@ fn after(failure: &Arc<Error>) -> Error {
         Some(remedy) => error.help(remedy),
         None => error,
     }
-}
-
-/// Moves the write-ahead log into the database when it has grown.
-struct Checkpoints {
-    /// In pages of the log.
-    due: i64,
-}
-
-impl Checkpoints {
-    /// After acknowledgements, so that nobody waits for it. An error is final like a commit's: it is the
-    /// same disk.
-    fn after_commit(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        // Asks for the size and does nothing.
-        let pages = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)")?;
-        if pages < limits::WAL_PAGES_TARGET {
-            self.due = limits::WAL_PAGES_TARGET;
-        } else if pages >= self.due {
-            // Past the cap, readers that follow each other without a break are waited for, within the lock
-            // wait; otherwise the log would never begin anew.
-            let pages = if pages >= limits::WAL_PAGES_MAX {
-                checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)")?
-            } else {
-                checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)")?
-            };
-            // A reader in the way is no error; the next try comes when the log has grown as much again.
-            self.due = pages + limits::WAL_PAGES_TARGET;
-        }
-        Ok(())
-    }
-}
-
-/// Runs one of the checkpoint statements; pages in the log.
-fn checkpoint(conn: &Connection, sql: &'static str) -> rusqlite::Result<i64> {
-    conn.prepare_cached(sql)?.query_row([], |row| row.get(1))
 }

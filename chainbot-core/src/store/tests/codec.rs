@@ -36,6 +36,17 @@ fn created(parent: bool) -> RecordBody {
     }))
 }
 
+fn created_by_trigger() -> RecordBody {
+    let RecordBody::RunCreated(mut created) = created(false) else { unreachable!("it makes that") };
+    created.trigger = Trigger::Trigger {
+        by: "event".to_owned(),
+        trigger: "event-0123456789".to_owned(),
+        depth: 1,
+        event: json!({ "id": "e1", "data": { "level": 3 } }),
+    };
+    RecordBody::RunCreated(created)
+}
+
 /// One or more of every kind and every inner shape.
 fn samples() -> Vec<(&'static str, RecordBody)> {
     let value = || Arc::new(json!({ "a": [1, null, "ü"] }));
@@ -44,6 +55,7 @@ fn samples() -> Vec<(&'static str, RecordBody)> {
     vec![
         ("run_created", created(false)),
         ("run_created_by_parent", created(true)),
+        ("run_created_by_trigger", created_by_trigger()),
         ("run_started", RecordBody::RunStarted),
         ("run_completed", RecordBody::RunCompleted { output: value() }),
         ("run_failed", RecordBody::RunFailed { error: error(), place: None }),

@@ -3,67 +3,12 @@
 use std::sync::{Barrier, mpsc};
 
 use super::*;
-use crate::error::code::{general, store};
+use crate::error::code::general;
 use crate::limits;
 
 fn large(seq: u32) -> Record {
     let body = RecordBody::CancelRequested { reason: "x".repeat(100_000) };
     Record { seq, at: at(seq), body }
-}
-
-#[test]
-fn a_full_disk_ends_acknowledging_for_good_and_keeps_what_was_acknowledged() {
-    let mut bench = Bench::limited(Some(100));
-    let run = run_id(1);
-    bench.start(run);
-    let mut kept = vec![Lsn(1)];
-    let error = loop {
-        let seq = kept.len() as u32;
-        assert!(seq < 100, "the limit had no effect");
-        match bench.try_write(run, vec![large(seq)], vec![]) {
-            Ok(lsn) => kept.push(lsn),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.code(), &store::FULL);
-    assert!(kept.len() > 1);
-    assert_eq!(bench.store.failed().unwrap().code(), &store::FULL);
-    // Small enough to fit, and refused all the same.
-    let seq = kept.len() as u32;
-    let batch =
-        Batch { run, records: vec![step(seq)], ops: vec![], ack: Box::new(|_| panic!("acknowledged")) };
-    let refused = bench.store.submit(batch).unwrap_err();
-    assert_eq!(refused.code(), &store::FULL);
-    assert!(refused.message().contains("nothing can be written any more"), "{refused}");
-    assert_eq!(bench.store.records(run, &kept).unwrap().len(), kept.len(), "reading goes on");
-    bench.reopen();
-    assert_eq!(bench.store.recover().unwrap().live[0].1.len(), kept.len());
-    bench.write(run, vec![step(seq)], vec![]);
-    bench.assert_sound();
-}
-
-#[test]
-fn what_is_queued_behind_a_failed_commit_gets_the_failure() {
-    let bench = Bench::limited(Some(60));
-    let run = run_id(1);
-    bench.start(run);
-    // The writer is held in an acknowledgement while the others queue up.
-    let gate = Arc::new(Barrier::new(2));
-    let at_gate = gate.clone();
-    let (entered, is_held) = mpsc::channel();
-    let ack = Box::new(move |_| {
-        entered.send(()).unwrap();
-        at_gate.wait();
-    });
-    bench.store.submit(Batch { run, records: vec![step(1)], ops: vec![], ack }).unwrap();
-    // Else the writer may take the first of the others with it, and refuse the rest before they are queued.
-    is_held.recv_timeout(HANG).unwrap();
-    let acks: Vec<_> = (2..200).map(|seq| bench.send(run, vec![large(seq)], vec![])).collect();
-    gate.wait();
-    let acked: Vec<Acked> = acks.iter().map(|ack| ack.recv_timeout(HANG).unwrap()).collect();
-    let first_failed = acked.iter().position(Result::is_err).expect("a failure");
-    assert!(acked[first_failed..].iter().all(Result::is_err), "acknowledged after a failure");
-    assert!(acked.iter().filter_map(|a| a.as_ref().err()).all(|e| e.code() == &store::FULL));
 }
 
 #[test]
@@ -228,4 +173,20 @@ fn an_acknowledgement_on_a_thread_that_commits_by_itself_may_close_the_store() {
     let late = Batch { run, records: vec![step(2)], ops: vec![], ack: Box::new(|_| {}) };
     let refused = bench.store.submit(late).unwrap_err();
     assert_eq!(refused.code(), &general::STOPPING);
+}
+
+#[test]
+fn a_failed_write_is_final_and_loses_nothing_acknowledged() {
+    let mut bench = Bench::new();
+    let run = run_id(1);
+    bench.start(run);
+    bench.store.break_writes().unwrap();
+    let error = bench.try_write(run, vec![step(1)], vec![]).unwrap_err();
+    assert_eq!(error.code(), &crate::error::code::store::WRITE);
+    let batch = Batch { run, records: vec![step(1)], ops: vec![], ack: Box::new(|_| panic!("acknowledged")) };
+    let refused = bench.store.submit(batch).unwrap_err();
+    assert!(refused.message().contains("nothing can be written any more"), "{refused}");
+    bench.reopen();
+    bench.write(run, vec![step(1)], vec![]);
+    bench.assert_sound();
 }

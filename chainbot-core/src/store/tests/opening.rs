@@ -14,6 +14,40 @@ fn open_error(folder: &Path) -> Error {
     }
 }
 
+/// Written by the first schema: two completed runs, a failed one, one that waits for a signal, one for a time.
+#[test]
+fn a_database_of_the_first_schema_opens_and_says_the_same() {
+    let folder = TempDir::new().unwrap();
+    let old = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/databases/schema-1.db");
+    std::fs::copy(old, folder.path().join("chainbot.db")).unwrap();
+    let store = open(folder.path(), None).unwrap();
+    assert_eq!(check(&store).unwrap(), []);
+    let recovery = store.recover().unwrap();
+    assert_eq!((recovery.parked, recovery.timers.len(), recovery.live.len()), (2, 1, 0));
+    let page = store.runs(&crate::port::RunFilter { limit: 10, ..Default::default() }).unwrap();
+    let seen: Vec<_> = page.items.iter().map(|row| (row.name.as_str(), row.status.as_str())).collect();
+    let names = ["sums", "later", "waits", "fails", "sums"];
+    let statuses = ["completed", "waiting", "waiting", "failed", "completed"];
+    assert_eq!(seen, names.into_iter().zip(statuses).collect::<Vec<_>>());
+    for row in &page.items {
+        let lsns = store.run(row.id).unwrap().unwrap().lsns.unwrap();
+        assert!(!store.records(row.id, &lsns).unwrap().is_empty());
+    }
+    let now = page.items[0].created_at.after(Duration::from_secs(3_600));
+    let rules = crate::port::upkeep::Retention::default();
+    let mut archived = 0;
+    loop {
+        let upkeep = crate::port::upkeep::Upkeep { now, rules, keep: &|_| Default::default() };
+        let done = store.tidy(&upkeep).unwrap();
+        archived += done.archived;
+        if !done.more {
+            break;
+        }
+    }
+    assert_eq!(archived, 2, "all but the one with the newest record");
+    assert_eq!(check(&store).unwrap(), []);
+}
+
 #[test]
 fn the_settings_that_durability_needs_are_in_the_file() {
     let bench = Bench::new();

@@ -177,7 +177,7 @@ fn a_row_that_says_other_than_the_journal_is_found() {
         "UPDATE run SET name = 'wine'",
         "UPDATE journal SET node = 77 WHERE lsn = 2",
         "INSERT INTO timer VALUES ((SELECT id FROM run), 1, 1)",
-        "INSERT INTO run SELECT x'00', workflow, name, definition, 0, 0, NULL, 0, NULL, 1, 1, NULL FROM run",
+        "INSERT INTO run SELECT x'00', workflow, name, definition, 0, 0, NULL, 0, NULL, 1, 1, NULL, 0 FROM run",
         "DELETE FROM run",
     ] {
         let bench = Bench::new();

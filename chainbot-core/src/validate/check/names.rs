@@ -15,8 +15,8 @@ use crate::expr::{Expression, Template, Transformer};
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::model::document::{Node, NodeValue};
 use crate::model::{
-    Action, Body, Condition, DateMode, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform, WaitFor,
-    WorkflowKind,
+    Action, Auth, Body, Condition, DateMode, Expr, Items, Loop, LoopOver, Parallel, Step, Text, Transform,
+    WaitFor, WorkflowKind,
 };
 use crate::validate::decode::Decoded;
 
@@ -35,6 +35,15 @@ pub(super) fn check(decoded: &Decoded, index: &Index<'_>, graphs: &Graphs, repor
     let inputs = Inputs::new(definition.inputs.as_ref());
     let mut walker = Walker { decoded, index, graphs, report, setters, inputs };
     let mut scope = Scope::start(index.entries.len());
+    let start = Scope { before_run: Some(("event", "a trigger")), ..scope.clone() };
+    for trigger in &definition.triggers {
+        trigger.when.iter().for_each(|when| walker.expr(when, &start));
+        trigger.inputs.iter().for_each(|inputs| walker.template(inputs, &start));
+    }
+    if let Some(key) = definition.concurrency.as_ref().and_then(|concurrency| concurrency.key.as_ref()) {
+        let before_run = Some(("inputs", "`concurrency.key`"));
+        walker.text(key, &Scope { before_run, ..scope.clone() });
+    }
     match definition.kind {
         WorkflowKind::Sequential | WorkflowKind::Conditional { first_only: false } => {
             walker.sequence(&definition.steps, &mut scope);
@@ -135,6 +144,10 @@ impl Walker<'_, '_> {
                 WaitFor::Approval(approval) => self.text(&approval.message, scope),
             },
             Action::ApiCall(call) => {
+                let scope = &scope.with_secrets();
+                if let Some(Auth::Basic { user: Some(user), .. }) = &call.auth {
+                    self.text(user, scope);
+                }
                 self.text(&call.url, scope);
                 [&call.query, &call.headers]
                     .into_iter()
@@ -143,10 +156,11 @@ impl Walker<'_, '_> {
                 match &call.body {
                     Body::Empty => {}
                     Body::Text(text) => self.text(text, scope),
-                    Body::Json(node) | Body::Form(node) => self.template(node, scope),
+                    Body::Json(node) | Body::Form(node) | Body::Multipart(node) => self.template(node, scope),
                 }
             }
             Action::Webhook(webhook) => {
+                let scope = &scope.with_secrets();
                 self.text(&webhook.url, scope);
                 let parts = [&webhook.payload, &webhook.headers];
                 parts.into_iter().flatten().for_each(|node| self.template(node, scope));
@@ -162,6 +176,14 @@ impl Walker<'_, '_> {
             Action::Workflow { workflow, inputs, .. } => {
                 self.text(workflow, scope);
                 inputs.iter().for_each(|node| self.template(node, scope));
+            }
+            Action::Email(email) => {
+                let nodes =
+                    [Some(&email.to), email.cc.as_ref(), email.bcc.as_ref(), email.attachments.as_ref()];
+                nodes.into_iter().flatten().for_each(|node| self.template(node, scope));
+                let texts =
+                    [Some(&email.subject), email.reply_to.as_ref(), email.body.as_ref(), email.html.as_ref()];
+                texts.into_iter().flatten().for_each(|text| self.text(text, scope));
             }
         }
     }
@@ -203,6 +225,7 @@ impl Walker<'_, '_> {
             Transform::JsonParse { input }
             | Transform::JsonStringify { input, .. }
             | Transform::Hash { input, .. }
+            | Transform::Hmac { input, .. }
             | Transform::CsvParse { input, .. }
             | Transform::Base64 { input, .. } => self.template(input, scope),
             Transform::CsvStringify { input, .. } => self.items(input, scope),

@@ -36,7 +36,19 @@ impl Walker<'_, '_> {
     /// `required` is false where `default(...)` gives a value to what is undefined.
     pub(super) fn name(&mut self, name: &Name, required: bool, at: (Pos, &str), scope: &Scope) {
         let member = name.path.first().map(String::as_str);
+        if let Some((known, what)) = scope.before_run
+            && name.root != known
+        {
+            let message = format!("the name `{}` is not known in {what}", name.root);
+            let hint = Some(format!("only `{known}` is: there is no run yet"));
+            return self.report.error_within(&code::OUT_OF_SCOPE, at, Some(name.offset), message, hint);
+        }
         match name.root.as_str() {
+            "event" if scope.before_run.is_some() || !self.decoded.definition.triggers.is_empty() => {
+                let known = ["id", "type", "time", "data"];
+                let unknown = member.filter(|member| !known.contains(member));
+                unknown.into_iter().for_each(|member| self.member("event", member, &known, name, at));
+            }
             local if scope.locals.iter().any(|known| known == local) => {}
             "steps" => self.step_name(name, required, at, scope),
             "vars" | "inputs" if !required => {}
@@ -49,9 +61,14 @@ impl Walker<'_, '_> {
             }
             "config" => {}
             "secrets" => {
-                let message = "`secrets` is not in this version yet".to_owned();
-                let hint = "there is no secret store to take it from".to_owned();
-                self.report.error_within(&code::NOT_YET, at, Some(name.offset), message, Some(hint));
+                if scope.secrets {
+                    return;
+                }
+                let message = "a secret cannot be used here".to_owned();
+                let hint =
+                    "secrets are for `api_call` and `webhook`: there their value is put in when it is sent";
+                let code = &crate::error::code::secret::PLACE;
+                self.report.error_within(code, at, Some(name.offset), message, Some(hint.to_owned()));
             }
             root => self.unknown_root(root, name, at, scope),
         }
@@ -194,7 +211,7 @@ impl Walker<'_, '_> {
             "item" | "index" => "it has a value only inside a `loop` or a transform over a list".to_owned(),
             "input" => "it has a value only inside a transform; the run's inputs are `inputs`".to_owned(),
             "error" => "it has a value in `catch` only; the error of a step is `steps.<id>.error`".to_owned(),
-            "event" => "this version has no triggers; a run is started with `inputs`".to_owned(),
+            "event" => "this workflow has no `triggers`; a run is started with `inputs`".to_owned(),
             "env" => "the environment is not readable; use `inputs` or `config`".to_owned(),
             _ if self.index.by_id(root).is_some() => format!("write `steps.{root}.output`"),
             _ if self.setters.contains_key(root) => format!("write `vars.{root}`"),
@@ -221,6 +238,7 @@ fn outputs(action: &Action) -> Option<Vec<&str>> {
         Action::Transform(_) => vec!["transformed"],
         Action::Notification(_) => vec!["notification_sent", "channels"],
         Action::Emit { .. } => vec!["event_id"],
+        Action::Email(_) => vec!["message_id", "accepted", "rejected"],
         Action::Set { variables } if !variables.is_empty() => {
             variables.iter().map(|(name, _)| name.as_str()).collect()
         }

@@ -20,6 +20,10 @@ pub(super) struct Scope {
     pub(super) loops: Vec<usize>,
     /// Variables set before in the same step.
     pub(super) variables: Vec<String>,
+    /// Before there is a run: the one name that has a value, and what is being decided.
+    pub(super) before_run: Option<(&'static str, &'static str)>,
+    /// Whether secrets may be written out here.
+    pub(super) secrets: bool,
 }
 
 impl Scope {
@@ -32,7 +36,14 @@ impl Scope {
             step: None,
             loops: Vec::new(),
             variables: Vec::new(),
+            before_run: None,
+            secrets: false,
         }
+    }
+
+    /// The same place where what is rendered is sent, and secrets are put in.
+    pub(super) fn with_secrets(&self) -> Self {
+        Self { secrets: true, ..self.clone() }
     }
 
     /// The same place with more names.

@@ -35,6 +35,7 @@ impl Decoder<'_> {
                 self.wait(map)
             }
             "webhook" => Action::Webhook(self.webhook(map)),
+            "email" => Action::Email(self.email(map)),
             "workflow" => self.workflow(map),
             _ => self.set(map),
         };

@@ -13,9 +13,10 @@ use crate::validate::keys;
 impl Decoder<'_> {
     /// `api_call`.
     pub(super) fn api_call(&mut self, map: &Map<'_>) -> ApiCall {
-        let body = match self.one_of(map, &["body", "json", "form"], false) {
+        let body = match self.one_of(map, &["body", "json", "form", "multipart"], false) {
             Some("body") => self.text(map, "body").map(Body::Text),
             Some("json") => self.template(map, "json").map(Body::Json),
+            Some("multipart") => self.template_map(map, "multipart").map(Body::Multipart),
             Some(_) => self.template_map(map, "form").map(Body::Form),
             None => None,
         };
@@ -38,12 +39,19 @@ impl Decoder<'_> {
             max_bytes: self.number(map, "max_bytes").map(|bytes| bytes as usize),
             follow_redirects: self.flag(map, "follow_redirects").unwrap_or(false),
             idempotent: self.choice(map, "idempotency").is_some(),
+            auth: self.auth(map),
+            pagination: self.pagination(map),
         }
     }
 
     /// `webhook`.
     pub(super) fn webhook(&mut self, map: &Map<'_>) -> Webhook {
-        Webhook { url: self.url(map), payload: self.template(map, "payload"), headers: self.headers(map) }
+        Webhook {
+            url: self.url(map),
+            payload: self.template(map, "payload"),
+            headers: self.headers(map),
+            secrets: self.secrets(map, "secret"),
+        }
     }
 
     fn url(&mut self, map: &Map<'_>) -> Text {

@@ -119,15 +119,17 @@ impl Decoder<'_> {
 
     fn hash(&mut self, map: &Map<'_>) -> Transform {
         let input = self.template_or(map, "input");
-        let later = map.get("algorithm").filter(|node| node.as_str() == Some("hmac_sha256"));
-        let algorithm = match later {
-            Some(_) => {
-                let message = "`hmac_sha256` is not in this version yet".to_owned();
-                self.at(&code::NOT_YET, map, "algorithm", message, None);
-                None
+        let algorithm = self.choice(map, "algorithm");
+        let keyed = algorithm == Some("hmac_sha256");
+        self.only_for(map, "secret", keyed, "`algorithm: hmac_sha256`");
+        if keyed {
+            if !map.has("secret") {
+                let message = "`hmac_sha256` needs `secret`";
+                let hint = "write `secret: NAME` of a secret that `chainbot secret set` stored".to_owned();
+                self.error(&code::MISSING_KEY, map.pos, &map.path, message, hint);
             }
-            None => self.choice(map, "algorithm"),
-        };
+            return Transform::Hmac { input, secret: self.secret(map, "secret").unwrap_or_default() };
+        }
         let algorithm = match algorithm {
             Some("blake3") => HashAlgorithm::Blake3,
             _ => HashAlgorithm::Sha256,

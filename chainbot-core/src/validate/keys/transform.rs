@@ -1,6 +1,6 @@
 //! The tables of `transform`, one for each of its types.
 
-use super::{Key, Shape, Table, later, may, must, old};
+use super::{Key, Shape, Table, may, must, old};
 
 const TYPE: Key = must("type", Shape::Name, "What it does with the data.");
 const VALUE: Key = must("input", Shape::Template, "The value.");
@@ -99,8 +99,8 @@ static HASH: Table = Table {
     keys: &[
         TYPE,
         VALUE,
-        may("algorithm", Shape::Choice(&["sha256", "blake3"]), "sha256 by default."),
-        later("secret", "Key of `hmac_sha256`."),
+        may("algorithm", Shape::Choice(&["sha256", "blake3", "hmac_sha256"]), "sha256 by default."),
+        may("secret", Shape::Name, "Secret that is the key of `hmac_sha256`."),
     ],
 };
 static CSV_PARSE: Table = Table {

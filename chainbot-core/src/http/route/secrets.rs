@@ -1,0 +1,135 @@
+//! Secrets: set, listed without their values, removed. No route gives a value back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::http::Shared;
+use crate::http::problem::Answer;
+use crate::http::request::Call;
+use crate::limits::BODY_BYTES_MAX;
+use crate::port::SecretText;
+use crate::secret::{NewSecret, SecretInfo, Vault};
+
+/// A secret without its value.
+#[derive(Serialize, ToSchema)]
+struct Secret {
+    /// What expressions call it: `secrets.<name>`.
+    name: String,
+    /// Where it may be sent.
+    hosts: Vec<String>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// From 1.
+    version: u32,
+    /// When it was first set.
+    #[schema(format = "date-time")]
+    created_at: String,
+    /// When it was last set.
+    #[schema(format = "date-time")]
+    updated_at: String,
+    /// Whether the key of the data folder opens it.
+    readable: bool,
+}
+
+impl From<SecretInfo> for Secret {
+    fn from(info: SecretInfo) -> Self {
+        Self {
+            name: info.name,
+            hosts: info.hosts,
+            description: info.description,
+            version: info.version,
+            created_at: info.created_at.to_string(),
+            updated_at: info.updated_at.to_string(),
+            readable: info.is_readable,
+        }
+    }
+}
+
+/// What a secret is set from.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the shape in the document; the body is read field by field")]
+struct NewSecretBody {
+    /// The value; 6 bytes to 16 KiB.
+    value: String,
+    /// Where it may be sent: `api.example.com`, `api.example.com:8443`, `http://192.168.1.5:8123`.
+    hosts: Option<Vec<String>>,
+    /// For people.
+    description: Option<String>,
+}
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(set, remove))
+}
+
+/// All secrets without their values, by name
+#[utoipa::path(get, path = "/api/chainbot/secrets", tag = "secrets",
+    responses((status = 200, description = "All of them; there are at most 256", body = Vec<Secret>)))]
+async fn list(State(shared): State<Arc<Shared>>) -> Answer {
+    let all: Vec<Secret> = vault(&shared)?.list().into_iter().map(Secret::from).collect();
+    Ok(Json(all).into_response())
+}
+
+/// Stores a secret, or a new version of one
+#[utoipa::path(put, path = "/api/chainbot/secrets/{name}", tag = "secrets",
+    params(("name" = String, Path, description = "Lower-case letters, digits and `_`")),
+    request_body(content = NewSecretBody),
+    responses(
+        (status = 200, description = "A new version; it replaces value, hosts and description", body = Secret),
+        (status = 201, description = "There was none of this name", body = Secret),
+        (status = 422, description = "Name, value or a host cannot be taken")))]
+async fn set(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let mut fields = call.fields(&["value", "hosts", "description"]).await?;
+    let Some(value) = fields.text("value", BODY_BYTES_MAX)?.map(SecretText::new) else {
+        return Err(wrong("`value` is missing", "send the secret's value as text").into());
+    };
+    let hosts = match fields.any("hosts") {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(host) => Ok(host),
+                _ => Err(wrong("`hosts` lists text", "write `[\"api.example.com\"]`")),
+            })
+            .collect::<Result<_>>()?,
+        _ => return Err(wrong("`hosts` is no list", "write `[\"api.example.com\"]`").into()),
+    };
+    let description = fields.text("description", BODY_BYTES_MAX)?;
+    let new = NewSecret { value, hosts, description };
+    let (info, is_new) = vault(&shared)?.set(call.path("name")?, new).await?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(Secret::from(info))).into_response())
+}
+
+/// Removes a secret
+#[utoipa::path(delete, path = "/api/chainbot/secrets/{name}", tag = "secrets",
+    params(("name" = String, Path, description = "Its name")),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = 404, description = "There is no such secret")))]
+async fn remove(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    vault(&shared)?.remove(call.path("name")?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn vault(shared: &Shared) -> Result<&Vault> {
+    shared.secrets.as_deref().ok_or_else(|| {
+        Error::new(&general::NOT_HERE, "there is no vault here").help("ask the server of the data folder")
+    })
+}
+
+fn wrong(message: &str, help: &str) -> Error {
+    Error::new(&general::FIELD, message).help(help)
+}

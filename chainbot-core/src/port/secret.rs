@@ -1,0 +1,81 @@
+//! Secrets as the layers below their vault see them: rows for the store, opened values for steps.
+//!
+//! Invariants: a [`SecretText`] shows itself as `***` and is wiped when it is dropped; a stored row holds no value
+//! that reads without the key.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::error::Result;
+use crate::time::Timestamp;
+
+/// A value that must not be shown. Wiped from memory when dropped.
+#[derive(Clone)]
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// Takes the text over.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The value. Whoever calls this answers for where it goes.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A secret as its row holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// `[a-z][a-z0-9_]{0,62}`: what expressions call it.
+    pub name: String,
+    /// Whose it is.
+    pub owner: String,
+    /// From 1; grows with every change.
+    pub version: u32,
+    /// Which key sealed it.
+    pub key_id: [u8; 8],
+    /// Drawn for this version.
+    pub nonce: [u8; 24],
+    /// The value, sealed.
+    pub sealed: Vec<u8>,
+    /// Where it may be sent, in normal form.
+    pub hosts: Vec<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// Of version 1.
+    pub created_at: Timestamp,
+    /// Of this version.
+    pub updated_at: Timestamp,
+}
+
+/// Reads the rows; they are written by [`super::Op::SecretPut`] and [`super::Op::SecretRemove`].
+pub trait SecretRows: Send + Sync {
+    /// All of them, by name.
+    fn secrets(&self) -> Result<Vec<StoredSecret>>;
+}
+
+/// A secret opened for one use.
+#[derive(Clone, Debug)]
+pub struct OpenSecret {
+    /// Its value.
+    pub value: SecretText,
+    /// Where it may be sent, in normal form.
+    pub hosts: Vec<String>,
+}
+
+/// What steps ask of the vault.
+pub trait Secrets: Send + Sync {
+    /// Opens a secret. From memory; does not block.
+    fn open(&self, name: &str) -> Result<OpenSecret>;
+    /// The text with every secret's value replaced by `***`; `None` when there is none in it.
+    fn redact(&self, text: &str) -> Option<String>;
+}

@@ -1,0 +1,282 @@
+//! Which runs of a workflow are let in at once, by its `concurrency`.
+//!
+//! A gate is a name that runs share; its members are unfinished runs in the order in which they came. The first `max` are
+//! active and ask for a permit like any other; the rest only have their row. Members are rows of the store too, written and
+//! removed in the transactions that make and end the run, so a restart finds the same gates.
+//!
+//! Invariant: a member is counted from before its creation is handed to the writer, so two starts never both find room
+//! that is there for one. Lock: a plain one, for some instructions, taken with no other held.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::id::RunId;
+use crate::model::ConcurrencyMode;
+use crate::port::StoredGate;
+
+/// All gates.
+#[derive(Default)]
+pub(super) struct Gates {
+    state: Mutex<State>,
+    /// Members in all: most processes have none, and then nobody takes the lock.
+    members: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    gates: HashMap<String, Gate>,
+    of: HashMap<RunId, String>,
+}
+
+struct Gate {
+    max: usize,
+    members: VecDeque<Member>,
+}
+
+struct Member {
+    run: RunId,
+    is_active: bool,
+    /// Its creation is on disk.
+    is_stored: bool,
+    /// Another took its place.
+    is_ousted: bool,
+}
+
+/// A gate as a run finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GateSpec {
+    pub(super) name: String,
+    pub(super) mode: ConcurrencyMode,
+    pub(super) max: usize,
+}
+
+/// What others are to be told.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub(super) struct Moves {
+    /// Ask for a permit from here on.
+    pub(super) admit: Vec<RunId>,
+    /// Are cancelled, because another took their place.
+    pub(super) oust: Vec<RunId>,
+}
+
+/// A run that is in the way of a start in mode `single`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken(pub(super) RunId);
+
+impl Gate {
+    /// Lets in as many as there is room for; gives those whose creation is on disk.
+    fn promote(&mut self) -> Vec<RunId> {
+        let active = self.members.iter().filter(|member| member.is_active).count();
+        let room = self.max.saturating_sub(active);
+        let waiting = self.members.iter_mut().filter(|member| !member.is_active).take(room);
+        waiting
+            .filter_map(|member| {
+                member.is_active = true;
+                member.is_stored.then_some(member.run)
+            })
+            .collect()
+    }
+}
+
+impl Gates {
+    /// Counts a run whose creation goes to the writer next.
+    pub(super) fn enter(&self, run: RunId, spec: &GateSpec) -> Result<Moves, Taken> {
+        let mut state = self.state.lock();
+        let gate = state
+            .gates
+            .entry(spec.name.clone())
+            .or_insert_with(|| Gate { max: spec.max, members: VecDeque::new() });
+        // The newest version of the workflow says how many.
+        gate.max = spec.max;
+        let mut moves = Moves::default();
+        match (spec.mode, gate.members.back()) {
+            (ConcurrencyMode::Single, Some(other)) => return Err(Taken(other.run)),
+            (ConcurrencyMode::Restart, Some(_)) => {
+                let others = gate.members.iter_mut().filter(|member| !member.is_ousted);
+                moves.oust = others
+                    .filter_map(|member| {
+                        member.is_ousted = true;
+                        member.is_stored.then_some(member.run)
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+        gate.members.push_back(Member { run, is_active: false, is_stored: false, is_ousted: false });
+        moves.admit = gate.promote();
+        state.of.insert(run, spec.name.clone());
+        self.members.fetch_add(1, Ordering::SeqCst);
+        Ok(moves)
+    }
+
+    /// A run's creation is on disk. What it may do next; a run without a gate is admitted.
+    pub(super) fn stored(&self, run: RunId) -> Moves {
+        let mut moves = Moves::default();
+        let mut state = self.state.lock();
+        let State { gates, of } = &mut *state;
+        let gate = of.get(&run).and_then(|name| gates.get_mut(name));
+        let Some(member) =
+            gate.and_then(|gate| gate.members.iter_mut().rev().find(|member| member.run == run))
+        else {
+            moves.admit.push(run);
+            return moves;
+        };
+        member.is_stored = true;
+        if member.is_active {
+            moves.admit.push(run);
+        }
+        if member.is_ousted {
+            moves.oust.push(run);
+        }
+        moves
+    }
+
+    /// A run is over, or was never made. Whom that lets in.
+    pub(super) fn leave(&self, run: RunId) -> Vec<RunId> {
+        if !self.is_used() {
+            return Vec::new();
+        }
+        let mut state = self.state.lock();
+        let Some(name) = state.of.remove(&run) else { return Vec::new() };
+        self.members.fetch_sub(1, Ordering::SeqCst);
+        let Some(gate) = state.gates.get_mut(&name) else { return Vec::new() };
+        if let Some(index) = gate.members.iter().position(|member| member.run == run) {
+            gate.members.remove(index);
+        }
+        let admit = gate.promote();
+        if gate.members.is_empty() {
+            state.gates.remove(&name);
+        }
+        admit
+    }
+
+    /// Whether a run is a member of a gate.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.is_used() && self.state.lock().of.contains_key(&run)
+    }
+
+    /// Whether a run that has not begun may ask for a permit.
+    pub(super) fn lets_in(&self, run: RunId) -> bool {
+        let state = self.state.lock();
+        let Some(gate) = state.of.get(&run).and_then(|name| state.gates.get(name)) else { return true };
+        gate.members.iter().any(|member| member.run == run && member.is_active)
+    }
+
+    /// Members that are not let in yet.
+    pub(super) fn waiting(&self) -> usize {
+        if !self.is_used() {
+            return 0;
+        }
+        let waiting = |gate: &Gate| gate.members.iter().filter(|member| !member.is_active).count();
+        self.state.lock().gates.values().map(waiting).sum()
+    }
+
+    /// Takes up what the store has, in its order. `has_begun` tells of a run whether it was let in before. Gives the runs
+    /// whose place another had taken when the last process ended.
+    pub(super) fn recover(
+        &self,
+        rows: Vec<StoredGate>,
+        has_begun: impl Fn(&StoredGate) -> bool,
+    ) -> Vec<RunId> {
+        let mut state = self.state.lock();
+        let mut ousted = Vec::new();
+        for row in rows {
+            let gate = state
+                .gates
+                .entry(row.gate.clone())
+                .or_insert_with(|| Gate { max: row.max, members: VecDeque::new() });
+            gate.max = row.max;
+            if row.ousts {
+                let others = gate.members.iter_mut().filter(|member| !member.is_ousted);
+                ousted.extend(others.map(|member| {
+                    member.is_ousted = true;
+                    member.run
+                }));
+            }
+            let is_active = has_begun(&row);
+            gate.members.push_back(Member { run: row.run, is_active, is_stored: true, is_ousted: false });
+            state.of.insert(row.run, row.gate);
+            self.members.fetch_add(1, Ordering::SeqCst);
+        }
+        // Whoever asks for a permit at the start asks `lets_in`.
+        state.gates.values_mut().for_each(|gate| drop(gate.promote()));
+        ousted
+    }
+
+    fn is_used(&self) -> bool {
+        self.members.load(Ordering::SeqCst) > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> RunId {
+        RunId::from([n; 16])
+    }
+
+    fn spec(mode: ConcurrencyMode, max: usize) -> GateSpec {
+        GateSpec { name: "w".to_owned(), mode, max }
+    }
+
+    #[test]
+    fn queued_runs_are_let_in_in_order_and_only_when_they_are_on_disk() {
+        let gates = Gates::default();
+        let queued = spec(ConcurrencyMode::Queued, 1);
+        for n in 1..=3 {
+            assert_eq!(gates.enter(id(n), &queued), Ok(Moves::default()));
+        }
+        assert_eq!(gates.stored(id(1)).admit, [id(1)]);
+        assert_eq!(gates.stored(id(3)), Moves::default());
+        assert_eq!(gates.leave(id(1)), [], "the second is next, and not on disk yet");
+        assert_eq!(gates.stored(id(2)).admit, [id(2)]);
+        assert_eq!(gates.waiting(), 1);
+        assert_eq!(gates.leave(id(2)), [id(3)]);
+        assert_eq!(gates.leave(id(3)), []);
+        assert!(!gates.has(id(3)) && gates.waiting() == 0);
+    }
+
+    #[test]
+    fn single_refuses_and_restart_takes_the_place() {
+        let gates = Gates::default();
+        gates.enter(id(1), &spec(ConcurrencyMode::Single, 1)).unwrap();
+        assert_eq!(gates.enter(id(2), &spec(ConcurrencyMode::Single, 1)), Err(Taken(id(1))));
+        let restart = spec(ConcurrencyMode::Restart, 1);
+        assert_eq!(gates.enter(id(3), &restart).unwrap().oust, [], "it is not on disk yet");
+        assert_eq!(gates.stored(id(1)).oust, [id(1)]);
+        assert_eq!(gates.stored(id(3)), Moves::default());
+        assert_eq!(gates.enter(id(4), &restart).unwrap().oust, [id(3)], "a queued one is taken over as well");
+        assert_eq!(gates.leave(id(3)), []);
+        gates.stored(id(4));
+        assert_eq!(gates.leave(id(1)), [id(4)]);
+    }
+
+    #[test]
+    fn a_bound_that_was_raised_lets_more_in_and_keys_do_not_meet() {
+        let gates = Gates::default();
+        for n in 1..=3 {
+            gates.enter(id(n), &spec(ConcurrencyMode::Parallel, 1)).unwrap();
+            gates.stored(id(n));
+        }
+        assert_eq!(gates.enter(id(4), &spec(ConcurrencyMode::Parallel, 3)).unwrap().admit, [id(2), id(3)]);
+        let other = GateSpec { name: "w other".to_owned(), ..spec(ConcurrencyMode::Single, 1) };
+        gates.enter(id(9), &other).unwrap();
+        assert_eq!(gates.stored(id(9)).admit, [id(9)]);
+    }
+
+    #[test]
+    fn a_restart_finds_the_same_gates() {
+        let row = |n, parked, ousts| StoredGate { run: id(n), gate: "w".to_owned(), max: 2, parked, ousts };
+        let gates = Gates::default();
+        let rows =
+            vec![row(1, false, false), row(2, true, false), row(3, false, false), row(4, false, false)];
+        assert_eq!(gates.recover(rows, |row| row.parked), []);
+        assert!(gates.lets_in(id(1)) && gates.lets_in(id(2)) && !gates.lets_in(id(3)));
+        assert_eq!(gates.leave(id(2)), [id(3)]);
+        let gates = Gates::default();
+        assert_eq!(gates.recover(vec![row(1, true, false), row(2, false, true)], |row| row.parked), [id(1)]);
+    }
+}

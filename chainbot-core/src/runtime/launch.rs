@@ -1,0 +1,224 @@
+//! Makes a run: its creation, the firing of its trigger and its place at the gate in one transaction.
+//!
+//! Invariant: what follows the creation (a permit is asked for, others are ousted) is done when it is on disk, by the
+//! acknowledgement itself, so nothing depends on somebody waiting for it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::engine::{Input, Program};
+use crate::error::code::run as run_code;
+use crate::error::{Error, Result};
+use crate::expr::Volatile;
+use crate::id::{RunId, WorkflowId};
+use crate::limits;
+use crate::model::{Json, Record, RecordBody, RunCreated, RunRow, RunStatus, Trigger};
+use crate::port::{Batch, Firing, Idempotency, Op};
+
+use super::cell::Mail;
+use super::core::Runtime;
+use super::gates::{GateSpec, Moves};
+use super::load::Source;
+
+/// A run to make.
+pub(super) struct Launch {
+    pub(super) workflow: WorkflowId,
+    pub(super) name: String,
+    pub(super) program: Arc<Program>,
+    /// Prepared: defaults are filled in and the schema holds.
+    pub(super) inputs: Value,
+    pub(super) trigger: Trigger,
+    pub(super) key: Option<Idempotency>,
+    pub(super) firing: Option<Firing>,
+}
+
+impl Runtime {
+    /// Whether one more run may be made; the error says what there is too much of.
+    pub(super) fn check_room(&self) -> Result<()> {
+        if self.parked_count() >= limits::RUNS_WAITING_MAX {
+            let message = format!("{} runs wait for a time, a signal or a person", limits::RUNS_WAITING_MAX);
+            return Err(Error::new(&run_code::QUEUE_FULL, message)
+                .help("signal or cancel some: `GET /api/chainbot/runs?status=waiting` lists them"));
+        }
+        if !self.admission.has_room(self.gates.waiting()) {
+            return Err(Error::new(&run_code::QUEUE_FULL, "too many runs wait for their turn")
+                .help("wait for some to end, or raise workflow_engine.max_queued"));
+        }
+        Ok(())
+    }
+
+    /// Hands a new run to the writer. `done` is called on the writer's thread, when it is on disk or never will be.
+    pub(super) fn launch(
+        self: &Arc<Self>,
+        launch: Launch,
+        done: impl FnOnce(std::result::Result<(), Arc<Error>>) + Send + 'static,
+    ) -> Result<(RunRow, Json)> {
+        let (id, at) = (self.env.run_id(), self.env.now());
+        let gate = self.gate_of(&launch.program, launch.workflow, id, &launch.inputs)?;
+        let moves = match &gate {
+            None => Moves::default(),
+            Some(gate) => self.gates.enter(id, gate).map_err(|taken| {
+                let message = format!(
+                    "`{}` runs already (run {}), and its `concurrency` is `single`",
+                    launch.name, taken.0
+                );
+                Error::new(&run_code::CONCURRENCY, message).help("wait for that run to end, or cancel it")
+            })?,
+        };
+        let Launch { workflow, name, program, inputs, trigger, key, firing } = launch;
+        let inputs = Json::new(inputs);
+        let created = RunCreated {
+            workflow,
+            name: name.clone(),
+            definition: program.hash,
+            inputs: inputs.clone(),
+            trigger,
+            parent: None,
+        };
+        let row = RunRow {
+            id,
+            workflow,
+            name,
+            definition: program.hash,
+            status: RunStatus::Pending,
+            detail: None,
+            created_at: at,
+            finished_at: None,
+        };
+        let record = Record { seq: 0, at, body: RecordBody::RunCreated(Box::new(created)) };
+        let copy = self.bus.has_listeners().then(|| record.clone());
+        let notify = self.created_notifier(id, copy);
+        let mut ops = vec![Op::RunInsert { row: row.clone(), idempotency: key, created: None }];
+        ops.extend(gate.map(|gate| gate.op(id)));
+        ops.extend(firing.map(|firing| Op::TriggerFire(Firing { run: Some(id), ..firing })));
+        let (runtime, kept) = (self.clone(), Box::new(record.clone()));
+        let submitted = self.store.submit(Batch {
+            run: id,
+            records: vec![record],
+            ops,
+            ack: Box::new(move |result| {
+                match &result {
+                    Ok(first) => {
+                        notify(*first);
+                        runtime.entered(id, Source::New(*first, kept));
+                    }
+                    Err(_) => runtime.leave_gate(id),
+                }
+                runtime.make(moves);
+                done(result.map(|_| ()));
+            }),
+        });
+        if let Err(error) = submitted {
+            self.leave_gate(id);
+            return Err(error);
+        }
+        Ok((row, inputs))
+    }
+
+    /// The gate that a run has to pass, when its workflow says how many there may be.
+    pub(super) fn gate_of(
+        &self,
+        program: &Program,
+        workflow: WorkflowId,
+        run: RunId,
+        inputs: &Value,
+    ) -> Result<Option<GateSpec>> {
+        let Some(concurrency) = program.concurrency.as_ref().filter(|one| one.max != usize::MAX) else {
+            return Ok(None);
+        };
+        let seed = *blake3::hash(run.as_bytes()).as_bytes();
+        let name = concurrency.gate(workflow, inputs, &Volatile { now: self.env.now(), seed })?;
+        Ok(Some(GateSpec { name, mode: concurrency.mode, max: concurrency.max }))
+    }
+
+    /// A run is on disk: it asks for a permit, or waits at its gate. `source` serves when it may begin at once.
+    pub(super) fn entered(self: &Arc<Self>, run: RunId, source: Source) {
+        let mut moves = self.gates.stored(run);
+        let count = moves.admit.len();
+        moves.admit.retain(|other| *other != run);
+        if moves.admit.len() < count {
+            self.admit(run, source);
+        }
+        self.make(moves);
+    }
+
+    /// A run is over, or was never made.
+    pub(super) fn leave_gate(self: &Arc<Self>, run: RunId) {
+        let admit = self.gates.leave(run);
+        self.make(Moves { admit, oust: Vec::new() });
+    }
+
+    pub(super) fn make(self: &Arc<Self>, moves: Moves) {
+        for run in moves.admit {
+            self.admit(run, Source::Queue);
+        }
+        for run in moves.oust {
+            let reason = "a newer run took its place (`concurrency: restart`)".to_owned();
+            self.deliver(run, Mail::Input(Input::Cancel { reason }));
+        }
+    }
+}
+
+impl GateSpec {
+    /// The row that keeps the run's place.
+    pub(super) fn op(self, run: RunId) -> Op {
+        let ousts = self.mode == crate::model::ConcurrencyMode::Restart;
+        Op::GateEnter { run, gate: self.name, max: self.max, ousts }
+    }
+}
+
+/// What a batch's children found at the gates of their workflows.
+#[derive(Default)]
+pub(super) struct Children {
+    entered: Vec<RunId>,
+    refused: Vec<(RunId, String)>,
+    moves: Vec<Moves>,
+}
+
+impl Runtime {
+    /// Children that a batch makes pass the gates of their workflows, before it goes to the writer. A child whose workflow is
+    /// `single` and runs already, or whose key cannot be told, is cancelled: its parent's step fails with the reason.
+    pub(super) fn enter_children(&self, ops: &mut Vec<Op>) -> Children {
+        let mut children = Children::default();
+        let mut places = Vec::new();
+        for op in ops.iter() {
+            let Op::RunInsert { row, created: Some(created), .. } = op else { continue };
+            let RecordBody::RunCreated(created) = &created.body else { continue };
+            let gate = self
+                .programs
+                .get(row.definition)
+                .and_then(|program| self.gate_of(&program, row.workflow, row.id, &created.inputs));
+            let refusal = match gate {
+                Ok(None) => continue,
+                Ok(Some(gate)) => match self.gates.enter(row.id, &gate) {
+                    Ok(moves) => {
+                        children.entered.push(row.id);
+                        children.moves.push(moves);
+                        places.push(gate.op(row.id));
+                        continue;
+                    }
+                    Err(taken) => format!("`{}` runs already (run {}) and is `single`", row.name, taken.0),
+                },
+                Err(error) => error.to_string(),
+            };
+            children.refused.push((row.id, refusal));
+        }
+        ops.extend(places);
+        children
+    }
+
+    /// The batch is on disk. Before its commands are carried out, so that a refused child ends before it begins.
+    pub(super) fn children_made(self: &Arc<Self>, children: Children) {
+        children.moves.into_iter().for_each(|moves| self.make(moves));
+        for (run, reason) in children.refused {
+            log::warn!("run {run} is cancelled before it begins: {reason}");
+            self.deliver(run, Mail::Input(Input::Cancel { reason }));
+        }
+    }
+
+    /// It never will be.
+    pub(super) fn children_lost(self: &Arc<Self>, children: &Children) {
+        children.entered.iter().for_each(|child| self.leave_gate(*child));
+    }
+}

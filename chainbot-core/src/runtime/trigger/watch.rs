@@ -1,0 +1,266 @@
+//! The thread of the triggers: looks at the clock, at what came in, and at what the journal tells.
+//!
+//! A schedule never fires early: nothing is due while the clock stands before the newest record of the last process (a Pi
+//! boots without a clock). A clock that goes back moves every schedule to its next time from there; a time that had
+//! its run before is known by its key and has no second one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::code::general;
+use crate::error::{Error, Result};
+use crate::id::{Lsn, RunId};
+use crate::time::Timestamp;
+
+use super::super::core::Runtime;
+use super::fire::{Fired, Occasion};
+use super::own::time_event;
+use super::table::Armed;
+use super::{CURSOR, Event};
+
+/// How often the clock is looked at when nothing is due: one that is set tells nobody.
+const LOOK: Duration = Duration::from_millis(250);
+/// A wall clock that loses this much against the monotonic one was set back.
+const SET_BACK_MS: i64 = 1_500;
+/// How long the cursor may stay behind: what was offered in that time is offered again after a crash.
+const CURSOR_EVERY: Duration = Duration::from_secs(1);
+
+/// What there is to do.
+enum Work {
+    Own(Lsn, RunId),
+    CatchUp,
+    Inbound(Event),
+    Look,
+    End,
+}
+
+/// Where the thread stands.
+struct Watch {
+    /// Own events up to here were offered.
+    offered: Lsn,
+    saved: Lsn,
+    saved_at: Duration,
+    /// The wall clock stood after the newest record of the last process once: from then on it is believed, also backwards.
+    is_plausible: bool,
+    /// The clocks at the last look.
+    wall: Timestamp,
+    monotonic: Duration,
+}
+
+impl Runtime {
+    /// Starts the thread, from where the last one was.
+    pub(in crate::runtime) fn spawn_triggers(self: &Arc<Self>) -> Result<()> {
+        let newest = self.store.newest_lsn()?;
+        let from = match self.store.cursor(CURSOR)? {
+            Some(from) => from,
+            None => newest,
+        };
+        {
+            let mut queue = self.triggers.queue.lock();
+            queue.newest = newest;
+            queue.is_behind =
+                self.triggers.listens.load(std::sync::atomic::Ordering::SeqCst) && from < newest;
+        }
+        let runtime = self.clone();
+        let (wall, monotonic) = (self.env.now(), self.env.monotonic());
+        let is_plausible = wall >= self.clock_floor;
+        let mut watch =
+            Watch { offered: from, saved: from, saved_at: monotonic, is_plausible, wall, monotonic };
+        let thread = std::thread::Builder::new()
+            .name("cb-triggers".to_owned())
+            // Expressions recurse, as on the workers.
+            .stack_size(8 * 1024 * 1024)
+            .spawn(move || {
+                // At the first look too: the clock may have been set while nothing ran.
+                if watch.is_plausible {
+                    runtime.re_anchor(wall);
+                }
+                while runtime.watch_once(&mut watch) {}
+            })
+            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
+        // Joined by `stop`.
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// One piece of work; false at the end.
+    fn watch_once(self: &Arc<Self>, watch: &mut Watch) -> bool {
+        match self.next_work() {
+            Work::Own(lsn, run) => match self.offer_own(lsn, run) {
+                Ok(true) => watch.offered = watch.offered.max(lsn),
+                Ok(false) => self.put_back(Some((lsn, run)), None),
+                Err(error) => self.cannot_read(&error),
+            },
+            Work::CatchUp => match self.catch_up_own(watch.offered) {
+                Ok((reached, more)) => {
+                    let is_stuck = reached == watch.offered && more;
+                    watch.offered = reached;
+                    let mut queue = self.triggers.queue.lock();
+                    queue.is_behind = more || reached < queue.newest;
+                    if is_stuck {
+                        self.triggers.changed.wait_for(&mut queue, LOOK);
+                    }
+                }
+                Err(error) => self.cannot_read(&error),
+            },
+            Work::Inbound(event) => self.offer_inbound(event),
+            Work::Look => self.look(watch),
+            Work::End => {
+                self.save_progress(watch, Duration::ZERO);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn next_work(&self) -> Work {
+        let is_over = self.failure().is_some();
+        let mut queue = self.triggers.queue.lock();
+        if is_over {
+            return Work::End;
+        }
+        if let Some(event) = queue.inbound.pop_front() {
+            return Work::Inbound(event);
+        }
+        if queue.is_closed {
+            return Work::End;
+        }
+        if queue.is_behind {
+            queue.own.clear();
+            return Work::CatchUp;
+        }
+        match queue.own.pop_front() {
+            Some((lsn, run)) => Work::Own(lsn, run),
+            None => Work::Look,
+        }
+    }
+
+    /// Not now: room has to be made first.
+    fn put_back(&self, own: Option<(Lsn, RunId)>, inbound: Option<Event>) {
+        let mut queue = self.triggers.queue.lock();
+        if let Some(own) = own {
+            queue.own.push_front(own);
+        }
+        if let Some(event) = inbound {
+            if queue.is_closed {
+                log::error!(
+                    "event {} on {} was accepted and found no room until the stop",
+                    event.id,
+                    event.topic
+                );
+                return;
+            }
+            queue.inbound.push_front(event);
+        }
+        self.triggers.changed.wait_for(&mut queue, LOOK);
+    }
+
+    fn cannot_read(&self, error: &Error) {
+        log::error!("triggers cannot be told what happened: {error}");
+        let mut queue = self.triggers.queue.lock();
+        queue.is_behind = true;
+        self.triggers.changed.wait_for(&mut queue, LOOK);
+    }
+
+    /// Every trigger gets its own try; those that fired are known by their key when the event is put back for the others.
+    fn offer_inbound(self: &Arc<Self>, event: Event) {
+        let asking = self.triggers.table.lock().topics.matches(&event.topic);
+        for id in asking {
+            let Some(armed) = self.triggers.table.lock().live(&id) else { continue };
+            if let Fired::Later(error) = self.fire(&armed, Occasion::of(event.clone(), 0)) {
+                log::debug!("event {} waits: {error}", event.id);
+                return self.put_back(None, Some(event));
+            }
+        }
+    }
+
+    fn look(self: &Arc<Self>, watch: &mut Watch) {
+        let (now, monotonic) = (self.env.now(), self.env.monotonic());
+        let passed =
+            i64::try_from((monotonic.saturating_sub(watch.monotonic)).as_millis()).unwrap_or(i64::MAX);
+        let was_set_back = now.0 < watch.wall.0.saturating_add(passed).saturating_sub(SET_BACK_MS);
+        let became_plausible = !watch.is_plausible && now >= self.clock_floor;
+        watch.is_plausible |= became_plausible;
+        (watch.wall, watch.monotonic) = (now, monotonic);
+        if was_set_back {
+            log::warn!("the clock was set back; schedules go on from {now}");
+        }
+        if watch.is_plausible && (was_set_back || became_plausible) {
+            self.re_anchor(now);
+        }
+        let (due, next) = self.triggers.table.lock().due(now);
+        if watch.is_plausible && !due.is_empty() {
+            let fired = due.iter().map(|armed| self.fire_due(armed, now)).filter(|fired| *fired).count();
+            if fired > 0 {
+                return;
+            }
+        }
+        self.save_progress(watch, CURSOR_EVERY);
+        self.triggers.looks.send_modify(|looks| *looks += 1);
+        let wait = next.map_or(LOOK, |next| next.since(now).min(LOOK)).max(Duration::from_millis(1));
+        let mut queue = self.triggers.queue.lock();
+        let has_work =
+            !queue.inbound.is_empty() || !queue.own.is_empty() || queue.is_behind || queue.is_closed;
+        if !std::mem::take(&mut queue.is_changed) && !has_work {
+            self.triggers.changed.wait_for(&mut queue, wait);
+        }
+    }
+
+    /// Fires a schedule for what is due. False: not now.
+    fn fire_due(self: &Arc<Self>, armed: &Armed, now: Timestamp) -> bool {
+        let (Some(schedule), Some(mut from)) = (&armed.trigger.schedule, armed.due) else { return false };
+        let due = schedule.due(from, now, armed.missed());
+        if due.dropped {
+            log::warn!(
+                "workflow `{}`: times of `{}` were missed since {from}",
+                armed.name,
+                armed.trigger.source.describe()
+            );
+        }
+        if due.fire.is_empty() {
+            let note = Some(format!("times since {from} were missed"));
+            return self.pass(armed, (Some(from), due.next), note).is_ok();
+        }
+        for (index, time) in due.fire.iter().enumerate() {
+            let then = due.fire.get(index + 1).copied().or(due.next);
+            let event = time_event(&armed.id.key, *time, now);
+            let occasion = Occasion { moves: (Some(from), then), ..Occasion::of(event, 0) };
+            if let Fired::Later(error) = self.fire(armed, occasion) {
+                log::debug!("workflow `{}`: its time waits: {error}", armed.name);
+                return false;
+            }
+            let Some(then) = then else { break };
+            from = then;
+        }
+        true
+    }
+
+    /// Moves schedules whose next time is not the next one of the clock as it stands.
+    fn re_anchor(self: &Arc<Self>, now: Timestamp) {
+        let all: Vec<Armed> = self.triggers.table.lock().all.values().cloned().collect();
+        for armed in all {
+            let Some(due) = armed.due.filter(|due| *due > now) else { continue };
+            let next = armed.trigger.schedule.as_ref().and_then(|schedule| schedule.next(now));
+            if next.is_some_and(|next| next < due)
+                && let Err(error) =
+                    self.pass(&armed, (Some(due), next), Some("the clock was set back".to_owned()))
+            {
+                log::error!("workflow `{}`: its schedule cannot be moved: {error}", armed.name);
+            }
+        }
+    }
+
+    /// Keeps how far own events were offered, when the last time is `every` ago.
+    fn save_progress(&self, watch: &mut Watch, every: Duration) {
+        let queue = self.triggers.queue.lock();
+        if queue.own.is_empty() && !queue.is_behind {
+            watch.offered = watch.offered.max(queue.newest);
+        }
+        drop(queue);
+        let now = self.env.monotonic();
+        if watch.offered > watch.saved && now.saturating_sub(watch.saved_at) >= every {
+            (watch.saved, watch.saved_at) = (watch.offered, now);
+            self.save_cursor(watch.saved);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The vault on a real folder: what is on disk, what a missing, wrong or readable key does, what is refused.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::Result;
+use crate::env::Env;
+use crate::port::{SecretText, Secrets, Store};
+use crate::store::{DataDir, OpenOptions, SqliteStore};
+
+const CANARY: &str = "canary-7f3b-secret-value";
+
+struct Bench {
+    store: Arc<SqliteStore>,
+    vault: Vault,
+}
+
+fn open(path: &Path) -> Bench {
+    let folder = Arc::new(DataDir::open(path, "test").unwrap());
+    let store = SqliteStore::open(OpenOptions::new(folder.clone())).unwrap();
+    let vault = Vault::open(store.clone(), folder, Env::system()).unwrap();
+    Bench { store, vault }
+}
+
+fn secret(value: &str, hosts: &[&str]) -> NewSecret {
+    let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+    NewSecret { value: SecretText::new(value.to_owned()), hosts, description: None }
+}
+
+fn value(vault: &Vault, name: &str) -> Result<String> {
+    vault.open(name).map(|open| open.value.reveal().to_owned())
+}
+
+fn code<T>(result: Result<T>) -> &'static str {
+    result.err().expect("it must be refused").code().id
+}
+
+#[tokio::test]
+async fn a_secret_survives_a_restart_and_is_nowhere_on_disk_in_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = open(dir.path());
+    let (info, is_new) = bench.vault.set("token", secret(CANARY, &["API.example.com."])).await.unwrap();
+    assert!(is_new && info.version == 1 && info.hosts == ["api.example.com"]);
+    let (info, is_new) = bench.vault.set("token", secret(&format!("{CANARY}2"), &[])).await.unwrap();
+    assert!(!is_new && info.version == 2);
+    // While the write-ahead log is still there, and after it was emptied.
+    let nowhere = |when: &str| {
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+            assert!(!found, "{} holds the value {when}", path.display());
+        }
+    };
+    nowhere("while open");
+    bench.store.close();
+    drop(bench);
+    nowhere("when closed");
+    let mode = std::fs::metadata(dir.path().join(KEY_FILE)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let bench = open(dir.path());
+    assert_eq!(value(&bench.vault, "token").unwrap(), format!("{CANARY}2"));
+    assert_eq!(bench.vault.redact(&format!("<{CANARY}2>")).as_deref(), Some("<***>"));
+    bench.vault.remove("token").await.unwrap();
+    assert_eq!(code(value(&bench.vault, "token")), "CB-1000");
+    assert_eq!(code(bench.vault.remove("token").await), "CB-1000");
+    assert_eq!(bench.vault.redact(&format!("<{CANARY}2>")), None);
+}
+
+#[tokio::test]
+async fn without_the_right_key_nothing_opens_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let key_file = dir.path().join(KEY_FILE);
+    let bench = open(dir.path());
+    bench.vault.set("token", secret(CANARY, &[])).await.unwrap();
+    drop(bench);
+    let key = std::fs::read(&key_file).unwrap();
+
+    std::fs::remove_file(&key_file).unwrap();
+    let bench = open(dir.path());
+    assert_eq!(code(value(&bench.vault, "token")), "CB-1001");
+    assert!(!bench.vault.list()[0].is_readable);
+    assert_eq!(code(bench.vault.set("other", secret(CANARY, &[])).await), "CB-1001");
+    assert!(!key_file.exists(), "a fresh key would hide that the old one is lost");
+    drop(bench);
+
+    std::fs::write(&key_file, "something else\n").unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let bench = open(dir.path());
+    assert_eq!(code(value(&bench.vault, "token")), "CB-1001");
+    drop(bench);
+
+    let other = tempfile::tempdir().unwrap();
+    let bench = open(other.path());
+    bench.vault.set("token", secret(CANARY, &[])).await.unwrap();
+    drop(bench);
+    std::fs::write(&key_file, std::fs::read(other.path().join(KEY_FILE)).unwrap()).unwrap();
+    let bench = open(dir.path());
+    let error = value(&bench.vault, "token").unwrap_err();
+    assert_eq!(error.code().id, "CB-1001");
+    assert!(error.message().contains("another key"), "{error}");
+    drop(bench);
+
+    std::fs::write(&key_file, &key).unwrap();
+    assert_eq!(value(&open(dir.path()).vault, "token").unwrap(), CANARY);
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = value(&open(dir.path()).vault, "token").unwrap_err();
+    assert!(error.code().id == "CB-1001" && error.remedy().unwrap().contains("chmod 600"), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_that_was_changed_does_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chainbot.db");
+    for change in [
+        "UPDATE secret SET hosts = '[\"evil.test\"]'",
+        "UPDATE secret SET version = 7",
+        "UPDATE secret SET owner = 'somebody'",
+        "UPDATE secret SET name = 'token'",
+        "UPDATE secret SET nonce = randomblob(24)",
+        "UPDATE secret SET sealed = randomblob(60)",
+    ] {
+        let bench = open(dir.path());
+        for left in bench.vault.list() {
+            bench.vault.remove(&left.name).await.unwrap();
+        }
+        bench.vault.set("mine", secret(CANARY, &["a.test"])).await.unwrap();
+        bench.store.close();
+        drop(bench);
+        rusqlite::Connection::open(&path).unwrap().execute(change, []).unwrap();
+        let bench = open(dir.path());
+        let name = bench.vault.list()[0].name.clone();
+        assert_eq!(code(value(&bench.vault, &name)), "CB-1004", "{change}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_refused_without_being_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = open(dir.path());
+    for name in ["", "A", "1a", "a-b", "a.b", "_a", "a b", &"a".repeat(64)] {
+        assert_eq!(code(bench.vault.set(name, secret(CANARY, &[])).await), "CB-1003", "{name}");
+    }
+    for value in ["", "tiny!", "with\0nul", &"x".repeat(16 * 1024 + 1)] {
+        let error = bench.vault.set("a", secret(value, &[])).await.unwrap_err();
+        assert_eq!(error.code().id, "CB-1003");
+        assert!(value.is_empty() || !error.to_string().contains(value));
+    }
+    for host in ["*", "*.example.com", "a/b", "ftp://a.test", "a b"] {
+        let error = bench.vault.set("a", secret(CANARY, &[host])).await.unwrap_err();
+        assert!(error.code().id == "CB-1003" && error.message().contains(host), "{error}");
+    }
+    assert!(bench.vault.list().is_empty());
+    assert!(!format!("{:?}", SecretText::new(CANARY.to_owned())).contains(CANARY));
+}

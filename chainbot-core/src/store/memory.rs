@@ -1,0 +1,164 @@
+//! A store in memory with the contract of the durable one: for tests that need a store and no disk, and as the second
+//! opinion of the conformance suite. Not shipped: there is no in-memory mode beside the durable one.
+//!
+//! Invariants: a batch is refused before its first change or applied whole; acknowledgements come from one thread, after
+//! the change can be read, in order.
+
+mod automation;
+mod tables;
+
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use self::tables::Tables;
+use super::{batch, problem};
+use crate::error::{Error, Result};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::model::event::Committed;
+use crate::model::{Record, RunRow};
+use crate::port::upkeep::{Room, Tidied, Upkeep};
+use crate::port::{
+    Automation, Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion,
+    StoredRun, StoredVersion, StoredWorkflow,
+};
+
+/// The store.
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+    queue: Mutex<Option<mpsc::Sender<Batch>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        let tables = Arc::new(Mutex::new(Tables::default()));
+        let (queue, queued) = mpsc::channel::<Batch>();
+        let of_thread = tables.clone();
+        // Joined by `close`.
+        let thread = std::thread::spawn(move || {
+            for batch in queued {
+                let result = of_thread.lock().commit(batch.run, &batch.records, &batch.ops);
+                (batch.ack)(result.map_err(Arc::new));
+            }
+        });
+        Arc::new(Self { tables, queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> Result<T> {
+        if self.queue.lock().is_none() { Err(problem::closed()) } else { Ok(read(&self.tables.lock())) }
+    }
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Store for MemoryStore {
+    fn submit(&self, batch: Batch) -> Result<()> {
+        // What is wrong with a batch by itself is found by the same code as in the durable store.
+        let (records, ops) = (batch.records.clone(), batch.ops.clone());
+        batch::prepare(Batch { run: batch.run, records, ops, ack: Box::new(|_| {}) })?;
+        let queue = self.queue.lock();
+        let sent = queue.as_ref().map(|queue| queue.send(batch));
+        sent.and_then(std::result::Result::ok).ok_or_else(problem::closed)
+    }
+
+    fn failed(&self) -> Option<Arc<Error>> {
+        None
+    }
+
+    fn recover(&self) -> Result<Recovery> {
+        self.read(Tables::recover)
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<StoredRun>> {
+        self.read(|tables| tables.run(id))
+    }
+
+    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        self.read(|tables| tables.records(run, lsns))?
+    }
+
+    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>> {
+        self.read(|tables| tables.runs(filter))
+    }
+
+    fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>> {
+        self.read(|tables| tables.journal_after(after, limit))
+    }
+
+    fn newest_lsn(&self) -> Result<Lsn> {
+        self.read(Tables::newest)
+    }
+
+    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
+        self.read(|tables| tables.workflow(id))
+    }
+
+    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>> {
+        self.read(|tables| tables.workflow_named(name))
+    }
+
+    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
+        self.read(|tables| tables.workflows(after, limit))
+    }
+
+    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>> {
+        self.read(|tables| tables.definition(hash))
+    }
+
+    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>> {
+        self.read(|tables| tables.idempotent(key))
+    }
+
+    fn inbox(&self) -> Result<Vec<StoredQuestion>> {
+        self.read(Tables::inbox)
+    }
+
+    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>> {
+        self.read(|tables| tables.question(id))
+    }
+
+    fn listens(&self) -> Result<Vec<StoredListen>> {
+        self.read(Tables::listens)
+    }
+
+    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
+        self.read(|tables| tables.versions(id))
+    }
+
+    fn automation(&self) -> Result<Automation> {
+        self.read(Tables::automation)
+    }
+
+    fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
+        self.read(|tables| tables.cursor(name))
+    }
+
+    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
+        self.read(|_| ())?;
+        Ok(self.tables.lock().tidy(upkeep))
+    }
+
+    fn room(&self) -> Room {
+        Room::Enough
+    }
+
+    fn restore_room(&self) -> Result<Room> {
+        Ok(Room::Enough)
+    }
+
+    fn close(&self) {
+        drop(self.queue.lock().take());
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            // A listener's panic is the listener's.
+            let _ = thread.join();
+        }
+    }
+}

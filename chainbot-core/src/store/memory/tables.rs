@@ -1,0 +1,428 @@
+//! The tables of the memory store: plain maps, each change checked before the first is made.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+
+use crate::error::code::definition;
+use crate::error::{Error, Result};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::model::event::Committed;
+use crate::model::{Record, RecordBody, RunRow, RunStatus};
+use crate::port::upkeep::{Tidied, Upkeep};
+use crate::port::{
+    Automation, Idempotency, IdempotencyHit, Op, Page, Recovery, RunFilter, StoredListen, StoredQuestion,
+    StoredRun, StoredVersion, StoredWorkflow, Timer,
+};
+use crate::store::problem;
+
+use super::automation::Rules;
+use crate::time::Timestamp;
+
+struct Run {
+    row: RunRow,
+    is_parked: bool,
+    is_archived: bool,
+    lsns: Vec<Lsn>,
+    parent: Option<RunId>,
+}
+
+/// Everything.
+#[derive(Default)]
+pub struct Tables {
+    journal: BTreeMap<Lsn, (RunId, Record)>,
+    runs: BTreeMap<RunId, Run>,
+    timers: BTreeMap<(RunId, u32), Timestamp>,
+    inbox: BTreeMap<InboxId, StoredQuestion>,
+    keys: BTreeMap<String, (IdempotencyHit, Timestamp)>,
+    workflows: BTreeMap<WorkflowId, StoredWorkflow>,
+    sources: BTreeMap<[u8; 32], (WorkflowId, String)>,
+    cursors: BTreeMap<&'static str, Lsn>,
+    listens: BTreeMap<(RunId, u32), StoredListen>,
+    versions: BTreeMap<(WorkflowId, u32), StoredVersion>,
+    rules: Rules,
+    made: i64,
+}
+
+impl Tables {
+    /// One batch, whole or not at all; the place of its first record.
+    pub fn commit(&mut self, run: RunId, records: &[Record], ops: &[Op]) -> Result<Lsn> {
+        let made = |id: RunId| ops.iter().any(|op| matches!(op, Op::RunInsert { row, .. } if row.id == id));
+        let open = |id: RunId| self.runs.get(&id).filter(|run| !run.row.status.is_terminal());
+        if let Some(first) = records.first().filter(|first| first.seq > 0) {
+            let known = open(run).ok_or_else(|| problem::refused(run, &"there is no such run"))?;
+            if known.lsns.len() != first.seq as usize {
+                return Err(problem::refused(run, &"its records do not go on"));
+            }
+        }
+        for op in ops {
+            let is_there = match op {
+                Op::RunInsert { row, idempotency, .. } => {
+                    self.check_key(idempotency.as_ref())?;
+                    !self.runs.contains_key(&row.id)
+                }
+                Op::RunPark { run: id, lsns, .. } | Op::RunFinish { run: id, lsns, .. } => {
+                    // The list is that of the records before this batch.
+                    lsns.len() == open(*id).map_or(0, |run| run.lsns.len())
+                        && (made(*id) || open(*id).is_some())
+                }
+                Op::RunReopen { run: id, lsns } => self
+                    .runs
+                    .get(id)
+                    .is_some_and(|run| run.row.status == RunStatus::Failed && run.lsns.len() == lsns.len()),
+                Op::RunDelete { run: id } => {
+                    self.runs.get(id).is_some_and(|run| run.row.status.is_terminal())
+                }
+                Op::TriggerFire(firing) => self.rules.fits(firing),
+                Op::RunUnpark { run: id }
+                | Op::TimerSet { run: id, .. }
+                | Op::ListenSet { run: id, .. }
+                | Op::GateEnter { run: id, .. } => made(*id) || open(*id).is_some(),
+                Op::InboxPut { id, run, .. } => {
+                    self.inbox.get(id).is_none_or(|known| known.answer.is_some())
+                        && (made(*run) || open(*run).is_some())
+                }
+                _ => true,
+            };
+            if !is_there {
+                return Err(problem::refused(run, &"it does not fit what is stored"));
+            }
+            self.check_workflow(op)?;
+        }
+        let first = Lsn(self.made + 1);
+        for record in records {
+            self.append(run, record);
+        }
+        for op in ops {
+            if let Op::RunInsert { row, created: Some(record), .. } = op {
+                self.append(row.id, record);
+            }
+        }
+        let at_end = Lsn(self.made);
+        ops.iter().for_each(|op| self.apply(op));
+        Ok(if at_end.0 < first.0 { at_end } else { first })
+    }
+
+    fn check_key(&self, key: Option<&Idempotency>) -> Result<()> {
+        match key {
+            Some(key) if self.keys.contains_key(&key.key) => Err(problem::key_used(&key.key)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_workflow(&self, op: &Op) -> Result<()> {
+        let (id, name) = match op {
+            Op::WorkflowInsert { id, name, idempotency, .. } => {
+                self.check_key(idempotency.as_ref())?;
+                (id, name)
+            }
+            Op::WorkflowVersion { id, name, .. } => {
+                let known = self.workflows.get(id).filter(|known| known.deleted_at.is_none());
+                known.ok_or_else(|| Error::new(&definition::NOT_FOUND, "there is no such workflow"))?;
+                (id, name)
+            }
+            Op::WorkflowDelete { id, .. } => {
+                let known = self.workflows.get(id);
+                return known
+                    .map(drop)
+                    .ok_or_else(|| Error::new(&definition::NOT_FOUND, "there is no such workflow"));
+            }
+            _ => return Ok(()),
+        };
+        match self.workflow_named(name).filter(|other| other.id != *id) {
+            Some(_) => Err(Error::new(&definition::EXISTS, "the name is taken")),
+            None => Ok(()),
+        }
+    }
+
+    fn append(&mut self, run: RunId, record: &Record) {
+        self.made += 1;
+        self.journal.insert(Lsn(self.made), (run, record.clone()));
+        match self.runs.get_mut(&run) {
+            Some(known) => known.lsns.push(Lsn(self.made)),
+            None => {
+                let RecordBody::RunCreated(created) = &record.body else { return };
+                let row = RunRow {
+                    id: run,
+                    workflow: created.workflow,
+                    name: created.name.clone(),
+                    definition: created.definition,
+                    status: RunStatus::Pending,
+                    detail: None,
+                    created_at: record.at,
+                    finished_at: None,
+                };
+                let (parent, lsns) = (created.parent.as_ref().map(|parent| parent.run), vec![Lsn(self.made)]);
+                self.runs.insert(run, Run { row, is_parked: false, is_archived: false, lsns, parent });
+            }
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::RunInsert { row, idempotency, .. } => {
+                self.keep_key(idempotency.as_ref(), row.id.as_bytes(), row.created_at);
+                if let Some(run) = self.runs.get_mut(&row.id) {
+                    run.row = row.clone();
+                }
+            }
+            Op::RunPark { run, status, detail, .. } => self.stand(*run, *status, detail.clone(), true),
+            Op::RunUnpark { run } => {
+                if self.runs.get(run).is_some_and(|run| run.is_parked) {
+                    self.stand(*run, RunStatus::Pending, None, false);
+                }
+            }
+            Op::RunFinish { run, status, detail, at, .. } => {
+                self.stand(*run, *status, detail.clone(), false);
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.row.finished_at = Some(*at);
+                }
+                self.timers.retain(|(of, _), _| of != run);
+                self.close_inbox(*run);
+                self.listens.retain(|(of, _), _| of != run);
+            }
+            Op::RunReopen { run, .. } => {
+                self.stand(*run, RunStatus::Waiting, Some("taken up again".to_owned()), true);
+                if let Some(run) = self.runs.get_mut(run) {
+                    (run.row.finished_at, run.is_archived) = (None, false);
+                }
+            }
+            Op::RunDelete { run } => {
+                self.journal.retain(|_, (of, _)| of != run);
+                self.inbox.retain(|_, question| question.run != *run);
+                self.runs.remove(run);
+            }
+            Op::ListenSet { run, seq, topic } => {
+                let lsn = self.runs.get(run).and_then(|run| run.lsns.get(*seq as usize)).copied();
+                let listen =
+                    StoredListen { run: *run, seq: *seq, lsn: lsn.unwrap_or_default(), topic: topic.clone() };
+                self.listens.insert((*run, *seq), listen);
+            }
+            Op::ListenClear { run, seq } => drop(self.listens.remove(&(*run, *seq))),
+            Op::InboxClose { id } => self.inbox.retain(|of, question| of != id || question.answer.is_some()),
+            Op::InboxAnswer(answer) => {
+                if let Some(question) = self.inbox.get_mut(&answer.id) {
+                    question.answer.get_or_insert(answer.clone());
+                }
+            }
+            Op::TimerSet { run, seq, due } => {
+                self.timers.insert((*run, *seq), *due);
+            }
+            Op::TimerClear { run, seq } => {
+                self.timers.remove(&(*run, *seq));
+            }
+            Op::InboxPut { id, run, kind, question, at, .. } => {
+                let (kind, question) = (kind.as_str().to_owned(), question.clone());
+                self.inbox.insert(
+                    *id,
+                    StoredQuestion { id: *id, run: *run, kind, question, at: *at, answer: None },
+                );
+            }
+            Op::InboxCloseRun { run } => self.close_inbox(*run),
+            Op::WorkflowInsert { id, name, source, at, idempotency } => {
+                self.keep_key(idempotency.as_ref(), id.as_bytes(), *at);
+                self.version(*id, name, source, *at);
+            }
+            Op::WorkflowVersion { id, name, source, at } => self.version(*id, name, source, *at),
+            Op::WorkflowDelete { id, at } => {
+                if let Some(known) = self.workflows.get_mut(id) {
+                    known.deleted_at.get_or_insert(*at);
+                }
+            }
+            Op::CursorSet { name, lsn } => {
+                self.cursors.insert(name, *lsn);
+            }
+            // Secrets have a vault of their own, which is not asked here.
+            Op::SecretPut(_) | Op::SecretRemove { .. } => {}
+            rule => self.rules.apply(rule),
+        }
+    }
+
+    fn close_inbox(&mut self, run: RunId) {
+        self.inbox.retain(|_, question| question.run != run || question.answer.is_some());
+    }
+
+    fn stand(&mut self, run: RunId, status: RunStatus, detail: Option<String>, is_parked: bool) {
+        if let Some(run) = self.runs.get_mut(&run) {
+            (run.row.status, run.row.detail, run.is_parked) = (status, detail, is_parked);
+        }
+    }
+
+    fn keep_key(&mut self, key: Option<&Idempotency>, made: &[u8; 16], at: Timestamp) {
+        if let Some(key) = key {
+            self.keys.insert(key.key.clone(), (IdempotencyHit { digest: key.digest, made: *made }, at));
+        }
+    }
+
+    fn version(&mut self, id: WorkflowId, name: &str, source: &str, at: Timestamp) {
+        let hash = DefinitionHash::of(source);
+        let known = self.workflows.get(&id);
+        if known.is_some_and(|known| known.hash == hash) {
+            return;
+        }
+        let (version, created_at) = known.map_or((1, at), |known| (known.version + 1, known.created_at));
+        self.versions.insert((id, version), StoredVersion { version, hash, created_at: at });
+        self.sources.insert(hash.0, (id, source.to_owned()));
+        let (name, source) = (name.to_owned(), source.to_owned());
+        let stored =
+            StoredWorkflow { id, name, hash, version, source, created_at, updated_at: at, deleted_at: None };
+        self.workflows.insert(id, stored);
+    }
+
+    pub fn question(&self, id: InboxId) -> Option<StoredQuestion> {
+        self.inbox.get(&id).cloned()
+    }
+
+    pub fn listens(&self) -> Vec<StoredListen> {
+        self.listens.values().cloned().collect()
+    }
+
+    pub fn versions(&self, id: WorkflowId) -> Vec<StoredVersion> {
+        self.versions.range((id, 0)..=(id, u32::MAX)).rev().map(|(_, version)| version.clone()).collect()
+    }
+
+    pub fn automation(&self) -> Automation {
+        self.rules.all(|run| self.runs.get(&run).is_some_and(|run| run.is_parked))
+    }
+
+    pub fn recover(&self) -> Recovery {
+        let unfinished = || self.runs.values().filter(|run| !run.row.status.is_terminal());
+        let mut live: Vec<_> = unfinished().filter(|run| !run.is_parked).collect();
+        live.sort_by_key(|run| run.lsns[0]);
+        let mut timers: Vec<Timer> =
+            self.timers.iter().map(|((run, seq), due)| Timer { due: *due, run: *run, seq: *seq }).collect();
+        timers.sort_by_key(|timer| (timer.due, timer.run, timer.seq));
+        let records = |run: &Run| run.lsns.iter().map(|lsn| (*lsn, self.journal[lsn].1.clone())).collect();
+        Recovery {
+            live: live.into_iter().map(|run| (run.row.id, records(run))).collect(),
+            timers,
+            parked: unfinished().filter(|run| run.is_parked).count(),
+            newest: self.journal.last_key_value().map(|(_, (_, record))| record.at),
+        }
+    }
+
+    pub fn run(&self, id: RunId) -> Option<StoredRun> {
+        self.runs.get(&id).map(|run| StoredRun {
+            row: run.row.clone(),
+            lsns: (run.is_parked || run.row.status.is_terminal()).then(|| run.lsns.clone()),
+            first_lsn: run.lsns[0],
+        })
+    }
+
+    pub fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        lsns.iter()
+            .map(|lsn| match self.journal.get(lsn) {
+                Some((of, record)) if *of == run => Ok((*lsn, record.clone())),
+                _ => Err(problem::corrupt(run, *lsn, "it is missing, or of another run")),
+            })
+            .collect()
+    }
+
+    pub fn runs(&self, filter: &RunFilter) -> Page<RunRow> {
+        let fits = |row: &&RunRow| {
+            filter.workflow.is_none_or(|workflow| row.workflow == workflow)
+                && (filter.statuses.is_empty() || filter.statuses.contains(&row.status))
+        };
+        let all: Vec<&RunRow> = self.runs.values().map(|run| &run.row).filter(fits).collect();
+        let rest = all.iter().rev().filter(|row| filter.before.is_none_or(|before| row.id < before));
+        let limit = filter.limit as usize;
+        let mut items: Vec<RunRow> = rest.take(limit + 1).map(|row| (*row).clone()).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Page { items, total: all.len() as u64, more }
+    }
+
+    pub fn journal_after(&self, after: Lsn, limit: u32) -> Vec<Committed> {
+        let rest = self.journal.range(Lsn(after.0 + 1)..).take(limit as usize);
+        rest.map(|(lsn, (run, record))| Committed { lsn: *lsn, run: *run, record: record.clone() }).collect()
+    }
+
+    pub fn newest(&self) -> Lsn {
+        self.journal.last_key_value().map_or(Lsn(0), |(lsn, _)| *lsn)
+    }
+
+    pub fn workflow(&self, id: WorkflowId) -> Option<StoredWorkflow> {
+        self.workflows.get(&id).cloned()
+    }
+
+    pub fn workflow_named(&self, name: &str) -> Option<StoredWorkflow> {
+        self.workflows.values().find(|one| one.deleted_at.is_none() && one.name == name).cloned()
+    }
+
+    pub fn workflows(&self, after: Option<&str>, limit: u32) -> Page<StoredWorkflow> {
+        let mut all: Vec<_> =
+            self.workflows.values().filter(|one| one.deleted_at.is_none()).cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let total = all.len() as u64;
+        all.retain(|one| after.is_none_or(|after| one.name.as_str() > after));
+        let more = all.len() > limit as usize;
+        all.truncate(limit as usize);
+        Page { items: all, total, more }
+    }
+
+    pub fn definition(&self, hash: DefinitionHash) -> Option<String> {
+        self.sources.get(&hash.0).map(|(_, source)| source.clone())
+    }
+
+    pub fn idempotent(&self, key: &str) -> Option<IdempotencyHit> {
+        self.keys.get(key).map(|(hit, _)| hit.clone())
+    }
+
+    pub fn inbox(&self) -> Vec<StoredQuestion> {
+        let open = self.inbox.values().filter(|question| question.answer.is_none());
+        let mut all: Vec<_> = open.cloned().collect();
+        all.sort_by_key(|question| (question.at, question.id));
+        all
+    }
+
+    pub fn cursor(&self, name: &str) -> Option<Lsn> {
+        self.cursors.get(name).copied()
+    }
+
+    /// A whole round at once. There is no room to save here, so a run in the archive only gets its mark.
+    pub fn tidy(&mut self, upkeep: &Upkeep<'_>) -> Tidied {
+        let (newest, mut done) = (self.newest(), Tidied::default());
+        let ago = |time: std::time::Duration| Timestamp(upkeep.now.0.saturating_sub(time.as_millis() as i64));
+        let before = ago(upkeep.rules.archive_after);
+        for run in self.runs.values_mut().filter(|run| run.row.status.is_terminal() && !run.is_archived) {
+            let is_old =
+                run.lsns.last().is_some_and(|last| *last < newest && self.journal[last].1.at < before);
+            run.is_archived = is_old;
+            done.archived += u64::from(is_old);
+        }
+        let unfinished: HashSet<RunId> =
+            self.runs.values().filter(|run| !run.row.status.is_terminal()).map(|run| run.row.id).collect();
+        let mut kept: BTreeMap<WorkflowId, Vec<(Timestamp, RunId)>> = BTreeMap::new();
+        let mut old = Vec::new();
+        for run in self.runs.values().filter(|run| run.is_archived) {
+            if run.parent.is_some_and(|parent| unfinished.contains(&parent)) {
+                continue;
+            }
+            let rules = upkeep.rules.with((upkeep.keep)(run.row.workflow));
+            let time = match run.row.status {
+                RunStatus::Completed => rules.completed,
+                RunStatus::Failed => rules.failed,
+                _ => rules.cancelled,
+            };
+            let finished = run.row.finished_at.unwrap_or_default();
+            match finished < ago(time) {
+                true => old.push(run.row.id),
+                false => kept.entry(run.row.workflow).or_default().push((finished, run.row.id)),
+            }
+        }
+        for (workflow, mut runs) in kept {
+            let most = upkeep.rules.with((upkeep.keep)(workflow)).runs_max as usize;
+            runs.sort_unstable_by_key(|run| Reverse(*run));
+            old.extend(runs.into_iter().skip(most).map(|(_, id)| id));
+        }
+        for id in old {
+            if let Some(run) = self.runs.remove(&id) {
+                run.lsns.iter().for_each(|lsn| drop(self.journal.remove(lsn)));
+                done.deleted += 1;
+            }
+        }
+        let keys = self.keys.len();
+        self.keys.retain(|_, (_, at)| *at >= ago(upkeep.rules.keys));
+        done.keys = (keys - self.keys.len()) as u64;
+        done
+    }
+}

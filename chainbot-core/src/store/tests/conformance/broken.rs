@@ -1,0 +1,201 @@
+//! Stores with one fault each, which the suite must catch.
+
+use parking_lot::Mutex;
+
+use super::super::*;
+use crate::error::Result;
+use crate::id::InboxId;
+use crate::model::event::Committed;
+use crate::port::upkeep::{Room, Tidied, Upkeep};
+use crate::port::{
+    Automation, IdempotencyHit, Page, Recovery, RunFilter, StoredListen, StoredQuestion, StoredRun,
+    StoredVersion, StoredWorkflow,
+};
+use crate::store::memory::MemoryStore;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Fault {
+    AcknowledgesBeforeTheCommit,
+    LosesTheOrderWithinABatch,
+    ClaimsATimerTwice,
+    DropsTheIdempotencyKey,
+    ForgetsTheLastRecordOfAParkedRun,
+    KeepsNothingInTheArchive,
+    DeletesTheNewestRuns,
+    DoublesARunAtTheEdgeOfAPage,
+    AnswersAfterClosing,
+}
+
+pub const FAULTS: &[Fault] = &[
+    Fault::AcknowledgesBeforeTheCommit,
+    Fault::LosesTheOrderWithinABatch,
+    Fault::ClaimsATimerTwice,
+    Fault::DropsTheIdempotencyKey,
+    Fault::ForgetsTheLastRecordOfAParkedRun,
+    Fault::KeepsNothingInTheArchive,
+    Fault::DeletesTheNewestRuns,
+    Fault::DoublesARunAtTheEdgeOfAPage,
+    Fault::AnswersAfterClosing,
+];
+
+/// A right store behind a fault.
+pub struct Broken {
+    inner: Arc<MemoryStore>,
+    fault: Fault,
+    /// A batch that was acknowledged and is not committed.
+    held: Mutex<Option<Batch>>,
+    was_tidied: Mutex<bool>,
+}
+
+impl Broken {
+    pub fn over(inner: Arc<MemoryStore>, fault: Fault) -> Arc<dyn Store> {
+        Arc::new(Self { inner, fault, held: Mutex::new(None), was_tidied: Mutex::new(false) })
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+}
+
+impl Store for Broken {
+    fn submit(&self, mut batch: Batch) -> Result<()> {
+        if self.has(Fault::DropsTheIdempotencyKey) {
+            for op in &mut batch.ops {
+                if let Op::RunInsert { idempotency, .. } = op {
+                    *idempotency = None;
+                }
+            }
+        }
+        if self.has(Fault::ClaimsATimerTwice) {
+            batch.ops.iter_mut().for_each(|op| {
+                if let Op::TimerClear { seq, .. } = op {
+                    *seq += 1_000;
+                }
+            });
+        }
+        if self.has(Fault::AcknowledgesBeforeTheCommit) {
+            let ack = std::mem::replace(&mut batch.ack, Box::new(|_| {}));
+            ack(Ok(Lsn(self.inner.newest_lsn()?.0 + 1)));
+            if let Some(earlier) = self.held.lock().replace(batch) {
+                self.inner.submit(earlier)?;
+            }
+            return Ok(());
+        }
+        self.inner.submit(batch)
+    }
+
+    fn failed(&self) -> Option<Arc<Error>> {
+        self.inner.failed()
+    }
+
+    fn recover(&self) -> Result<Recovery> {
+        self.inner.recover()
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<StoredRun>> {
+        let mut run = self.inner.run(id)?;
+        if self.has(Fault::ForgetsTheLastRecordOfAParkedRun)
+            && let Some(lsns) = run.as_mut().and_then(|run| run.lsns.as_mut())
+        {
+            lsns.pop();
+        }
+        Ok(run)
+    }
+
+    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        let is_over = self.inner.run(run)?.is_some_and(|run| run.row.status.is_terminal());
+        if self.has(Fault::KeepsNothingInTheArchive) && *self.was_tidied.lock() && is_over {
+            return Ok(Vec::new());
+        }
+        self.inner.records(run, lsns)
+    }
+
+    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>> {
+        let mut page = self.inner.runs(filter)?;
+        if self.has(Fault::DoublesARunAtTheEdgeOfAPage) && page.more {
+            page.items.extend(page.items.last().cloned());
+        }
+        Ok(page)
+    }
+
+    fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>> {
+        let mut page = self.inner.journal_after(after, limit)?;
+        if self.has(Fault::LosesTheOrderWithinABatch) && page.len() > 2 {
+            let last = page.len() - 1;
+            page.swap(last, last - 1);
+        }
+        Ok(page)
+    }
+
+    fn newest_lsn(&self) -> Result<Lsn> {
+        match self.inner.newest_lsn() {
+            Err(_) if self.has(Fault::AnswersAfterClosing) => Ok(Lsn(0)),
+            other => other,
+        }
+    }
+
+    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
+        self.inner.workflow(id)
+    }
+
+    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>> {
+        self.inner.workflow_named(name)
+    }
+
+    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
+        self.inner.workflows(after, limit)
+    }
+
+    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>> {
+        self.inner.definition(hash)
+    }
+
+    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>> {
+        self.inner.idempotent(key)
+    }
+
+    fn inbox(&self) -> Result<Vec<StoredQuestion>> {
+        self.inner.inbox()
+    }
+
+    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>> {
+        self.inner.question(id)
+    }
+
+    fn listens(&self) -> Result<Vec<StoredListen>> {
+        self.inner.listens()
+    }
+
+    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
+        self.inner.versions(id)
+    }
+
+    fn automation(&self) -> Result<Automation> {
+        self.inner.automation()
+    }
+
+    fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
+        self.inner.cursor(name)
+    }
+
+    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
+        *self.was_tidied.lock() = true;
+        if self.has(Fault::DeletesTheNewestRuns) {
+            let rules = crate::port::upkeep::Retention { runs_max: 0, ..upkeep.rules };
+            return self.inner.tidy(&Upkeep { rules, ..*upkeep });
+        }
+        self.inner.tidy(upkeep)
+    }
+
+    fn room(&self) -> Room {
+        self.inner.room()
+    }
+
+    fn restore_room(&self) -> Result<Room> {
+        self.inner.restore_room()
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}

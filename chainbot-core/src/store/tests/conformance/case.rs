@@ -1,0 +1,296 @@
+//! The cases, by family. Each begins with an empty store and says why it is not content.
+
+use super::super::*;
+use crate::error::code::{definition, general, store as code};
+use crate::id::InboxId;
+use crate::port::upkeep::{Keep, Retention, Upkeep};
+use crate::port::{Idempotency, InboxKind, RunFilter, Timer};
+
+pub type Case = fn(&On) -> Result<(), String>;
+
+pub const CASES: &[(&str, Case)] = &[
+    ("atomicity: what is acknowledged can be read at once", acknowledged_is_readable),
+    ("atomicity: a refused batch leaves nothing", refused_leaves_nothing),
+    ("ordering: records of a batch follow each other", batches_keep_their_order),
+    ("ordering: a gap in a run is refused", a_gap_is_refused),
+    ("idempotency: a key is used once", a_key_is_used_once),
+    ("timers: set, moved, cleared, gone with the run", timers_are_kept),
+    ("parking: a parked run lists its records, a live one none", parking_lists_records),
+    ("inbox: a question is open until it is closed", questions_are_kept),
+    ("pagination: pages are newest first, without gap or double", pages_are_whole),
+    ("journal: reading goes on after any place", the_journal_is_paged),
+    ("workflows: names are unique, versions counted, sources kept", workflows_are_kept),
+    ("cursors: the last value counts", cursors_are_kept),
+    ("archive: a finished run reads the same after it", the_archive_reads_the_same),
+    ("retention: what is past its time goes, the rest stays", retention_deletes),
+    ("limits: an empty batch and a record over its bound are refused", limits_hold),
+    ("closing: what was queued is there, later calls fail", closing_refuses),
+];
+
+/// A store under test.
+pub struct On(pub Arc<dyn Store>);
+
+impl On {
+    pub fn write(&self, run: RunId, records: Vec<Record>, ops: Vec<Op>) -> Acked {
+        let (ack, acked) = mpsc::channel();
+        let ack = Box::new(move |result| drop(ack.send(result)));
+        self.0.submit(Batch { run, records, ops, ack }).map_err(Arc::new)?;
+        acked.recv_timeout(HANG).expect("an acknowledgement")
+    }
+
+    fn begin(&self, number: u128) -> Result<Lsn, String> {
+        let run = run_id(number);
+        self.write(run, vec![created(run)], vec![insert(run)]).map_err(told)
+    }
+
+    fn finish(&self, number: u128) -> Result<Vec<Lsn>, String> {
+        let run = run_id(number);
+        let first = self.begin(number)?;
+        let next =
+            self.write(run, vec![step(1), completed(2)], vec![finish(run, vec![first])]).map_err(told)?;
+        Ok([vec![first], places(next, 2)].concat())
+    }
+}
+
+fn told(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Result<(), String> {
+    if got == wanted { Ok(()) } else { Err(format!("got {got:?}, wanted {wanted:?}")) }
+}
+
+fn refused_with(result: Acked, wanted: &crate::error::Code) -> Result<(), String> {
+    same(result.map_err(|error| error.code().id), Err(wanted.id))
+}
+
+fn acknowledged_is_readable(on: &On) -> Result<(), String> {
+    for number in 1..20 {
+        let first = on.begin(number)?;
+        let stored = on.0.run(run_id(number)).map_err(told)?.ok_or("no row")?;
+        same((stored.first_lsn, stored.lsns), (first, None))?;
+        same(on.0.records(run_id(number), &[first]).map_err(told)?, vec![(first, created(run_id(number)))])?;
+        same(on.0.newest_lsn().map_err(told)?, first)?;
+    }
+    Ok(())
+}
+
+fn refused_leaves_nothing(on: &On) -> Result<(), String> {
+    on.begin(1)?;
+    let before = on.0.newest_lsn().map_err(told)?;
+    let run = run_id(2);
+    // The row is right, the timer is of nobody.
+    let timer = Op::TimerSet { run: run_id(9), seq: 0, due: at(1) };
+    refused_with(on.write(run, vec![created(run)], vec![insert(run), timer]), &code::REFUSED)?;
+    same(on.0.run(run).map_err(told)?, None)?;
+    same(on.0.newest_lsn().map_err(told)?, before)
+}
+
+fn batches_keep_their_order(on: &On) -> Result<(), String> {
+    let run = run_id(1);
+    let first = on.begin(1)?;
+    let next = on.write(run, steps(1, 9), vec![]).map_err(told)?;
+    same(next.0, first.0 + 1)?;
+    let journal = on.0.journal_after(Lsn(0), 100).map_err(told)?;
+    same(journal.iter().map(|one| one.record.seq).collect::<Vec<_>>(), (0..9).collect())?;
+    same(journal.iter().map(|one| one.lsn).collect::<Vec<_>>(), places(first, 9))?;
+    let recovery = on.0.recover().map_err(told)?;
+    same(recovery.live[0].1.iter().map(|(_, record)| record.seq).collect::<Vec<_>>(), (0..9).collect())
+}
+
+fn a_gap_is_refused(on: &On) -> Result<(), String> {
+    on.begin(1)?;
+    refused_with(on.write(run_id(1), steps(2, 3), vec![]), &code::REFUSED)?;
+    refused_with(on.write(run_id(2), steps(1, 2), vec![]), &code::REFUSED)?;
+    refused_with(on.write(run_id(1), vec![created(run_id(1))], vec![insert(run_id(1))]), &code::REFUSED)?;
+    on.finish(3)?;
+    refused_with(on.write(run_id(3), steps(3, 4), vec![]), &code::REFUSED)
+}
+
+fn a_key_is_used_once(on: &On) -> Result<(), String> {
+    let key = Some(Idempotency { key: "run a".to_owned(), digest: [7; 32] });
+    let op = |run| Op::RunInsert { row: row(run), idempotency: key.clone(), created: None };
+    on.write(run_id(1), vec![created(run_id(1))], vec![op(run_id(1))]).map_err(told)?;
+    let hit = on.0.idempotent("run a").map_err(told)?.ok_or("the key is forgotten")?;
+    same((hit.digest, hit.made), ([7; 32], *run_id(1).as_bytes()))?;
+    refused_with(on.write(run_id(2), vec![created(run_id(2))], vec![op(run_id(2))]), &general::IDEMPOTENCY)?;
+    same(on.0.idempotent("run b").map_err(told)?, None)
+}
+
+fn timers_are_kept(on: &On) -> Result<(), String> {
+    let run = run_id(1);
+    let first = on.begin(1)?;
+    let set = |seq, due| Op::TimerSet { run, seq, due: at(due) };
+    on.write(run, vec![], vec![set(1, 50), set(2, 20), set(1, 10)]).map_err(told)?;
+    let timer = |seq, due| Timer { due: at(due), run, seq };
+    same(on.0.recover().map_err(told)?.timers, vec![timer(1, 10), timer(2, 20)])?;
+    on.write(run, vec![], vec![Op::TimerClear { run, seq: 1 }, Op::TimerClear { run, seq: 9 }])
+        .map_err(told)?;
+    same(on.0.recover().map_err(told)?.timers, vec![timer(2, 20)])?;
+    on.write(run, vec![completed(1)], vec![finish(run, vec![first])]).map_err(told)?;
+    same(on.0.recover().map_err(told)?.timers, vec![])
+}
+
+fn parking_lists_records(on: &On) -> Result<(), String> {
+    let run = run_id(1);
+    let first = on.begin(1)?;
+    refused_with(on.write(run, steps(1, 3), vec![park(run, vec![])]), &code::REFUSED)?;
+    on.write(run, steps(1, 3), vec![park(run, vec![first])]).map_err(told)?;
+    let stored = on.0.run(run).map_err(told)?.ok_or("no row")?;
+    same((stored.row.status, stored.row.detail.as_deref()), (RunStatus::Waiting, Some("the sun")))?;
+    same(stored.lsns, Some(places(first, 3)))?;
+    let recovery = on.0.recover().map_err(told)?;
+    same((recovery.live.len(), recovery.parked), (0, 1))?;
+    on.write(run, steps(3, 4), vec![Op::RunUnpark { run }]).map_err(told)?;
+    let stored = on.0.run(run).map_err(told)?.ok_or("no row")?;
+    same((stored.row.status, stored.lsns), (RunStatus::Pending, None))?;
+    let recovery = on.0.recover().map_err(told)?;
+    same((recovery.live[0].1.len(), recovery.parked), (4, 0))
+}
+
+fn questions_are_kept(on: &On) -> Result<(), String> {
+    let run = run_id(1);
+    on.begin(1)?;
+    let ask = |number: u8, seq| Op::InboxPut {
+        id: InboxId::from([number; 16]),
+        run,
+        place: place(1),
+        kind: InboxKind::Uncertain,
+        question: json!({ "number": number }),
+        at: at(seq),
+    };
+    on.write(run, vec![], vec![ask(1, 9), ask(2, 3)]).map_err(told)?;
+    refused_with(on.write(run, vec![], vec![ask(1, 1)]), &code::REFUSED)?;
+    let open = on.0.inbox().map_err(told)?;
+    same(open.iter().map(|one| one.question["number"].clone()).collect(), vec![json!(2), json!(1)])?;
+    on.write(run, vec![], vec![Op::InboxCloseRun { run }]).map_err(told)?;
+    same(on.0.inbox().map_err(told)?, vec![])
+}
+
+fn pages_are_whole(on: &On) -> Result<(), String> {
+    for number in 1..=23 {
+        if number % 3 == 0 { on.finish(number).map(drop)? } else { on.begin(number).map(drop)? }
+    }
+    for statuses in [vec![], vec![RunStatus::Pending], vec![RunStatus::Completed, RunStatus::Pending]] {
+        let (mut before, mut seen) = (None, Vec::new());
+        loop {
+            let filter = RunFilter { before, limit: 4, statuses: statuses.clone(), workflow: None };
+            let page = on.0.runs(&filter).map_err(told)?;
+            let wanted = if statuses.len() == 1 { 16 } else { 23 };
+            same(page.total, wanted)?;
+            before = page.items.last().map(|row| row.id);
+            seen.extend(page.items.iter().map(|row| row.id));
+            if !page.more {
+                break;
+            }
+        }
+        let all = (1..=23).rev().filter(|number| statuses.len() != 1 || number % 3 > 0).map(run_id);
+        same(seen, all.collect())?;
+    }
+    Ok(())
+}
+
+fn the_journal_is_paged(on: &On) -> Result<(), String> {
+    for number in 1..=10 {
+        on.finish(number)?;
+    }
+    let whole = on.0.journal_after(Lsn(0), 1_000).map_err(told)?;
+    same(whole.len(), 30)?;
+    for (after, limit) in [(0, 7), (5, 1), (13, 100), (30, 5)] {
+        let page = on.0.journal_after(Lsn(after), limit).map_err(told)?;
+        same(page, whole.iter().skip(after as usize).take(limit as usize).cloned().collect())?;
+    }
+    Ok(())
+}
+
+fn workflows_are_kept(on: &On) -> Result<(), String> {
+    let (id, name) = (workflow_id(1), "water".to_owned());
+    let new = |id, source: &str| {
+        let (name, source) = (name.clone(), source.to_owned());
+        Op::WorkflowInsert { id, name, source, at: at(1), idempotency: None }
+    };
+    on.write(run_id(0), vec![], vec![new(id, "one")]).map_err(told)?;
+    refused_with(on.write(run_id(0), vec![], vec![new(workflow_id(2), "two")]), &definition::EXISTS)?;
+    let version =
+        |source: &str| Op::WorkflowVersion { id, name: name.clone(), source: source.to_owned(), at: at(2) };
+    on.write(run_id(0), vec![], vec![version("two")]).map_err(told)?;
+    on.write(run_id(0), vec![], vec![version("two")]).map_err(told)?;
+    let stored = on.0.workflow_named("water").map_err(told)?.ok_or("not found")?;
+    same(
+        (stored.version, stored.source.as_str(), stored.created_at, stored.updated_at),
+        (2, "two", at(1), at(2)),
+    )?;
+    same(on.0.definition(DefinitionHash::of("one")).map_err(told)?.as_deref(), Some("one"))?;
+    same(on.0.workflows(None, 10).map_err(told)?.total, 1)?;
+    on.write(run_id(0), vec![], vec![Op::WorkflowDelete { id, at: at(3) }]).map_err(told)?;
+    same(on.0.workflow_named("water").map_err(told)?, None)?;
+    same(on.0.workflow(id).map_err(told)?.and_then(|one| one.deleted_at), Some(at(3)))?;
+    refused_with(on.write(run_id(0), vec![], vec![version("three")]), &definition::NOT_FOUND)?;
+    on.write(run_id(0), vec![], vec![new(workflow_id(2), "two")]).map(drop).map_err(told)
+}
+
+fn cursors_are_kept(on: &On) -> Result<(), String> {
+    same(on.0.cursor("host").map_err(told)?, None)?;
+    for lsn in [4, 9, 7] {
+        on.write(run_id(0), vec![], vec![Op::CursorSet { name: "host", lsn: Lsn(lsn) }]).map_err(told)?;
+        same(on.0.cursor("host").map_err(told)?, Some(Lsn(lsn)))?;
+    }
+    Ok(())
+}
+
+/// Upkeep until nothing is left; runs archived and deleted.
+fn tidied(on: &On, rules: Retention) -> Result<(u64, u64), String> {
+    let (now, mut all) = (at(0).after(Duration::from_secs(3_600)), (0, 0));
+    for _ in 0..1_000 {
+        let done = on.0.tidy(&Upkeep { now, rules, keep: &|_| Keep::default() }).map_err(told)?;
+        all = (all.0 + done.archived, all.1 + done.deleted);
+        if !done.more {
+            return Ok(all);
+        }
+    }
+    Err("upkeep does not end".to_owned())
+}
+
+fn the_archive_reads_the_same(on: &On) -> Result<(), String> {
+    let lsns = on.finish(1)?;
+    on.begin(2)?;
+    let read = || {
+        let page = on.0.runs(&RunFilter { limit: 9, ..RunFilter::default() }).map_err(told)?;
+        let (run, records) =
+            (on.0.run(run_id(1)).map_err(told)?, on.0.records(run_id(1), &lsns).map_err(told)?);
+        Ok::<_, String>((run, records, on.0.journal_after(Lsn(0), 99).map_err(told)?, page.items))
+    };
+    let before = read()?;
+    same(tidied(on, Retention::default())?, (1, 0))?;
+    same(read()?, before)?;
+    on.write(run_id(2), steps(1, 2), vec![]).map_err(told)?;
+    same(on.0.newest_lsn().map_err(told)?, Lsn(5))
+}
+
+fn retention_deletes(on: &On) -> Result<(), String> {
+    for number in 1..=5 {
+        on.finish(number)?;
+    }
+    on.begin(6)?;
+    same(tidied(on, Retention { runs_max: 2, ..Retention::default() })?, (5, 3))?;
+    let page = on.0.runs(&RunFilter { limit: 9, ..RunFilter::default() }).map_err(told)?;
+    same(page.items.iter().map(|row| row.id).collect(), vec![run_id(6), run_id(5), run_id(4)])?;
+    same(on.0.run(run_id(1)).map_err(told)?, None)?;
+    let now = Retention { completed: Duration::from_secs(60), ..Retention::default() };
+    same(tidied(on, now)?, (0, 2))?;
+    same(on.0.journal_after(Lsn(0), 99).map_err(told)?.len(), 1)
+}
+
+fn limits_hold(on: &On) -> Result<(), String> {
+    on.begin(1)?;
+    refused_with(on.write(run_id(1), vec![], vec![]), &code::REFUSED)?;
+    let body = RecordBody::CancelRequested { reason: "x".repeat(crate::limits::RECORD_BYTES_MAX + 1) };
+    refused_with(on.write(run_id(1), vec![Record { seq: 1, at: at(1), body }], vec![]), &code::RECORD_SIZE)
+}
+
+fn closing_refuses(on: &On) -> Result<(), String> {
+    on.begin(1)?;
+    on.0.close();
+    refused_with(on.write(run_id(1), steps(1, 2), vec![]), &general::STOPPING)?;
+    same(on.0.newest_lsn().map_err(|error| error.code().id), Err(general::STOPPING.id))
+}

@@ -1,0 +1,147 @@
+//! `chainbot secret`: stores, lists and removes secrets. A value is read from a file, a pipe or the terminal, never
+//! from the command line, which every process of the machine can read.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use chainbot_core::port::SecretText;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use serde_json::{Value, json};
+
+use crate::args::{SecretRemove, SecretSet, SecretView};
+use crate::client::segment;
+use crate::error::{Error, Result, code};
+use crate::output;
+use crate::session::Session;
+
+/// What is read at most; the vault takes less and says so.
+const VALUE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Carries the command out.
+pub async fn run(view: &SecretView) -> Result<u8> {
+    match view {
+        SecretView::Set(args) => set(args).await,
+        SecretView::List(args) => {
+            let session = Session::open(&args.place, "chainbot secret").await?;
+            let listed = session.client.get::<Value>("/secrets").await;
+            session.close().await?;
+            show(&listed?, args.json.json)
+        }
+        SecretView::Remove(args) => remove(args).await,
+    }
+}
+
+async fn set(args: &SecretSet) -> Result<u8> {
+    let value = read_value(args.from_file.as_deref(), &args.name)?;
+    let session = Session::open(&args.place, "chainbot secret").await?;
+    let body = json!({ "value": value.reveal(), "hosts": args.hosts, "description": args.description });
+    let path = format!("/secrets/{}", segment(&args.name));
+    let content = Some(("application/json", body.to_string().into_bytes()));
+    let sent = session.client.send("PUT", &path, &[], content).await.and_then(|reply| reply.read::<Value>());
+    session.close().await?;
+    let info = sent?;
+    if args.json.json {
+        output::json(&info)?;
+        return Ok(0);
+    }
+    output::line(&format!("secret `{}` is stored (version {})", args.name, info["version"]))?;
+    if info["hosts"].as_array().is_some_and(Vec::is_empty) {
+        output::note("it allows no host, so it can only sign; name the hosts it may be sent to with --host");
+    }
+    Ok(0)
+}
+
+async fn remove(args: &SecretRemove) -> Result<u8> {
+    let session = Session::open(&args.place, "chainbot secret").await?;
+    let path = format!("/secrets/{}", segment(&args.name));
+    let removed = session.client.send("DELETE", &path, &[], None).await;
+    session.close().await?;
+    let reply = removed?;
+    if reply.status >= 300 {
+        return Err(reply.failure());
+    }
+    match args.json.json {
+        true => output::json(&json!({ "removed": args.name }))?,
+        false => output::line(&format!("secret `{}` is removed", args.name))?,
+    }
+    Ok(0)
+}
+
+fn show(all: &Value, as_json: bool) -> Result<u8> {
+    if as_json {
+        output::json(all)?;
+        return Ok(0);
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut rows = vec![["NAME", "HOSTS", "VERSION", "CHANGED", "DESCRIPTION"].map(str::to_owned).to_vec()];
+    for one in all.as_array().map(Vec::as_slice).unwrap_or_default() {
+        let hosts = one["hosts"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(" ");
+        let hosts = if hosts.is_empty() { "none".to_owned() } else { hosts };
+        let described = match one["readable"].as_bool() {
+            Some(false) => "sealed with another key".to_owned(),
+            _ => text(&one["description"]),
+        };
+        rows.push(vec![
+            text(&one["name"]),
+            hosts,
+            one["version"].to_string(),
+            text(&one["updated_at"]),
+            described,
+        ]);
+    }
+    if rows.len() == 1 {
+        output::line("no secrets")?;
+    } else {
+        output::table(&rows)?;
+    }
+    Ok(0)
+}
+
+/// The value, without the line break that editors and shells put after it.
+fn read_value(file: Option<&Path>, name: &str) -> Result<SecretText> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        Error::new(&code::INPUT, format!("{what} cannot be read: {error}"))
+            .help("give the value as UTF-8 text")
+    };
+    let mut text = String::new();
+    match file {
+        Some(path) => {
+            let what = path.display().to_string();
+            let file = std::fs::File::open(path).map_err(|error| failed(&what, &error))?;
+            file.take(VALUE_BYTES_MAX).read_to_string(&mut text).map_err(|error| failed(&what, &error))?;
+        }
+        None if std::io::stdin().is_terminal() => {
+            output::note(&format!("value of `{name}` (not shown):"));
+            let _quiet = Quiet::new().map_err(|error| failed("the terminal", &error))?;
+            std::io::stdin().read_line(&mut text).map_err(|error| failed("the terminal", &error))?;
+        }
+        None => {
+            let stdin = std::io::stdin().lock();
+            stdin.take(VALUE_BYTES_MAX).read_to_string(&mut text).map_err(|error| failed("stdin", &error))?;
+        }
+    }
+    let end =
+        text.strip_suffix('\n').map_or(text.len(), |rest| rest.strip_suffix('\r').unwrap_or(rest).len());
+    text.truncate(end);
+    Ok(SecretText::new(text))
+}
+
+/// The terminal without echo, until this is dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn new() -> std::io::Result<Self> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // Nothing better can be done with a terminal that is gone.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+    }
+}

@@ -109,7 +109,7 @@ impl Drive {
         !self.pending.records.is_empty()
             || !self.pending.commands.is_empty()
             || self.pending.is_durable
-            || self.agenda.awaits_commit()
+            || Agenda::awaits_commit(&self.agenda)
     }
 
     fn commit(&mut self) {

@@ -1,5 +1,6 @@
 //! The command line: what it accepts and the help it prints.
 
+mod author;
 mod people;
 
 use std::net::SocketAddr;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use author::{Format, Graph, Import, Test};
+use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 use people::{ANSWER_HELP, DIFF_HELP, FORK_HELP};
 pub use people::{Answer, Diff, Fork, Inbox, OfRun, Pause, Rollback, Versions};
 
@@ -98,6 +101,15 @@ pub enum Command {
     /// Check the journal's invariants, and mend what follows from the journal
     #[command(after_help = FSCK_HELP)]
     Fsck(Fsck),
+    /// Test workflows offline: mocks, a virtual clock, and what must come of it
+    #[command(after_help = TEST_HELP)]
+    Test(Test),
+    /// Draw a workflow
+    #[command(after_help = GRAPH_HELP)]
+    Graph(Graph),
+    /// Turn a definition of the predecessor into one of this version
+    #[command(after_help = IMPORT_HELP)]
+    Import(Import),
     /// Check and show the configuration
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
     Config {
@@ -187,6 +199,12 @@ pub struct Run {
     /// Leave when the run waits for a time, a signal or a person
     #[arg(long)]
     pub no_wait: bool,
+    /// Run nothing: show each step, what it would send, and which way it would go
+    #[arg(long, conflicts_with_all = ["timeout", "no_wait"])]
+    pub dry: bool,
+    /// With --dry: the output of a step that calls out, as JSON. Repeatable
+    #[arg(long, value_name = "STEP=JSON", requires = "dry")]
+    pub mock: Vec<String>,
     /// Where.
     #[command(flatten)]
     pub place: Place,
@@ -208,6 +226,7 @@ Examples:
   chainbot run greenhouse.yaml --input zone=north --input 'rows=[1, 2]'
   chainbot run report.yaml --input-file inputs.yaml --json | jq .run.output
   chainbot run approve.yaml --no-wait
+  chainbot run report.yaml --dry --mock 'fetch={\"data\": [1, 2]}'
 
 Exit codes: 0 completed, 1 failed, 2 wrong arguments, inputs or definition, 3 cancelled,
 4 not over: it waits (--no-wait) or --timeout passed.";
@@ -571,7 +590,9 @@ impl Command {
             Command::Fsck(args) => args.json.json,
             Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
             Command::Config { .. } => false,
-            Command::Schema => false,
+            Command::Schema | Command::Graph(_) => false,
+            Command::Test(args) => args.json.json,
+            Command::Import(args) => args.json.json,
             Command::Secret { view: SecretView::Set(args) } => args.json.json,
             Command::Secret { view: SecretView::List(args) } => args.json.json,
             Command::Secret { view: SecretView::Remove(args) } => args.json.json,

@@ -5,8 +5,11 @@ mod config;
 mod control;
 mod deploy;
 mod doctor;
+mod dry;
 mod fsck;
+mod graph;
 mod health;
+mod import;
 mod inbox;
 mod logs;
 mod run;
@@ -16,6 +19,7 @@ mod signal;
 mod start;
 mod status;
 mod stop;
+mod test;
 mod triggers;
 mod validate;
 mod version;
@@ -31,6 +35,7 @@ pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Version(json) => version::run(json),
         Command::Validate(args) => validate::run(&args),
+        Command::Run(args) if args.dry => dry::run(&args),
         Command::Run(args) => with_runtime(run::run(&args)),
         Command::Deploy(args) => with_runtime(deploy::run(&args)),
         Command::Start(args) => start::run(&args),
@@ -55,6 +60,9 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Disable(args) => with_runtime(triggers::switch(&args, false)),
         Command::Doctor(args) => with_runtime(doctor::run(&args)),
         Command::Fsck(args) => fsck::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Graph(args) => with_runtime(graph::run(&args)),
+        Command::Import(args) => import::run(&args),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
         Command::Secret { view } => with_runtime(secret::run(&view)),

@@ -6,8 +6,8 @@
 //! ```text
 //! L0  error limits id time env        leaves; env is the only clock and randomness
 //! L1  model expr schedule topic validate  plain data and pure functions
-//! L2  engine port                     decides; no IO, not async
-//! L3  store step net gpio              SQL, effects, outbound bytes
+//! L2  engine port authoring           decides; no IO, not async
+//! L3  store step net gpio             SQL, effects, outbound bytes
 //! L4  runtime                         workers, timers, bus, shutdown
 //! L6  http config                     the face; app.rs wires everything
 //! ```
@@ -15,6 +15,7 @@
 //! A module uses lower layers and never a higher one; `tests/suite/tidy.rs` holds that rule.
 
 pub mod app;
+pub mod authoring;
 pub mod config;
 pub mod engine;
 pub mod env;

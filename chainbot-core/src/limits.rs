@@ -296,3 +296,7 @@ pub const WAIT_EDGE_DEFAULT: Duration = Duration::from_secs(3_600);
 pub const PIN_SLACK: Duration = Duration::from_secs(30);
 /// Configured pins: a header has 28.
 pub const PINS_MAX: usize = 64;
+/// Decisions of one case of a test or of a dry run: a loop of the most iterations takes a few for each.
+pub const TEST_TURNS_MAX: u32 = 1_000_000;
+/// Cases in one test file: more are several files.
+pub const TEST_CASES_MAX: usize = 1_000;

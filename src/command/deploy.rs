@@ -177,7 +177,9 @@ fn below(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
             if depth > 0 {
                 below(&path, depth - 1, files)?;
             }
-        } else if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
+        } else if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
+            && !is_test(&path)
+        {
             if files.len() >= FILES_MAX {
                 return Err(Error::new(&code::USAGE, format!("there are more than {FILES_MAX} definitions"))
                     .help("deploy fewer at once"));
@@ -186,6 +188,11 @@ fn below(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A test beside its workflow is no definition.
+fn is_test(path: &Path) -> bool {
+    path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.ends_with(".test"))
 }
 
 #[cfg(test)]
@@ -200,7 +207,9 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         };
-        ["b/workflow.yaml", "a.yml", "b/inputs.json", ".git/x.yaml", "c.json"].iter().for_each(|n| make(n));
+        ["b/workflow.yaml", "b/workflow.test.yaml", "a.yml", "b/inputs.json", ".git/x.yaml", "c.json"]
+            .iter()
+            .for_each(|n| make(n));
         let named = dir.path().join("a.yml");
         let files = found(&[dir.path().to_owned(), named.clone(), dir.path().join("c.json")]).unwrap();
         let expected = [named, dir.path().join("b/workflow.yaml"), dir.path().join("c.json")];

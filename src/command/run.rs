@@ -39,7 +39,7 @@ pub async fn run(args: &Run) -> Result<u8> {
 }
 
 /// The definition; `None` when it has errors, which are shown then.
-fn checked(args: &Run, source: &str) -> Result<Option<Definition>> {
+pub(super) fn checked(args: &Run, source: &str) -> Result<Option<Definition>> {
     let checked = chainbot_core::validate::check(source);
     let findings: Vec<Finding> = checked.diagnostics.iter().map(Finding::from).collect();
     let file = inputs::shown(&args.file);

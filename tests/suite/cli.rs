@@ -88,6 +88,9 @@ fn help_is_as_reviewed() {
         "secret",
         "secret set",
         "schema",
+        "test",
+        "graph",
+        "import",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let shown = chainbot(folder.path(), &args);

@@ -171,7 +171,8 @@ fn every_example_is_valid_without_a_warning() {
     for example in examples() {
         for entry in std::fs::read_dir(&example).unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_none_or(|ending| ending != "yaml") {
+            let is_test = path.to_str().is_some_and(|path| path.ends_with(".test.yaml"));
+            if is_test || path.extension().is_none_or(|ending| ending != "yaml") {
                 continue;
             }
             let shown = chainbot(support::root(), &["validate", path.to_str().unwrap(), "--json"]);

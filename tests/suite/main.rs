@@ -3,6 +3,7 @@
 mod abi_header;
 mod abi_lifecycle;
 mod api;
+mod authoring;
 mod cli;
 mod cli_engine;
 mod cli_people;

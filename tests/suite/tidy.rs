@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("validate", 1),
     ("engine", 2),
     ("port", 2),
+    ("authoring", 2),
     ("store", 3),
     ("step", 3),
     ("net", 3),

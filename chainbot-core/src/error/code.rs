@@ -23,6 +23,7 @@ macro_rules! codes {
     };
 }
 
+pub mod authoring;
 pub mod config;
 pub mod definition;
 pub mod expression;
@@ -47,6 +48,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         secret::ALL,
         mail::ALL,
         gpio::ALL,
+        authoring::ALL,
     ]
     .into_iter()
     .flatten()

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::code::general;
 use crate::error::{Error, Result};
-use crate::id::WorkflowId;
+use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
 use crate::port::upkeep::{Keep, Retention, Room, Tidied, Upkeep};
 
@@ -93,10 +93,10 @@ impl Runtime {
 
     /// What the current version of a workflow's definition says.
     fn keep_of(&self, workflow: WorkflowId) -> Keep {
-        let found = self.store.workflow(workflow).and_then(|stored| {
-            stored.map(|stored| self.programs.get(stored.hash).map(|program| program.keep)).transpose()
-        });
-        match found {
+        match self
+            .current_hash(workflow)
+            .and_then(|hash| hash.map(|hash| self.programs.get(hash).map(|program| program.keep)).transpose())
+        {
             Ok(keep) => keep.map_or_else(Keep::default, |keep| Keep {
                 completed: keep.completed,
                 failed: keep.failed,
@@ -109,6 +109,21 @@ impl Runtime {
                 Keep::default()
             }
         }
+    }
+
+    /// From memory when it is known there: upkeep asks for every workflow again and again.
+    fn current_hash(&self, workflow: WorkflowId) -> Result<Option<DefinitionHash>> {
+        let reference = workflow.to_string();
+        if let Some(head) = self.heads.find(&reference) {
+            return Ok(Some(head.hash));
+        }
+        let before = self.heads.before();
+        let stored = self.store.workflow(workflow)?;
+        // What is kept there can be started, and a deleted one cannot.
+        if let Some(stored) = stored.as_ref().filter(|stored| stored.deleted_at.is_none()) {
+            self.heads.keep(before, &reference, stored);
+        }
+        Ok(stored.map(|stored| stored.hash))
     }
 
     fn look_for_room(&self) -> Room {

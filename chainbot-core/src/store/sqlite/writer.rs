@@ -261,11 +261,7 @@ impl Shared {
                 ControlFlow::Continue(())
             }
             Err(error) if *error.code() == store::FULL => {
-                self.chains.lock().clear();
-                if let Err(error) = take_back(&desk.conn) {
-                    self.fail(problem::write(error), works);
-                    return ControlFlow::Break(());
-                }
+                let Some(works) = self.take_back(&desk.conn, works) else { return ControlFlow::Break(()) };
                 is_full = true;
                 self.queue.lock().put_back(works);
                 ControlFlow::Continue(())
@@ -364,14 +360,22 @@ impl Shared {
         Ok(filled)
     }
 
+    /// Undoes a transaction for which there was no room. `None` when the store failed.
+    fn take_back(&self, conn: &Connection, works: Vec<Work>) -> Option<Vec<Work>> {
+        self.chains.lock().clear();
+        match take_back(conn) {
+            Ok(()) => Some(works),
+            Err(error) => {
+                self.fail(problem::write(error), works);
+                None
+            }
+        }
+    }
+
     /// The disk was full: takes the transaction back, and says what to try again. Nothing of it was written, and nothing
     /// was acknowledged, so trying again is no second fsync of the same pages. `None` when the store failed.
     fn without_room(&self, conn: &Connection, works: Vec<Work>, error: Error) -> Option<Vec<Work>> {
-        self.chains.lock().clear();
-        if let Err(error) = take_back(conn) {
-            self.fail(problem::write(error), works);
-            return None;
-        }
+        let works = self.take_back(conn, works)?;
         if self.rooms.give_up_reserve() {
             return Some(works);
         }

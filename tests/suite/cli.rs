@@ -1,6 +1,6 @@
 //! The command line as a person meets it, as far as no engine is needed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What a command gave.
@@ -37,15 +37,9 @@ fn outcome(command: &mut Command) -> Outcome {
     }
 }
 
-/// Compares with `tests/golden/cli/<name>`; `UPDATE_GOLDEN=1` writes it instead.
+/// Compares with `tests/golden/cli/<name>`.
 fn golden(name: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "{name} differs; UPDATE_GOLDEN=1 rewrites it");
+    crate::support::golden(&crate::support::root().join("tests/golden/cli").join(name), text);
 }
 
 fn json(text: &str) -> serde_json::Value {

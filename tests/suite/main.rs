@@ -15,6 +15,7 @@ mod host_shim;
 mod kill_loop;
 mod power_cut;
 mod server;
+mod steps;
 mod stop_loop;
 mod support;
 mod tidy;

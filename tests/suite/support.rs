@@ -52,6 +52,15 @@ pub fn run(command: &mut Command) -> String {
     stdout
 }
 
+/// Compares with a file of the tree; `UPDATE_GOLDEN=1` writes it instead.
+pub fn golden(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(text, expected, "{} differs; UPDATE_GOLDEN=1 rewrites it", path.display());
+}
+
 fn artifact(name: &str) -> PathBuf {
     static BUILT: Once = Once::new();
     let folder = artifacts();

@@ -10,7 +10,7 @@ mod trigger;
 
 pub use trigger::{CONCURRENCY, GPIO_TRIGGER, TRIGGER, TRIGGER_KINDS};
 
-pub use auth::{AUTH, BASIC, HEADER, PAGINATION};
+pub use auth::{ATTACHMENT, AUTH, BASIC, HEADER, PAGINATION};
 pub use transform::{TRANSFORM_TYPES, TRANSFORM_TYPES_LATER};
 
 use crate::limits::{
@@ -80,6 +80,8 @@ pub enum Shape {
     Schema,
     /// An object with a table of its own.
     Object(&'static Table),
+    /// A list of objects with a table of their own, or text with `{{ }}` that gives one.
+    Objects(&'static Table),
     /// By the step's type: see [`STEP_TYPES`].
     Config,
     /// One step.

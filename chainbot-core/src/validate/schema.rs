@@ -118,6 +118,10 @@ impl Maker {
             }
             Shape::Schema => json!({ "type": "object" }),
             Shape::Object(inner) => self.reference(inner),
+            Shape::Objects(inner) => {
+                let item = json!({ "anyOf": [{ "type": "string" }, self.reference(inner)] });
+                json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": item }] })
+            }
             Shape::Step => json!({ "$ref": "#/$defs/step" }),
             Shape::Triggers => json!({ "type": "array", "items": self.reference(&keys::TRIGGER) }),
             Shape::Pin => json!({ "type": ["integer", "string"] }),

@@ -16,13 +16,16 @@ use crate::validate::keys;
 /// An action, and what its `config` says about the step.
 pub(super) struct Configured {
     pub(super) action: Action,
+    /// As `config` says.
     pub(super) timeout: Option<Duration>,
+    /// Of a step that does not say, here or beside `config`.
+    pub(super) timeout_default: Option<Duration>,
 }
 
 impl Decoder<'_> {
     /// Reads the `config` of a type that has a table.
     pub(super) fn action(&mut self, type_name: &str, map: &Map<'_>, level: usize) -> Configured {
-        let mut timeout = None;
+        let (mut timeout, mut timeout_default) = (None, None);
         let action = match type_name {
             "api_call" => Action::ApiCall(self.api_call(map)),
             "condition" => Action::Condition(self.condition(map, level)),
@@ -39,13 +42,13 @@ impl Decoder<'_> {
             "email" => Action::Email(self.email(map)),
             "gpio" => {
                 let gpio = self.gpio(map);
-                timeout = gpio_timeout(&gpio);
+                timeout_default = gpio_timeout(&gpio);
                 Action::Gpio(gpio)
             }
             "workflow" => self.workflow(map),
             _ => self.set(map),
         };
-        Configured { action, timeout }
+        Configured { action, timeout, timeout_default }
     }
 
     fn set(&mut self, map: &Map<'_>) -> Action {

@@ -138,8 +138,22 @@ impl Decoder<'_> {
             subject: self.text(map, "subject").unwrap_or_else(|| nothing(map)),
             body: self.text(map, "body"),
             html: self.text(map, "html"),
-            attachments: self.template(map, "attachments"),
+            attachments: self.attachments(map),
             smtp: self.name(map, "smtp", Rule::Safe),
         }
+    }
+
+    /// A list that is written out has its keys checked here; one that an expression gives, when the step begins.
+    fn attachments(&mut self, map: &Map<'_>) -> Option<Node> {
+        let found = self.template(map, "attachments")?;
+        if let NodeValue::List(items) = &found.value {
+            for (number, item) in items.iter().enumerate() {
+                if let NodeValue::Map(_) = item.value {
+                    let path = index_path(&map.path_of("attachments"), number);
+                    self.map(item, &path, &keys::ATTACHMENT, None);
+                }
+            }
+        }
+        Some(found)
     }
 }

@@ -117,7 +117,7 @@ impl Decoder<'_> {
             pos: node.pos,
             name: self.literal(&map, "name"),
             when: self.expr(&map, "when"),
-            timeout: self.one_timeout(&map, timeout, configured.timeout),
+            timeout: self.one_timeout(&map, timeout, configured.timeout).or(configured.timeout_default),
             retry: self.retry(&map),
             on_error: match self.choice(&map, "on_error") {
                 Some("continue") => OnError::Continue,
@@ -233,7 +233,7 @@ impl Decoder<'_> {
 impl Configured {
     /// Stands in for an action that could not be read.
     fn broken() -> Self {
-        Self { action: Action::Set { variables: Vec::new() }, timeout: None }
+        Self { action: Action::Set { variables: Vec::new() }, timeout: None, timeout_default: None }
     }
 }
 

@@ -44,6 +44,18 @@ pub static PAGINATION: Table = Table {
     ],
 };
 
+/// One of `attachments`.
+pub static ATTACHMENT: Table = Table {
+    what: "an attachment",
+    keys: &[
+        must("filename", Shape::Text, "What the receiver sees it as."),
+        may("content", Shape::Text, "Text."),
+        may("json", Shape::Template, "A value, written as JSON."),
+        may("base64", Shape::Text, "Bytes, as Base64."),
+        may("content_type", Shape::Text, "By the kind of content unless said."),
+    ],
+};
+
 /// `email`.
 pub static EMAIL: Table = Table {
     what: "`config` of `email`",
@@ -55,7 +67,11 @@ pub static EMAIL: Table = Table {
         must("subject", Shape::Text, "One line."),
         may("body", Shape::Text, "As plain text."),
         may("html", Shape::Text, "As HTML."),
-        may("attachments", Shape::Template, "A list of `{filename, content | json | base64, content_type}`."),
+        may(
+            "attachments",
+            Shape::Objects(&ATTACHMENT),
+            "A list of `{filename, content | json | base64, content_type}`.",
+        ),
         may("smtp", Shape::Name, "Account of the configuration; the only one, or `default`."),
     ],
 };

@@ -1,8 +1,9 @@
 //! One run alone: how long from the end of one effect to the beginning of the next, beside one fsync, and beside what no
 //! engine that journals in SQLite and sends over TCP can leave out: one commit by SQLite alone, and one message each way.
 //!
-//! A loopback server in this process answers at once and notes when it answered and when the next request came.
-//! Between the two lie the reply's way to the engine, one commit, and the next request's way out.
+//! A loopback server on a thread of its own, as another process would have it, answers at once and notes when it answered
+//! and when the next request came. Between the two lie the reply's way to the engine, one commit, and the next request's
+//! way out. So a gap holds two threads that are woken by the kernel because bytes have come, and those of the engine.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -58,56 +59,87 @@ pub fn measure(home: &Path, rounds: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Times of one message there and one back between two tasks of a runtime like the engine's.
+/// Times of one message there and one back between two threads with a small async runtime each.
 fn messages() -> Outcome<Vec<f64>> {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    tokio.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let mut client = TcpStream::connect(listener.local_addr()?).await?;
-        let (mut server, _) = listener.accept().await?;
-        client.set_nodelay(true)?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let echo = Aside::start(async move {
+        let (mut server, _) = listen(listener)?.accept().await?;
         server.set_nodelay(true)?;
-        let echo = tokio::spawn(async move {
-            let mut bytes = [0; 256];
-            while let Ok(read) = server.read(&mut bytes).await
-                && read > 0
-                && server.write_all(&bytes[..read]).await.is_ok()
-            {}
-        });
-        let client = tokio::spawn(async move {
-            let (mut bytes, mut times) = ([0; 256], Vec::with_capacity(EFFECTS));
-            for _ in 0..EFFECTS {
-                let begun = Instant::now();
-                client.write_all(&[b'x'; 200]).await?;
-                let mut left = 200;
-                while left > 0 {
-                    left -= client.read(&mut bytes).await?;
-                }
-                times.push(begun.elapsed().as_secs_f64());
+        let mut bytes = [0; 256];
+        loop {
+            let read = server.read(&mut bytes).await?;
+            server.write_all(&bytes[..read]).await?;
+        }
+    })?;
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let times = tokio.block_on(async {
+        let mut client = TcpStream::connect(address).await?;
+        client.set_nodelay(true)?;
+        let (mut bytes, mut times) = ([0; 256], Vec::with_capacity(EFFECTS));
+        for _ in 0..EFFECTS {
+            let begun = Instant::now();
+            client.write_all(&[b'x'; 200]).await?;
+            let mut left = 200;
+            while left > 0 {
+                left -= client.read(&mut bytes).await?;
             }
-            Outcome::Ok(times)
+            times.push(begun.elapsed().as_secs_f64());
+        }
+        Outcome::Ok(times)
+    })?;
+    echo.end()?;
+    Ok(times)
+}
+
+/// A thread with a small async runtime, as another process would have one.
+struct Aside {
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Aside {
+    fn start(work: impl Future<Output = Outcome<()>> + Send + 'static) -> Outcome<Self> {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            tokio.block_on(async {
+                tokio::select! {
+                    // Whoever calls it finds out that it does not answer.
+                    _ = work => {}
+                    _ = stopped => {}
+                }
+            });
         });
-        let times = client.await??;
-        echo.abort();
-        Ok(times)
-    })
+        Ok(Self { stop, thread })
+    }
+
+    fn end(self) -> Outcome<()> {
+        drop(self.stop);
+        self.thread.join().map_err(|_| "the other side panicked".into())
+    }
+}
+
+fn listen(listener: std::net::TcpListener) -> Outcome<TcpListener> {
+    listener.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(listener)?)
 }
 
 fn round(home: &Path) -> Outcome<Vec<f64>> {
     let folder = tempfile::tempdir_in(home)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     tokio.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let times = Times::default();
-        let server = tokio::spawn(serve(listener, times.clone()));
+        let server = Aside::start(serve(listener, times.clone()))?;
         let bus = Arc::new(Ends::default());
         let grants = json!([{ "host": "127.0.0.1", "ports": [port], "why": "the bench's own server" }]);
         let app = load::start(folder.path(), bus.clone(), 1, &grants).await?;
         app.handle().create_workflow(&definition(port), None).await?;
         load::one(&app, &bus, "alone").await?;
         app.stop(std::time::Duration::from_secs(30)).await?;
-        server.abort();
+        server.end()?;
         let times = times.lock().map_err(|_| "the server panicked")?;
         // The first call opens the connection.
         Ok(times.windows(2).skip(1).map(|pair| (pair[1].0 - pair[0].1).as_secs_f64()).collect())
@@ -126,7 +158,8 @@ fn definition(port: u16) -> String {
     json!({ "name": "alone", "steps": steps }).to_string()
 }
 
-async fn serve(listener: TcpListener, times: Times) -> Outcome<()> {
+async fn serve(listener: std::net::TcpListener, times: Times) -> Outcome<()> {
+    let listener = listen(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

@@ -214,6 +214,9 @@ def report(all_seen, settings, cache):
           f"steps at once in one workflow. W4: W1 with plain code in place of steps.\n")
     done = [seen for seen in all_seen if "done" in seen]
     rows = [
+        ("version", lambda s: s["first"]["version"]),
+        ("store", lambda s: s["first"]["store"]),
+        ("durability", lambda s: s["first"]["durability"]),
         ("W1 steps/s", lambda s: f"{rate(s, 'w1'):,.0f}"),
         ("W1 workflows done", lambda s: f"{len(s['w1']['latencies_ms']):,}"),
         ("W1 workflows failed", lambda s: f"{s['w1'].get('failed', 0):,}"),
@@ -230,9 +233,6 @@ def report(all_seen, settings, cache):
         ("one write and fsync before it, us", lambda s: f"{s['fsync_us']:,.0f}"),
     ]
     table(["", *(s["name"] for s in done)], [[name, *(cell(s) for s in done)] for name, cell in rows])
-    for seen in done:
-        first = seen["first"]
-        print(f"- {first['name']} {first['version']}, {first['store']}: {first['durability']}")
     for seen in all_seen:
         if "failed" in seen:
             print(f"- {seen['name']} is not in the table: {seen['failed']}")

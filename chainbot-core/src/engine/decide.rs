@@ -17,7 +17,7 @@ use crate::model::{EffectKey, Json, ParentStep, Place, Record, RecordBody, RunSt
 use crate::port::Op as StoreOp;
 use crate::time::Timestamp;
 
-use super::program::{BlockId, EffectKind};
+use super::program::{BlockId, EffectKind, Program};
 use super::state::RunState;
 
 /// Told of every step that is about to be evaluated, so that a thread that does not come back can be explained.
@@ -254,7 +254,9 @@ pub fn decide(
     input: Input,
     context: &Context<'_>,
 ) -> Result<Decision> {
-    let mut stepper = Stepper { state, agenda, context, out: Decision::default() };
+    // Once for a decision: threads that work on runs of one workflow share this count.
+    let program = state.program.clone();
+    let mut stepper = Stepper { program: &program, state, agenda, context, out: Decision::default() };
     stepper.take(input)?;
     stepper.work()?;
     Ok(stepper.out)
@@ -268,7 +270,8 @@ pub fn settle(
     input: Input,
     context: &Context<'_>,
 ) -> Result<Decision> {
-    let mut stepper = Stepper { state, agenda, context, out: Decision::default() };
+    let program = state.program.clone();
+    let mut stepper = Stepper { program: &program, state, agenda, context, out: Decision::default() };
     match input {
         // These only begin something.
         Input::Admit | Input::Resume | Input::Tick | Input::Continue => {}
@@ -280,6 +283,8 @@ pub fn settle(
 
 /// One decision in the making.
 pub(super) struct Stepper<'a> {
+    /// That of the state, so that it can be read while the state changes.
+    pub(super) program: &'a Program,
     pub(super) state: &'a mut RunState,
     pub(super) agenda: &'a mut Agenda,
     pub(super) context: &'a Context<'a>,

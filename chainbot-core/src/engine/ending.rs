@@ -123,7 +123,7 @@ impl Stepper<'_> {
 
     /// The run cannot end well by its steps. `place` names the one to blame, where there is one.
     pub(super) fn fail_run(&mut self, error: StepError, place: Option<Place>) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         match self.state.phase {
             None => {
                 self.cancel_block(Program::ROOT, Vec::new())?;
@@ -161,7 +161,7 @@ impl Stepper<'_> {
 
     /// The steps ended well.
     pub(super) fn complete_run(&mut self) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let output = match &program.output {
             None => self.last_output(Program::ROOT, &[]),
             Some(template) => match self.render(template, &beginning(), b'o') {

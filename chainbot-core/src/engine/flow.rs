@@ -24,7 +24,7 @@ impl Stepper<'_> {
         if !self.is_live(block, &path) {
             return Ok(());
         }
-        let program = self.state.program.clone();
+        let program = self.program;
         let Some(node) = program.block(block).nodes.get(slot).copied() else {
             self.push(Todo::BlockDone { block, path });
             return Ok(());
@@ -92,7 +92,7 @@ impl Stepper<'_> {
 
     /// What follows a step that is over.
     pub(super) fn ended(&mut self, place: Place) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let node = program.node(place.node);
         let Some(instance) = self.state.at(&place) else { return Ok(()) };
         let next = Todo::Enter { block: node.block, path: place.path.clone(), slot: node.slot as usize + 1 };
@@ -116,7 +116,7 @@ impl Stepper<'_> {
     }
 
     fn skip_rest(&mut self, block: BlockId, from: usize) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         for node in program.block(block).nodes.iter().skip(from) {
             let place = Place { node: *node, path: Vec::new() };
             if self.state.at(&place).is_none() {
@@ -211,7 +211,7 @@ impl Stepper<'_> {
     }
 
     fn complete_condition(&mut self, place: Place) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let Op::Condition(condition) = &program.node(place.node).op else {
             return Err(bug("not a condition"));
         };
@@ -244,7 +244,7 @@ impl Stepper<'_> {
 
     /// Begins what may begin, or ends the loop.
     pub(super) fn loop_more(&mut self, place: Place) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let Op::Loop(a_loop) = &program.node(place.node).op else { return Err(bug("not a loop")) };
         loop {
             let Some((next, running, total)) = self.running_loop(&place) else { return Ok(()) };
@@ -311,7 +311,7 @@ impl Stepper<'_> {
     }
 
     fn iteration_done(&mut self, place: Place, index: u32, body: BlockId) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let Op::Loop(a_loop) = &program.node(place.node).op else { return Err(bug("not a loop")) };
         let mut inside = place.clone();
         inside.path.push(index);
@@ -347,7 +347,7 @@ impl Stepper<'_> {
     }
 
     fn iteration_failed(&mut self, place: Place, index: u32, error: StepError) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let Op::Loop(a_loop) = &program.node(place.node).op else { return Err(bug("not a loop")) };
         self.cancel_iteration(&place, a_loop.body, index)?;
         self.record(RecordBody::IterationEnded {
@@ -371,7 +371,7 @@ impl Stepper<'_> {
 
     /// Begins branches that may begin, or ends the fork.
     pub(super) fn fork_more(&mut self, place: Place) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let Op::Fork(fork) = &program.node(place.node).op else { return Err(bug("not a fork")) };
         loop {
             let Some(branches) = self.branches(&place) else { return Ok(()) };
@@ -426,7 +426,7 @@ impl Stepper<'_> {
             results.insert(branch.name.clone(), (**output.json()).clone());
         }
         self.cancel_children(&place)?;
-        let program = self.state.program.clone();
+        let program = self.program;
         // The fork that a parallel workflow becomes is no step of its author: its result is the bare object.
         let output = match program.node(place.node).id.is_empty() {
             true => Value::Object(results),
@@ -457,7 +457,7 @@ impl Stepper<'_> {
 
     /// Ends everything under way in a block.
     pub(super) fn cancel_block(&mut self, block: BlockId, path: Vec<u32>) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         for node in &program.block(block).nodes {
             let place = Place { node: *node, path: path.clone() };
             if self.state.at(&place).is_some_and(|instance| !instance.status.is_terminal()) {
@@ -488,7 +488,7 @@ impl Stepper<'_> {
 
     /// Ends everything under way inside of a control step.
     pub(super) fn cancel_children(&mut self, place: &Place) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let control = self.state.at(place).and_then(|instance| instance.control.clone());
         match (&program.node(place.node).op, control) {
             (Op::Condition(condition), Some(_)) => {

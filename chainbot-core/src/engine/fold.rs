@@ -288,14 +288,13 @@ impl RunState {
 
     fn completed(&mut self, at: Timestamp, place: &Place, attempt: u32, output: &Json) {
         let data = Data::from_json(output.clone());
-        let program = self.program.clone();
-        let node = program.node(place.node);
         if let Some(Waiting::Signal { name, .. }) =
             self.at(place).and_then(|instance| instance.waiting.as_ref())
             && let Some(index) = self.signals.iter().position(|(signal, _)| signal == name)
         {
             self.signals.remove(index);
         }
+        let node = self.program.node(place.node);
         if matches!(node.op, Op::Set(_))
             && let serde_json::Value::Object(variables) = &**output
         {
@@ -418,9 +417,8 @@ impl RunState {
 
     /// A fork's branch stands where its steps stand.
     fn note_branch(&mut self, place: &Place, status: StepStatus) {
-        let program = self.program.clone();
-        let node = program.node(place.node);
-        let block = program.block(node.block);
+        let node = self.program.node(place.node);
+        let block = self.program.block(node.block);
         let Owner::Fork { node: fork, branch } = block.owner else { return };
         let is_last = node.slot as usize + 1 == block.nodes.len();
         let now = match status {

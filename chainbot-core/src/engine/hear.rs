@@ -71,7 +71,7 @@ impl Stepper<'_> {
     }
 
     fn hear_at(&mut self, place: Place, event: &Heard) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let Op::Wait(WaitOp { target: WaitTarget::Event { when, .. }, .. }) = &program.node(place.node).op
         else {
             return Ok(());

@@ -25,7 +25,7 @@ use super::scope::{PlaceScope, volatile};
 impl Stepper<'_> {
     /// Begins a step that has no steps inside.
     pub(super) fn start_leaf(&mut self, place: Place) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let begun = match &program.node(place.node).op {
             Op::Set(variables) => self.set(variables, &place).map(Begun::Done),
             Op::Transform(transformer) => self.transform(transformer, &place).map(Begun::Done),
@@ -54,7 +54,7 @@ impl Stepper<'_> {
             return self.fail_step(place, error);
         }
         let attempt = self.state.at(&place).map_or(1, |instance| instance.attempts.max(1));
-        let program = self.state.program.clone();
+        let program = self.program;
         let node = program.node(place.node);
         if node.output_variable.is_some() || matches!(node.op, Op::Set(_)) {
             let held: usize = self.state.vars.values().map(Data::size_bytes).sum();
@@ -270,7 +270,7 @@ impl Stepper<'_> {
         journaled: Json,
         input: Json,
     ) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let node = program.node(place.node);
         let Op::Effect(EffectOp { kind, .. }) = &node.op else { return Err(bug("not an effect")) };
         self.record(RecordBody::StepStarted { place: place.clone(), attempt, key, input: journaled })?;
@@ -327,7 +327,7 @@ impl Stepper<'_> {
 
     /// Makes the child, in the transaction in which this run begins to wait for it.
     pub(super) fn child_ready(&mut self, place: Place, child: Result<NewChild, StepError>) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         if self.state.at(&place).is_none_or(|instance| !instance.is_busy()) {
             return Ok(());
         }
@@ -430,7 +430,7 @@ impl Stepper<'_> {
     }
 
     fn step_due(&mut self, place: Place) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let Some(instance) = self.state.at(&place) else {
             return Err(bug("a moment of a step that is not there"));
         };

@@ -153,7 +153,7 @@ impl Stepper<'_> {
         let Some(instance) = self.state.at(&place).filter(|instance| instance.is_busy()) else {
             return Ok(());
         };
-        let program = self.state.program.clone();
+        let program = self.program;
         match (&program.node(place.node).op, instance.input.clone()) {
             (Op::Child { .. }, Some(input)) => {
                 self.out.is_durable = true;

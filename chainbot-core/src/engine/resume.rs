@@ -28,7 +28,7 @@ impl Stepper<'_> {
         if self.state.status != RunStatus::Running {
             return Ok(());
         }
-        let program = self.state.program.clone();
+        let program = self.program;
         let block = match self.state.phase {
             None => Some(Program::ROOT),
             Some(Phase::Catch) => program.catch,
@@ -53,7 +53,7 @@ impl Stepper<'_> {
     }
 
     pub(super) fn resume_block(&mut self, block: BlockId, path: Vec<u32>) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         for (slot, node) in program.block(block).nodes.iter().enumerate() {
             let place = Place { node: *node, path: path.clone() };
             let Some(instance) = self.state.at(&place).cloned() else {
@@ -91,7 +91,7 @@ impl Stepper<'_> {
         if !instance.is_busy() {
             return Ok(());
         }
-        let program = self.state.program.clone();
+        let program = self.program;
         match &program.node(place.node).op {
             Op::Child { .. } => self.repeat(place),
             _ => self.in_doubt(place, instance),
@@ -99,7 +99,7 @@ impl Stepper<'_> {
     }
 
     fn resume_control(&mut self, place: Place, control: &Control) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         match (&program.node(place.node).op, control) {
             (Op::Condition(condition), Control::Branch(taken)) => {
                 match taken.and_then(|index| condition.branches.get(index)) {
@@ -131,7 +131,7 @@ impl Stepper<'_> {
 
     /// The process ended between the effect's start and its end.
     fn in_doubt(&mut self, place: Place, instance: &Instance) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let node = program.node(place.node);
         match node.on_uncertain {
             OnUncertain::Retry => self.repeat(place),

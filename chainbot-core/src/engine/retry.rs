@@ -16,7 +16,7 @@ const DELAY_MAX: Duration = Duration::from_secs(300);
 impl Stepper<'_> {
     /// A try failed: plan the next or give up.
     pub(super) fn attempt_failed(&mut self, place: Place, attempt: u32, failure: Failure) -> Result<()> {
-        let program = self.state.program.clone();
+        let program = self.program;
         let rule = rule_of(program.node(place.node), self.context);
         let failures = self.state.at(&place).map_or(1, |instance| instance.failures + 1);
         if failures >= rule.attempts || !is_retried(&rule, &failure.error.class) {

@@ -27,6 +27,9 @@ use crate::time::Timestamp;
 /// The first byte of every body. Another shape of the whole gets another number.
 const FORMAT: u8 = 1;
 
+/// Room for a body without its JSON: place, key, numbers and link.
+const BESIDE_JSON_BYTES: usize = 56;
+
 /// A record as the writer needs it: all but the chain, which depends on what came before.
 pub struct Encoded {
     /// From 0 within the run.
@@ -48,9 +51,12 @@ pub struct Encoded {
 
 /// Encodes a record of `run`. Refuses what is too large or too deep to be read back.
 pub fn encode(run: RunId, record: &Record) -> Result<Encoded> {
-    let wire = Texts::new(run, record)?;
-    let wire = wire.body(&record.body);
-    let body = postcard::to_extend(&wire, vec![FORMAT]).map_err(|error| {
+    let text = Texts::new(run, record)?;
+    let wire = text.body(&record.body);
+    // What is beside the JSON seldom takes more, and the writer adds the link.
+    let mut body = Vec::with_capacity(text.json.len() + BESIDE_JSON_BYTES);
+    body.push(FORMAT);
+    let body = postcard::to_extend(&wire, body).map_err(|error| {
         problem::refused(run, &format_args!("record {} cannot be encoded", record.seq)).because(error)
     })?;
     if body.len() > limits::RECORD_BYTES_MAX {

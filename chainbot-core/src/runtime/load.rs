@@ -15,11 +15,12 @@ use super::core::{Runtime, Slot};
 use super::start::held_reason;
 
 impl Runtime {
-    /// A worker's job: the run is in the map as loading.
-    pub(super) fn load(self: &Arc<Self>, run: RunId, source: Source) {
+    /// A worker's job: the run is in the map as loading. Gives the run when there is something to do on it, which is the
+    /// caller's then.
+    pub(super) fn load(self: &Arc<Self>, run: RunId, source: Source) -> Option<Arc<Cell>> {
         let read = self.read_run(run, source);
         let mut cells = self.cells.lock();
-        let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return };
+        let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return None };
         match read {
             Ok(Some(loaded)) => {
                 let body_mail = if let Some((node, deaths)) = self.poison.holds(run) {
@@ -31,7 +32,8 @@ impl Runtime {
                     };
                     if !mail.iter().any(is_end) {
                         drop(cells);
-                        return self.refuse_held(run, node, deaths, loaded.lsns, mail, has_permit);
+                        self.refuse_held(run, node, deaths, loaded.lsns, mail, has_permit);
+                        return None;
                     }
                     // Nothing of it is evaluated any more: it ends without being taken up.
                     mail.into_iter().filter(is_end).map(abandoning).collect()
@@ -41,13 +43,16 @@ impl Runtime {
                 let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, loaded.parked, has_permit));
                 let mut mailbox = Mailbox::default();
                 mailbox.mail.extend(body_mail);
+                mailbox.is_scheduled = self.wants_worker(&cell, &mailbox);
+                let is_scheduled = mailbox.is_scheduled;
                 *cell.mailbox.lock() = mailbox;
                 cells.insert(run, Slot::Live(cell.clone()));
-                self.schedule(&cell, &mut cell.mailbox.lock());
+                is_scheduled.then_some(cell)
             }
             Ok(None) => {
                 drop(cells);
                 self.turn_away(mail, has_permit, || Refusal::Over);
+                None
             }
             Err(error) => {
                 drop(cells);
@@ -55,6 +60,7 @@ impl Runtime {
                 self.turn_away(mail, has_permit, || {
                     Refusal::Failed(Error::new(error.code(), error.message()))
                 });
+                None
             }
         }
     }

@@ -116,7 +116,11 @@ impl Runtime {
         while let Some(job) = self.jobs.next() {
             match job {
                 Job::Turn(cell) => self.turn_contained(slot, &cell),
-                Job::Load(run, source) => self.load(run, source),
+                Job::Load(run, source) => {
+                    if let Some(cell) = self.load(run, source) {
+                        self.turn_contained(slot, &cell);
+                    }
+                }
             }
             if slot.is_written_off.load(Ordering::Acquire) {
                 return;

@@ -43,12 +43,22 @@ pub(crate) struct Clients {
     resolver: Arc<dyn Resolver>,
     rules: Arc<Rules>,
     kept: Mutex<Vec<(Slot, reqwest::Client)>>,
-    tls: OnceCell<ClientConfig>,
+    tls: Arc<OnceCell<ClientConfig>>,
 }
 
 impl Clients {
     pub(crate) fn new(resolver: Arc<dyn Resolver>, rules: Arc<Rules>) -> Self {
-        Self { resolver, rules, kept: Mutex::default(), tls: OnceCell::new() }
+        Self { resolver, rules, kept: Mutex::default(), tls: Arc::default() }
+    }
+
+    /// With connections of its own; whom it trusts is shared.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            resolver: self.resolver.clone(),
+            rules: self.rules.clone(),
+            kept: Mutex::default(),
+            tls: self.tls.clone(),
+        }
     }
 
     pub(super) fn resolver(&self) -> &dyn Resolver {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::engine::Input;
 use crate::engine::decide::Execute;
+use crate::engine::program::EffectKind;
 use crate::step::Effect;
 
 use super::cell::{Body, Cell, Mail};
@@ -16,26 +17,43 @@ impl Runtime {
         let Execute { kind, place, attempt, key, input, timeout } = execute;
         let effect = Effect { kind, input, key, attempt, run: cell.id, timeout: Some(timeout) };
         let (runtime, owner, at) = (self.clone(), cell.clone(), place.clone());
+        let mail = move |result| Mail::Input(Input::EffectDone { place: at, attempt, result });
         // From here on, also while it waits for its turn: its start is on disk, so a stop waits for it.
         self.effects_running.fetch_add(1, Ordering::SeqCst);
         let running = Running(self.clone());
-        // Ended by itself, by its run's end (abort), or with the tokio runtime at stop.
-        let task = self.tokio.spawn(async move {
-            // Given back after the answer is in the mailbox, so that a stop sees the one or the other.
-            let _running = running;
-            let result = match runtime.effects.acquire().await {
-                Ok(_permit) => runtime.executors.execute(effect).await,
-                // The semaphore is closed when a stop has run out of time: the next start decides.
-                Err(_) => return,
-            };
-            runtime.post(&owner, Mail::Input(Input::EffectDone { place: at, attempt, result }));
-        });
+        let seat = if is_request(kind) { self.seat() } else { None };
+        // Ended by itself, by its run's end (abort), or with its tokio runtime at stop. The semaphore is closed when a stop
+        // has run out of time: the next start decides.
+        let task = match seat {
+            Some(seat) => {
+                let lane = seat.lane().clone();
+                lane.tokio.clone().spawn(async move {
+                    let Ok(permit) = runtime.effects.acquire().await else { return };
+                    let result = lane.executors.execute(effect).await;
+                    drop(permit);
+                    seat.reply(owner, mail(result), running);
+                })
+            }
+            None => self.tokio.spawn(async move {
+                // Given back after the answer is in the mailbox, so that a stop sees the one or the other.
+                let _running = running;
+                let Ok(permit) = runtime.effects.acquire().await else { return };
+                let result = runtime.executors.execute(effect).await;
+                drop(permit);
+                runtime.post(&owner, mail(result));
+            }),
+        };
         body.effects.insert(place, task.abort_handle());
     }
 }
 
+/// Whether an effect is an HTTP request and nothing else.
+fn is_request(kind: EffectKind) -> bool {
+    matches!(kind, EffectKind::ApiCall | EffectKind::Webhook)
+}
+
 /// Counts an effect for as long as it is under way, aborted ones too.
-struct Running(Arc<Runtime>);
+pub(super) struct Running(Arc<Runtime>);
 
 impl Drop for Running {
     fn drop(&mut self) {

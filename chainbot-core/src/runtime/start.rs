@@ -58,6 +58,7 @@ impl Runtime {
             ears: Ears::new(listens),
             effects: Arc::new(Semaphore::new(limits::EFFECTS_MAX)),
             effects_running: AtomicUsize::new(0),
+            lane: Mutex::default(),
             parked: AtomicUsize::new(recovery.parked),
             written_off: AtomicUsize::new(0),
             cells: Mutex::new(HashMap::new()),
@@ -83,6 +84,7 @@ impl Runtime {
         runtime.recover(recovery);
         runtime.make(super::gates::Moves { admit: Vec::new(), oust: ousted });
         let workers = if options.workers == 0 { default_workers() } else { options.workers };
+        runtime.open_lane();
         for _ in 0..workers {
             runtime.spawn_worker()?;
         }
@@ -203,6 +205,7 @@ impl Runtime {
         self.triggers.close();
         self.timers.close();
         self.jobs.close();
+        self.close_lane();
         if let Some(outbox) = &self.outbox {
             outbox.close();
         }

@@ -3,6 +3,7 @@
 mod broken;
 mod held;
 mod history;
+mod lane;
 mod people;
 mod queued;
 mod stuck;
@@ -161,6 +162,17 @@ impl Bench {
             panic!("the runtime stopped");
         };
         tokio::time::timeout(HANG, seen).await.expect("the record comes");
+    }
+
+    /// Waits until a thread is written off. Nothing else is evaluated while the clock runs.
+    async fn until_written_off(&self) {
+        let lost = async {
+            while self.handle.counts().written_off == 0 {
+                self.clock.advance(Duration::from_millis(10));
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANG, lost).await.expect("the thread is written off");
     }
 
     async fn ended(&self, run: RunId) -> RunView {

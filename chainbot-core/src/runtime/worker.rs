@@ -22,7 +22,7 @@ use super::load::Source;
 use super::poison::Poison;
 
 /// Deep values and long expressions recurse; see the shape check of expressions.
-const STACK_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Threads that may be lost before the engine stops.
 const WRITTEN_OFF_MAX: usize = 2;
 
@@ -91,15 +91,7 @@ impl Runtime {
     /// Starts one more worker.
     pub(super) fn spawn_worker(self: &Arc<Self>) -> Result<()> {
         let mut workers = self.workers.lock();
-        let slot = Arc::new(WorkerSlot {
-            number: workers.len(),
-            entered_ms: AtomicU64::new(0),
-            is_written_off: AtomicBool::new(false),
-            now: Mutex::default(),
-            env: self.env.clone(),
-            poison: self.poison.clone(),
-            random: AtomicU64::new(self.env.below(u64::MAX)),
-        });
+        let slot = self.worker_slot(workers.len());
         let (runtime, own) = (self.clone(), slot.clone());
         let thread = std::thread::Builder::new()
             .name(format!("cb-worker-{}", slot.number))
@@ -110,6 +102,18 @@ impl Runtime {
         // Joined by `stop`, written off ones excepted.
         self.threads.lock().push(thread);
         Ok(())
+    }
+
+    pub(super) fn worker_slot(&self, number: usize) -> Arc<WorkerSlot> {
+        Arc::new(WorkerSlot {
+            number,
+            entered_ms: AtomicU64::new(0),
+            is_written_off: AtomicBool::new(false),
+            now: Mutex::default(),
+            env: self.env.clone(),
+            poison: self.poison.clone(),
+            random: AtomicU64::new(self.env.below(u64::MAX)),
+        })
     }
 
     fn work(self: &Arc<Self>, slot: &WorkerSlot) {
@@ -129,7 +133,7 @@ impl Runtime {
     }
 
     /// A panic ends one run's turn, not the worker.
-    fn turn_contained(self: &Arc<Self>, slot: &WorkerSlot, cell: &Arc<Cell>) {
+    pub(super) fn turn_contained(self: &Arc<Self>, slot: &WorkerSlot, cell: &Arc<Cell>) {
         let turn = std::panic::AssertUnwindSafe(|| self.turn(slot, cell));
         if std::panic::catch_unwind(turn).is_err() {
             slot.end();
@@ -182,7 +186,9 @@ impl Runtime {
             ));
             return;
         }
-        if let Err(error) = self.spawn_worker() {
+        if !self.lane_is_lost(worker)
+            && let Err(error) = self.spawn_worker()
+        {
             self.fail(Arc::new(error));
             return;
         }

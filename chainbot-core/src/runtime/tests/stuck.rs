@@ -5,7 +5,7 @@ use crate::error::code::run;
 use crate::model::class;
 
 /// Fuel counts a comparison once, however large what it compares.
-const BOMB: &str = "  - { id: a, type: transform, config: { type: template, template: \
+pub(super) const BOMB: &str = "  - { id: a, type: transform, config: { type: template, template: \
      \"{% for x in range(2000) %}{{ [[inputs.list]] == [[inputs.other]] }}{% endfor %}\" } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,14 +19,7 @@ async fn an_expression_that_does_not_end_fails_its_step_and_others_go_on() {
     let bomb = bench.try_start_with("bomb", inputs, None).await.unwrap().run.id;
     bench.handle.signal(before, "go", json!(1), None).await.unwrap();
     assert_eq!(bench.ended(before).await.status, RunStatus::Completed);
-    // Nothing else is evaluated while the clock runs.
-    let lost = async {
-        while bench.handle.counts().written_off == 0 {
-            bench.clock.advance(Duration::from_millis(10));
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(HANG, lost).await.expect("the thread is written off");
+    bench.until_written_off().await;
     let view = bench.ended(bomb).await;
     assert_eq!(view.status, RunStatus::Failed);
     let steps = bench.handle.steps(bomb).await.unwrap();

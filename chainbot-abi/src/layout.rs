@@ -6,6 +6,8 @@ use core::mem::{offset_of, size_of};
 use crate::*;
 
 /// What the struct of 1.0 takes: a host of any minor accepts a module whose `struct_size` is at least this.
+///
+/// cbindgen:ignore
 pub const BASE_MODULE_SIZE_1_0: usize = 8 + 9 * size_of::<usize>();
 
 const _: () = {

@@ -140,7 +140,7 @@ fn a_stop_cancels_what_is_left_and_says_so() {
 fn a_stop_that_times_out_names_what_is_left_and_can_be_repeated() {
     let bench = Bench::started();
     let stuck = bench.webhook("/block", 0).unwrap();
-    bench.wait_for("a blocked thread", |health| health.queue_depth == 0 && health.in_flight == 1);
+    bench.wait_for("a blocked thread", |_| bench.plan.is_blocked.load(SeqCst));
     bench.plan.stop_left.store(true, SeqCst);
     let (status, text) = bench.stop(200).unwrap_err();
     assert_eq!(status, Status::TIMEOUT);

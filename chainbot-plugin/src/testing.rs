@@ -33,6 +33,8 @@ pub struct Plan {
     pub events: Mutex<Vec<String>>,
     pub stop_left: AtomicBool,
     pub fail: Notify,
+    /// A thread of the runtime waits for the gate.
+    pub is_blocked: AtomicBool,
     /// Blocks a thread of the runtime until it is opened.
     pub gate: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -83,9 +85,11 @@ impl Program for Echo {
 }
 
 /// Blocks a thread of the runtime until the gate is opened.
-async fn wait_for_gate(plan: &Plan) {
-    let gate = Arc::clone(&plan.gate);
+async fn wait_for_gate(plan: &Arc<Plan>) {
+    let plan = Arc::clone(plan);
     let blocked = tokio::task::spawn_blocking(move || {
+        plan.is_blocked.store(true, SeqCst);
+        let gate = &plan.gate;
         let mut open = gate.0.lock().unwrap();
         while !*open {
             open = gate.1.wait(open).unwrap();

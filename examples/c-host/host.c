@@ -405,6 +405,7 @@ int main(int argc, char **argv) {
             run_control("stop", "10000");
         run_control("cleanup", "");
     }
+    buf_free(&script);
     if (broken || contract_broken()) {
         fprintf(stderr, "c-host: the module broke the contract\n");
         return 3;

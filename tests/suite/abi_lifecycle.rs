@@ -300,8 +300,9 @@ fn ten_thousand_requests_around_a_stop_are_completed_once_each() {
     // In the second half, so that thousands are in flight and thousands more come while it stops.
     let stop_at = REQUESTS / 2 + (seed % (REQUESTS as u64 / 2)) as usize;
     println!("CHAINBOT_SEED={seed}: stop after {stop_at} requests");
+    let shared = Shareable(&instance);
     std::thread::scope(|scope| {
-        let (instance, counters, accepted, sending) = (&Shareable(&instance), &counters, &accepted, &sending);
+        let (instance, counters, accepted, sending) = (&shared, &counters, &accepted, &sending);
         for caller in 0..CALLERS {
             scope.spawn(move || {
                 for counter in counters.iter().skip(caller).step_by(CALLERS) {

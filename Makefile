@@ -15,6 +15,7 @@ test: ## Everything a change must pass: format, lints, header, all tests, `make 
 
 bench: ## Measure, against the raw database loop
 	cargo build --release -p host-shim -p chainbot-plugin
+	cargo build --release -p chainbot-plugin --example overhead
 	cargo bench --profile release --bench engine
 
 bench-peers: ## Measure beside duroxide, DBOS, Restate and Node-RED, installed into a cache folder

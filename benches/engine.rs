@@ -5,9 +5,10 @@
 //! medians and the ratio of each round's pair. Nothing here is asserted: it is read by people.
 //!
 //! `CB_BENCH_ROUNDS` (5) and `CB_BENCH_RUNS` (1000) make it shorter; `CB_BENCH_ONLY` names one section of
-//! `steps`, `pure`, `alone`, `start`, `waiting`, and `CB_BENCH_PARALLEL` one number of runs in parallel;
+//! `steps`, `pure`, `alone`, `abi`, `start`, `waiting`, and `CB_BENCH_PARALLEL` one number of runs in parallel;
 //! `CB_BENCH_WAITING` (100000) is how many runs wait. `CB_BENCH_ONLY=peer` is the part of `make bench-peers`.
 
+mod abi;
 mod alone;
 mod load;
 mod machine;
@@ -50,6 +51,9 @@ fn main() -> Outcome<()> {
     }
     if wants("alone") {
         alone::measure(&home, rounds)?;
+    }
+    if wants("abi") {
+        abi::measure(&home, rounds)?;
     }
     if wants("start") {
         startup::measure(&home, rounds)?;

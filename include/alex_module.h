@@ -323,6 +323,9 @@ extern const struct AlexBaseModule *alex_base_module(uint32_t host_abi_version);
 #define ALEX_EXT_RECONFIGURE "alex.reconfigure/1"
 #define ALEX_EXT_THREAD_CHECK "alex.thread-check/1"
 
+// What the struct of 1.0 takes: a host of any minor accepts a module whose `struct_size` is at least this.
+#define ALEX_BASE_MODULE_SIZE_1_0 (8 + 9 * sizeof(void *))
+
 // The layout, checked by the compiler that reads this header. A negative array size is a wrong layout.
 #define ALEX_CHECK(name, condition) typedef char alex_check_##name[(condition) ? 1 : -1]
 ALEX_CHECK(str, sizeof(AlexStr) == 2 * sizeof(void *));

@@ -5,6 +5,11 @@ use core::mem::{offset_of, size_of};
 
 use crate::*;
 
+/// What the struct of 1.0 takes: a host of any minor accepts a module whose `struct_size` is at least this.
+///
+/// cbindgen:ignore
+pub const BASE_MODULE_SIZE_1_0: usize = 8 + 9 * size_of::<usize>();
+
 const _: () = {
     const P: usize = size_of::<usize>();
     assert!(ABI_VERSION == (ABI_MAJOR << 16) | ABI_MINOR);
@@ -22,7 +27,8 @@ const _: () = {
     assert!(offset_of!(Health, detail) == 44);
     assert!(size_of::<Host>() == 8 + 8 * P);
     assert!(offset_of!(Host, get_extension) == 8 + 7 * P);
-    assert!(size_of::<BaseModule>() == 8 + 9 * P);
+    assert!(size_of::<BaseModule>() >= BASE_MODULE_SIZE_1_0);
+    assert!(offset_of!(BaseModule, get_extension) + P == BASE_MODULE_SIZE_1_0);
     assert!(offset_of!(BaseModule, describe) == 8);
     assert!(offset_of!(BaseModule, get_extension) == 8 + 8 * P);
     assert!(size_of::<MetricsExt>() == P);

@@ -137,6 +137,10 @@ pub struct Grant {
 pub struct AlexOs {
     /// How topics of `emit` steps may begin.
     pub emit_prefixes: Vec<String>,
+    /// Events queued, and requests open, from the host.
+    pub queue_items: usize,
+    /// Their bytes, for each of the two.
+    pub queue_bytes: usize,
 }
 
 /// Section `logging`.

@@ -37,6 +37,10 @@ pub const RUN_VARS_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const RUN_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 /// Runs waiting for a permit. Each is a row and an id in memory.
 pub const RUNS_QUEUED_MAX: usize = 10_000;
+/// Events and requests of the host that may be configured to wait in memory: minutes of a busy bus.
+pub const HOST_QUEUE_ITEMS_MAX: u64 = 100_000;
+/// Their bytes, at most: half the memory of the smallest machine.
+pub const HOST_QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Runs that wait for a time, a signal or a person. Each is a row and a heap entry.
 pub const RUNS_WAITING_MAX: usize = 100_000;
 /// Completed steps that a failing run would undo: each is held in memory until the run ends.

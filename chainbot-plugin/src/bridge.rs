@@ -19,7 +19,7 @@ use chainbot_core::{Error, ErrorKind};
 
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{BODY_BYTES_MAX, QueueBounds};
 use crate::program::{InEvent, InRequest, OutReply, Program, Running, Taken, Work};
 use crate::reply;
 
@@ -35,6 +35,11 @@ struct Core {
 }
 
 impl Program for Core {
+    fn queue_bounds(&self) -> QueueBounds {
+        let bounds = &self.config.alex_os;
+        QueueBounds { items: bounds.queue_items, bytes: bounds.queue_bytes }
+    }
+
     fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>> {
         let config = self.config.clone();
         // From here on; what was said while the configuration was checked went out at the default level.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chainbot_abi::{Completion, Status, Str, WebhookReply};
 
-use crate::limits::{QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX};
+use crate::limits::QueueBounds;
 use crate::program::OutReply;
 
 /// A completion with its request's size.
@@ -31,17 +31,22 @@ struct Inner {
 }
 
 /// The table.
-#[derive(Default)]
 pub struct Completions {
     inner: Mutex<Inner>,
     quiet: Condvar,
+    bounds: QueueBounds,
 }
 
 impl Completions {
+    /// An empty table.
+    pub fn new(bounds: QueueBounds) -> Self {
+        Self { inner: Mutex::default(), quiet: Condvar::new(), bounds }
+    }
+
     /// Whether a request of `bytes` may be opened.
     pub fn has_room(&self, bytes: usize) -> bool {
         let inner = self.lock();
-        inner.open.len() < QUEUE_ITEMS_MAX && inner.bytes.saturating_add(bytes) <= QUEUE_BYTES_MAX
+        inner.open.len() < self.bounds.items && inner.bytes.saturating_add(bytes) <= self.bounds.bytes
     }
 
     /// Enters a completion. `done` must not be null; the caller has checked that and the room.
@@ -129,6 +134,8 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: QueueBounds = QueueBounds { items: 50, bytes: 1_000 };
+
     unsafe extern "C" fn count(ctx: *mut c_void, _: Status, _: *const WebhookReply) {
         // SAFETY: every test passes a counter that outlives the table.
         unsafe { &*ctx.cast::<AtomicU32>() }.fetch_add(1, Ordering::SeqCst);
@@ -140,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_request_is_completed_once_whoever_comes_first() {
-        let (table, counter) = (Completions::default(), AtomicU32::new(0));
+        let (table, counter) = (Completions::new(BOUNDS), AtomicU32::new(0));
         let id = table.open(completion(&counter), 10);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -154,16 +161,16 @@ mod tests {
 
     #[test]
     fn room_comes_back_with_the_completion() {
-        let (table, counter) = (Completions::default(), AtomicU32::new(0));
-        let id = table.open(completion(&counter), QUEUE_BYTES_MAX);
+        let (table, counter) = (Completions::new(BOUNDS), AtomicU32::new(0));
+        let id = table.open(completion(&counter), BOUNDS.bytes);
         assert!(!table.has_room(1));
         table.finish(id, Status::OK, None);
         assert!(table.has_room(1));
-        for _ in 0..QUEUE_ITEMS_MAX {
+        for _ in 0..BOUNDS.items {
             table.open(completion(&counter), 0);
         }
         assert!(!table.has_room(0));
-        assert_eq!(table.cancel_all(), QUEUE_ITEMS_MAX);
-        assert_eq!(counter.load(Ordering::SeqCst), 1 + QUEUE_ITEMS_MAX as u32);
+        assert_eq!(table.cancel_all(), BOUNDS.items);
+        assert_eq!(counter.load(Ordering::SeqCst), 1 + BOUNDS.items as u32);
     }
 }

@@ -120,12 +120,15 @@ pub unsafe fn initialize_with(
     out: *mut *mut c_void,
     err: *mut ErrorBuf,
 ) -> Status {
+    // Outside the guard: it is null on every error, a panic included.
+    if !out.is_null() {
+        // SAFETY: not null, and the host's to be written.
+        unsafe { *out = std::ptr::null_mut() };
+    }
     let body = || {
         if out.is_null() {
             return Err(Failure::argument("`out` is null"));
         }
-        // SAFETY: not null, and the host's to be written.
-        unsafe { *out = std::ptr::null_mut() };
         // SAFETY: lent by the running call.
         let config = unsafe { copy::text(config, "config", CONFIG_BYTES_MAX) }?.to_owned();
         // SAFETY: the host keeps its table until cleanup, or until this call fails; the gate is closed then.

@@ -20,6 +20,11 @@ pub unsafe fn guarded(
 ) -> Status {
     // What a broken body leaves behind is behind std mutexes, which are read in spite of poison: every critical
     // section leaves its data whole.
+    let body = || {
+        #[cfg(test)]
+        crate::testing::panic_if_planted();
+        body()
+    };
     let (status, text) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => (Status::OK, String::new()),
         Ok(Err(failure)) => (failure.status, failure.text),

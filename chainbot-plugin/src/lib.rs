@@ -18,6 +18,8 @@
 #[cfg(panic = "abort")]
 compile_error!("a panic must unwind to the guard of each entry, or it takes the host down");
 
+#[cfg(test)]
+mod boundary_tests;
 mod bridge;
 mod completion;
 mod control;

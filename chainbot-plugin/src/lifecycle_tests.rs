@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use chainbot_abi::{Health, Status};
 
-use crate::limits::QUEUE_ITEMS_MAX;
-use crate::testing::{Bench, detail};
+use crate::testing::{Bench, QUEUE_ITEMS, detail};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -141,7 +140,7 @@ fn a_stop_cancels_what_is_left_and_says_so() {
 fn a_stop_that_times_out_names_what_is_left_and_can_be_repeated() {
     let bench = Bench::started();
     let stuck = bench.webhook("/block", 0).unwrap();
-    bench.wait_for("a blocked thread", |health| health.queue_depth == 0 && health.in_flight == 1);
+    bench.wait_for("a blocked thread", |_| bench.plan.is_blocked.load(SeqCst));
     bench.plan.stop_left.store(true, SeqCst);
     let (status, text) = bench.stop(200).unwrap_err();
     assert_eq!(status, Status::TIMEOUT);
@@ -178,7 +177,7 @@ fn a_full_queue_is_busy_and_nothing_accepted_is_lost() {
         }
     };
     assert!(text.starts_with("CB-0703"), "{text}");
-    assert!(accepted.len() >= QUEUE_ITEMS_MAX, "{}", accepted.len());
+    assert!(accepted.len() >= QUEUE_ITEMS, "{}", accepted.len());
     bench.plan.events_busy.store(false, SeqCst);
     bench.stop(30_000).unwrap();
     assert_eq!(*bench.plan.events.lock().unwrap(), accepted, "in order, and all of them");

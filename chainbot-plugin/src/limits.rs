@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use chainbot_core::limits;
 
-/// Events queued, and requests open, for one instance. Beyond this the host gets BUSY and keeps its work.
-pub const QUEUE_ITEMS_MAX: usize = 1_024;
-/// Bytes of queued events, and of open requests: what a burst may take from a small machine's memory.
-pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How much of the host's work waits in one instance. Beyond this the host gets BUSY and keeps its work. The
+/// configuration says how much (`alex_os.queue_items` and `alex_os.queue_bytes`).
+#[derive(Clone, Copy)]
+pub struct QueueBounds {
+    /// Events queued, and requests open.
+    pub items: usize,
+    /// Bytes of queued events, and of open requests: what a burst may take from a small machine's memory.
+    pub bytes: usize,
+}
 /// A request's body: the largest that any route takes. A larger one is answered 413 without a copy.
 /// That is a definition within its envelope; a tighter bound here would refuse what the port takes.
 pub const BODY_BYTES_MAX: usize = limits::DEFINITION_BODY_BYTES_MAX;

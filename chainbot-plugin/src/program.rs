@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Uri};
 
 use crate::failure::Failure;
 use crate::gate::Gate;
+use crate::limits::QueueBounds;
 
 /// A future on the module's runtime.
 pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,6 +70,8 @@ pub enum Taken {
 
 /// A checked configuration, ready to start any number of times, one after the other.
 pub trait Program: Send + Sync {
+    /// How much of the host's work may wait.
+    fn queue_bounds(&self) -> QueueBounds;
     /// Starts. Runs on the module's runtime.
     fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>>;
 }

@@ -5,23 +5,24 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX};
+use crate::limits::QueueBounds;
 
 /// First in, first out, within bounds.
 pub struct Queue<T> {
     items: VecDeque<(T, usize)>,
     bytes: usize,
+    bounds: QueueBounds,
 }
 
 impl<T> Queue<T> {
     /// An empty queue.
-    pub const fn new() -> Self {
-        Self { items: VecDeque::new(), bytes: 0 }
+    pub const fn new(bounds: QueueBounds) -> Self {
+        Self { items: VecDeque::new(), bytes: 0, bounds }
     }
 
     /// Whether an item of `bytes` has room.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.items.len() < QUEUE_ITEMS_MAX && self.bytes.saturating_add(bytes) <= QUEUE_BYTES_MAX
+        self.items.len() < self.bounds.items && self.bytes.saturating_add(bytes) <= self.bounds.bytes
     }
 
     /// Appends, if there is room.
@@ -62,10 +63,12 @@ impl<T> Queue<T> {
 mod tests {
     use super::*;
 
+    const BOUNDS: QueueBounds = QueueBounds { items: 3, bytes: 100 };
+
     #[test]
     fn the_count_is_bounded_and_what_does_not_fit_comes_back() {
-        let mut queue = Queue::new();
-        for number in 0..QUEUE_ITEMS_MAX {
+        let mut queue = Queue::new(BOUNDS);
+        for number in 0..BOUNDS.items {
             queue.push(number, 1).unwrap();
         }
         assert_eq!(queue.push(9_999, 1), Err(9_999));
@@ -75,13 +78,13 @@ mod tests {
 
     #[test]
     fn the_bytes_are_bounded() {
-        let mut queue = Queue::new();
-        queue.push('a', QUEUE_BYTES_MAX - 1).unwrap();
+        let mut queue = Queue::new(BOUNDS);
+        queue.push('a', BOUNDS.bytes - 1).unwrap();
         assert_eq!(queue.push('b', 2), Err('b'));
         queue.push('c', 1).unwrap();
         let (oldest, bytes) = queue.pop().unwrap();
         queue.put_back(oldest, bytes);
-        assert_eq!(queue.pop(), Some(('a', QUEUE_BYTES_MAX - 1)), "the order is kept");
+        assert_eq!(queue.pop(), Some(('a', BOUNDS.bytes - 1)), "the order is kept");
         assert_eq!(queue.len(), 1);
     }
 }

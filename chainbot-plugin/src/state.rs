@@ -99,10 +99,11 @@ pub struct Instance {
 impl Instance {
     /// An initialized instance.
     pub fn new(program: Arc<dyn Program>, gate: Arc<Gate>) -> Self {
+        let bounds = program.queue_bounds();
         let inner = Inner {
             state: State::Initialized,
             control: false,
-            events: Queue::new(),
+            events: Queue::new(bounds),
             requests: Vec::new(),
             stop: None,
             report: None,
@@ -116,7 +117,7 @@ impl Instance {
         Self {
             program,
             gate,
-            completions: Completions::default(),
+            completions: Completions::new(bounds),
             panics: AtomicU32::new(0),
             inner: Mutex::new(inner),
             work: Condvar::new(),

@@ -3,6 +3,7 @@
 //! The program echoes requests; words in its configuration plant what should go wrong, and a shared [`Plan`] lets a test
 //! say when. The host counts what it is asked and keeps what it is told.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 use crate::entry;
 use crate::failure::Failure;
 use crate::gate::Gate;
+use crate::limits::QueueBounds;
 use crate::program::{InEvent, InRequest, OutReply, Program, Running, Taken, Work};
 
 /// What a test wants to go wrong, and what it can look at afterwards.
@@ -25,10 +27,14 @@ use crate::program::{InEvent, InRequest, OutReply, Program, Running, Taken, Work
 pub struct Plan {
     pub start_fails: AtomicBool,
     pub start_panics: AtomicBool,
+    /// A start waits until the gate is opened.
+    pub start_waits: AtomicBool,
     pub events_busy: AtomicBool,
     pub events: Mutex<Vec<String>>,
     pub stop_left: AtomicBool,
     pub fail: Notify,
+    /// A thread of the runtime waits for the gate.
+    pub is_blocked: AtomicBool,
     /// Blocks a thread of the runtime until it is opened.
     pub gate: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -39,6 +45,9 @@ impl Plan {
         self.gate.1.notify_all();
     }
 }
+
+/// Room for a test that has ten thousand requests in flight.
+pub const QUEUE_ITEMS: usize = 12_000;
 
 static PLANS: LazyLock<Mutex<BTreeMap<String, Arc<Plan>>>> = LazyLock::new(Mutex::default);
 static LAST_PLAN: AtomicU64 = AtomicU64::new(0);
@@ -54,9 +63,16 @@ fn make(config: &str) -> Result<Arc<dyn Program>, Failure> {
 }
 
 impl Program for Echo {
+    fn queue_bounds(&self) -> QueueBounds {
+        QueueBounds { items: QUEUE_ITEMS, bytes: 64 * 1024 * 1024 }
+    }
+
     fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>> {
         Box::pin(async move {
             host.subscribe("a.*")?;
+            if self.0.start_waits.load(SeqCst) {
+                wait_for_gate(&self.0).await;
+            }
             if self.0.start_panics.load(SeqCst) {
                 panic!("planted in start");
             }
@@ -68,6 +84,20 @@ impl Program for Echo {
     }
 }
 
+/// Blocks a thread of the runtime until the gate is opened.
+async fn wait_for_gate(plan: &Arc<Plan>) {
+    let plan = Arc::clone(plan);
+    let blocked = tokio::task::spawn_blocking(move || {
+        plan.is_blocked.store(true, SeqCst);
+        let gate = &plan.gate;
+        let mut open = gate.0.lock().unwrap();
+        while !*open {
+            open = gate.1.wait(open).unwrap();
+        }
+    });
+    blocked.await.unwrap();
+}
+
 struct Running1(Arc<Plan>);
 
 impl Running for Running1 {
@@ -76,16 +106,7 @@ impl Running for Running1 {
             match request.uri.path() {
                 "/panic" => panic!("planted in call"),
                 "/never" => std::future::pending().await,
-                "/block" => {
-                    let gate = Arc::clone(&self.0.gate);
-                    let blocked = tokio::task::spawn_blocking(move || {
-                        let mut open = gate.0.lock().unwrap();
-                        while !*open {
-                            open = gate.1.wait(open).unwrap();
-                        }
-                    });
-                    blocked.await.unwrap();
-                }
+                "/block" => wait_for_gate(&self.0).await,
                 _ => {}
             }
             OutReply { status: 200, headers: "{}".to_owned(), body: request.body.unwrap_or_default() }
@@ -165,6 +186,9 @@ pub struct Bench {
 
 // SAFETY: the tests share it between threads as the contract lets a host do.
 unsafe impl Sync for Bench {}
+
+/// The function of a completion.
+pub type Done = unsafe extern "C" fn(*mut c_void, Status, *const WebhookReply);
 
 pub type Answers = mpsc::Receiver<(Status, Option<(u32, Vec<u8>)>)>;
 
@@ -258,6 +282,20 @@ impl Bench {
         }
         let (sender, answers) = mpsc::channel();
         let ctx = Box::into_raw(Box::new(sender));
+        if let Err(error) = self.send(path, timeout_ms, Completion { ctx: ctx.cast(), done: Some(done) }) {
+            // SAFETY: refused, so `done` never comes and the box is ours.
+            drop(unsafe { Box::from_raw(ctx) });
+            return Err(error);
+        }
+        Ok(answers)
+    }
+
+    /// Sends a request that is completed through `done` with `ctx`, which must live until then.
+    pub fn webhook_to(&self, path: &str, ctx: *mut c_void, done: Done) -> Result<(), (Status, String)> {
+        self.send(path, 0, Completion { ctx, done: Some(done) })
+    }
+
+    fn send(&self, path: &str, timeout_ms: u32, completion: Completion) -> Result<(), (Status, String)> {
         let request = WebhookRequest {
             struct_size: size_of::<WebhookRequest>() as u32,
             timeout_ms,
@@ -269,17 +307,10 @@ impl Bench {
             body: Str::of_text("hello"),
             trace: Str::EMPTY,
         };
-        let completion = Completion { ctx: ctx.cast(), done: Some(done) };
         // SAFETY: everything lives for the call, the context until it is completed.
-        let called = call(|err| unsafe {
+        call(|err| unsafe {
             Self::module().handle_webhook.unwrap()(self.instance, &request, completion, err)
-        });
-        if let Err(error) = called {
-            // SAFETY: refused, so `done` never comes and the box is ours.
-            drop(unsafe { Box::from_raw(ctx) });
-            return Err(error);
-        }
-        Ok(answers)
+        })
     }
 
     pub fn health(&self) -> (Status, Health) {
@@ -305,6 +336,34 @@ impl Bench {
         }
         panic!("never came: {what}");
     }
+}
+
+thread_local! {
+    static PLANTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The next call that this thread makes through the guard panics.
+pub fn plant_panic() {
+    PLANTED.set(true);
+}
+
+/// What the guard asks in tests.
+pub fn panic_if_planted() {
+    if PLANTED.replace(false) {
+        panic!("planted in an entry");
+    }
+}
+
+pub fn describe() -> (Status, Vec<u8>) {
+    let mut out = Vec::new();
+    // SAFETY: the vector lives for the call.
+    let status = unsafe { Bench::module().describe.unwrap()(Sink::into_vec(&mut out)) };
+    (status, out)
+}
+
+pub fn call_extension(bench: &Bench, id: &str) -> *const c_void {
+    // SAFETY: any handle may be passed; the id lives for the call.
+    unsafe { Bench::module().get_extension.unwrap()(bench.instance, Str::of_text(id)) }
 }
 
 pub fn detail(health: &Health) -> String {

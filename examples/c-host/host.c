@@ -371,11 +371,12 @@ static void load(const char *library) {
     if (module == NULL) {
         char text[64];
         const AlexBaseModule *any = entry(0);
-        unsigned major = any != NULL ? (unsigned)(any->abi_version >> 16) : 0u;
-        snprintf(text, sizeof text, "the module's is %u, this host's %u", major, (unsigned)ALEX_ABI_MAJOR);
+        unsigned theirs = any != NULL ? (unsigned)any->abi_version : 0u;
+        snprintf(text, sizeof text, "the module's is %u.%u, this host's %u.%u", theirs >> 16, theirs & 0xFFFF,
+                 (unsigned)ALEX_ABI_MAJOR, (unsigned)ALEX_ABI_MINOR);
         give_up("another major version of the ABI", text);
     }
-    if (module->struct_size < sizeof *module) give_up("the module's struct is too small", library);
+    if (module->struct_size < ALEX_BASE_MODULE_SIZE_1_0) give_up("the module's struct is too small", library);
 }
 
 int main(int argc, char **argv) {
@@ -404,6 +405,7 @@ int main(int argc, char **argv) {
             run_control("stop", "10000");
         run_control("cleanup", "");
     }
+    buf_free(&script);
     if (broken || contract_broken()) {
         fprintf(stderr, "c-host: the module broke the contract\n");
         return 3;

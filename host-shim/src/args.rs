@@ -98,6 +98,18 @@ pub struct TranscriptArgs {
     /// Folder for the module's data
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// How the module's functions are found
+    #[arg(long, value_enum, default_value_t = Door::C)]
+    pub door: Door,
+}
+
+/// The two ways into a module. They lead to the same functions.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The symbol of the C ABI, which every module has
+    C,
+    /// The root module of abi_stable, which compares the layout of every type first; modules in Rust may have it
+    AbiStable,
 }
 
 const RUN_HELP: &str = "\

@@ -51,6 +51,7 @@ pub mod code {
         CLIENT_REFUSED = "CB-0822", "the client may not use the host's routes";
         OUTSIDE_MOUNT = "CB-0823", "nothing is mounted at this path";
         REQUEST_UNREADABLE = "CB-0824", "the request cannot be forwarded";
+        DOOR_CLOSED = "CB-0839", "the module cannot be reached through abi_stable";
     }
 }
 

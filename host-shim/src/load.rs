@@ -5,7 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use chainbot_abi::{ABI_MAJOR, ABI_VERSION, BaseModule, EntryFn, name::ENTRY_SYMBOL};
+use abi_stable::library::LibraryError;
+use chainbot_abi::{
+    ABI_MAJOR, ABI_VERSION, BASE_MODULE_SIZE_1_0, BaseModule, EntryFn, Root_Ref, name::ENTRY_SYMBOL,
+};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use crate::error::{Error, Result, code};
@@ -32,6 +35,19 @@ pub fn load(path: &Path) -> Result<Module> {
         Error::new(code::SYMBOL_MISSING, remedy)
     })?;
     let table = table(entry, &path)?;
+    Ok(Module::new(table, path))
+}
+
+/// Loads the module at `path` through abi_stable, which compares the layout of every type with this host's.
+pub fn load_compared(path: &Path) -> Result<Module> {
+    let path = existing_file(path)?;
+    let refused =
+        |error: LibraryError| Error::new(code::DOOR_CLOSED, format!("`{}`: {error}", path.display()));
+    // Both are never closed: abi_stable leaks what it loads.
+    let header = abi_stable::library::lib_header_from_path(&path).map_err(refused)?;
+    let root = header.init_root_module::<Root_Ref>().map_err(refused)?;
+    let table = Table::from_prefix(root.base())
+        .map_err(|function| incomplete(&path, &format!("`{function}` is null")))?;
     Ok(Module::new(table, path))
 }
 
@@ -72,7 +88,7 @@ fn table(entry: EntryFn, path: &Path) -> Result<Table> {
     if version >> 16 != ABI_MAJOR {
         return Err(major_differs(base, path));
     }
-    let needed = size_of::<BaseModule>();
+    let needed = BASE_MODULE_SIZE_1_0;
     if size < needed {
         return Err(incomplete(path, &format!("struct_size is {size}, version 1.0 has {needed} bytes")));
     }

@@ -7,7 +7,9 @@
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 
-use chainbot_abi::{BaseModule, Completion, ErrorBuf, Event, Health, Host, Status, Str, WebhookRequest};
+use chainbot_abi::{
+    BaseModule, BaseModule_Ref, Completion, ErrorBuf, Event, Health, Host, Status, Str, WebhookRequest,
+};
 
 use crate::limits::ERROR_BYTES_MAX;
 use crate::wire::{Collector, Message, status_name};
@@ -23,6 +25,11 @@ macro_rules! table {
             /// Copies the functions; `Err` names one that is null.
             pub fn new(base: &BaseModule) -> Result<Self, &'static str> {
                 Ok(Self { $($name: base.$name.ok_or(stringify!($name))?,)* })
+            }
+
+            /// As [`Table::new`], from the struct as abi_stable shows it.
+            pub fn from_prefix(base: BaseModule_Ref) -> Result<Self, &'static str> {
+                Ok(Self { $($name: base.$name().ok_or(stringify!($name))?,)* })
             }
         }
     };

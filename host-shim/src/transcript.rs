@@ -18,7 +18,7 @@ use std::sync::mpsc::channel;
 use chainbot_abi::Health;
 use serde_json::Value;
 
-use crate::args::{LogFormat, TranscriptArgs};
+use crate::args::{Door, LogFormat, TranscriptArgs};
 use crate::completion::{self, Outcome, Reply};
 use crate::error::{Error, Result, code};
 use crate::host::{self, Provided, unix_ns};
@@ -71,7 +71,11 @@ pub fn command(args: &TranscriptArgs) -> ExitCode {
 
 fn run(args: &TranscriptArgs) -> Result<(), Stop> {
     let text = read_script(&args.script)?;
-    let module = load::load(&args.module)?.with_error_bytes(TRANSCRIPT_ERROR_BYTES_MAX);
+    let module = match args.door {
+        Door::C => load::load(&args.module)?,
+        Door::AbiStable => load::load_compared(&args.module)?,
+    };
+    let module = module.with_error_bytes(TRANSCRIPT_ERROR_BYTES_MAX);
     if let Some(data) = &args.data {
         let fail = |error| Error::new(code::CONFIG_ARGUMENT, format!("--data `{}`: {error}", data.display()));
         std::fs::create_dir_all(data).map_err(fail)?;

@@ -54,6 +54,21 @@ fn clang_reads_the_header_in_every_cpp() {
 }
 
 #[test]
+fn the_layout_holds_on_other_machines() {
+    let name = "the_layout_holds_on_other_machines";
+    if !has_tool("clang") {
+        skip!(name, "clang is not installed, which compiles for every machine");
+    }
+    let machines = ["aarch64-unknown-linux-gnu", "armv7-unknown-linux-gnueabihf", "i686-unknown-linux-gnu"];
+    for machine in machines {
+        // Freestanding: the compiler's own stdint.h will do, so no libc of that machine is needed.
+        let mut clang = Command::new("clang");
+        clang.args(["-fsyntax-only", "-ffreestanding", "-Wall", "-Wextra", "-Werror", "-std=c99", "-x", "c"]);
+        run(clang.arg(format!("--target={machine}")).arg(root().join("include/alex_module.h")));
+    }
+}
+
+#[test]
 fn a_wrong_layout_does_not_compile() {
     if !has_tool("gcc") {
         skip!("a_wrong_layout_does_not_compile", "gcc is not installed");

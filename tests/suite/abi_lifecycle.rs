@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 use chainbot_abi::{
     ABI_MAJOR, ABI_VERSION, BaseModule, Completion, EntryFn, ErrorBuf, Event, Health, Host, Root_Ref, Sink,
@@ -74,10 +75,19 @@ struct Instance {
 
 const CALLS: [&str; 5] = ["start", "stop", "cleanup", "handle_event", "handle_webhook"];
 
+/// An instance for several threads, which the contract allows for all but the control calls.
+struct Shareable<'a>(&'a Instance);
+// SAFETY: the handle is a number to the host, and the functions may be called from any thread.
+unsafe impl Sync for Shareable<'_> {}
+
 impl Instance {
     fn initialized() -> Self {
+        Self::configured(serde_json::json!({ "api": { "port": null } }))
+    }
+
+    fn configured(values: serde_json::Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = serde_json::json!({ "data_dir": folder.path(), "values": { "api": { "port": null } } });
+        let config = serde_json::json!({ "data_dir": folder.path(), "values": values });
         let mut instance = Self { module: module(), handle: std::ptr::null_mut(), _folder: folder };
         let (config, out) = (config.to_string(), &raw mut instance.handle);
         let initialize = instance.module.initialize.unwrap();
@@ -99,6 +109,25 @@ impl Instance {
             trace: Str::EMPTY,
             unix_ns: 1,
         };
+        let completion = Completion { ctx: std::ptr::null_mut(), done: Some(done) };
+        // SAFETY: any handle may be passed; everything else lives for the call.
+        call(|err| unsafe {
+            match word {
+                "start" => m.start.unwrap()(handle, err),
+                "stop" => m.stop.unwrap()(handle, 30_000, err),
+                "cleanup" => m.cleanup.unwrap()(handle, err),
+                "handle_event" => m.handle_event.unwrap()(handle, &event, err),
+                _ => return self.request_status(completion, err),
+            }
+        })
+    }
+
+    /// Asks for the health, to be answered through `completion`.
+    fn request(&self, completion: Completion) -> (Status, String) {
+        call(|err| self.request_status(completion, err))
+    }
+
+    fn request_status(&self, completion: Completion, err: *mut ErrorBuf) -> Status {
         let request = WebhookRequest {
             struct_size: size_of::<WebhookRequest>() as u32,
             timeout_ms: 0,
@@ -110,17 +139,8 @@ impl Instance {
             body: Str::EMPTY,
             trace: Str::EMPTY,
         };
-        let completion = Completion { ctx: std::ptr::null_mut(), done: Some(done) };
-        // SAFETY: any handle may be passed; everything else lives for the call.
-        call(|err| unsafe {
-            match word {
-                "start" => m.start.unwrap()(handle, err),
-                "stop" => m.stop.unwrap()(handle, 30_000, err),
-                "cleanup" => m.cleanup.unwrap()(handle, err),
-                "handle_event" => m.handle_event.unwrap()(handle, &event, err),
-                _ => m.handle_webhook.unwrap()(handle, &request, completion, err),
-            }
-        })
+        // SAFETY: any handle may be passed; the request lives for the call, the context until it is completed.
+        unsafe { self.module.handle_webhook.unwrap()(self.handle, &request, completion, err) }
     }
 
     fn ok(&self, word: &str) {
@@ -257,6 +277,57 @@ fn a_configuration_that_is_wrong_leaves_no_instance() {
     let (status, text) = call(|err| unsafe { initialize(std::ptr::null(), Str::EMPTY, &mut handle, err) });
     assert_eq!(status, Status::INVALID);
     assert!(text.starts_with("CB-0708: "), "{text}");
+}
+
+/// Counts completions of one request.
+unsafe extern "C" fn count_done(ctx: *mut c_void, _: Status, _: *const WebhookReply) {
+    // SAFETY: a counter of the test, which outlives the instance.
+    unsafe { &*ctx.cast::<AtomicU32>() }.fetch_add(1, SeqCst);
+}
+
+#[test]
+fn ten_thousand_requests_around_a_stop_are_completed_once_each() {
+    const REQUESTS: usize = 10_000;
+    const CALLERS: usize = 4;
+    let instance = Instance::configured(serde_json::json!({
+        "api": { "port": null }, "alex_os": { "queue_items": 20_000 }
+    }));
+    instance.ok("start");
+    let counters: Vec<_> = (0..REQUESTS).map(|_| AtomicU32::new(0)).collect();
+    let (accepted, sending) = (AtomicUsize::new(0), AtomicUsize::new(CALLERS));
+    let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let seed = std::env::var("CHAINBOT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(clock);
+    // In the second half, so that thousands are in flight and thousands more come while it stops.
+    let stop_at = REQUESTS / 2 + (seed % (REQUESTS as u64 / 2)) as usize;
+    println!("CHAINBOT_SEED={seed}: stop after {stop_at} requests");
+    let shared = Shareable(&instance);
+    std::thread::scope(|scope| {
+        let (instance, counters, accepted, sending) = (&shared, &counters, &accepted, &sending);
+        for caller in 0..CALLERS {
+            scope.spawn(move || {
+                for counter in counters.iter().skip(caller).step_by(CALLERS) {
+                    let ctx = std::ptr::from_ref(counter).cast_mut().cast();
+                    let (status, text) = instance.0.request(Completion { ctx, done: Some(count_done) });
+                    match status {
+                        Status::OK => accepted.fetch_add(1, SeqCst),
+                        Status::STATE => 0,
+                        other => panic!("{:?}: {text}", other.name()),
+                    };
+                }
+                sending.fetch_sub(1, SeqCst);
+            });
+        }
+        while accepted.load(SeqCst) < stop_at && sending.load(SeqCst) > 0 {
+            std::thread::yield_now();
+        }
+        instance.0.ok("stop");
+    });
+    let completed: Vec<_> = counters.iter().map(|counter| counter.load(SeqCst)).collect();
+    assert!(completed.iter().all(|count| *count <= 1), "a request was completed twice");
+    let completed = completed.iter().sum::<u32>() as usize;
+    assert_eq!(completed, accepted.load(SeqCst));
+    println!("{completed} accepted and completed, {} refused", REQUESTS - completed);
+    instance.ok("cleanup");
 }
 
 /// How many entries a folder of `/proc/self` has.

@@ -2,6 +2,8 @@
 
 mod abi_header;
 mod abi_lifecycle;
+mod abi_pages;
+mod abi_proof;
 mod api;
 mod authoring;
 mod cli;

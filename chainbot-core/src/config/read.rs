@@ -241,7 +241,11 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             commit_delay: Duration::from_millis(values.count("workflow_engine.commit_delay_ms").into()),
         },
         egress: Egress { public: values.flag("egress.public"), grants: values.grants("egress.grants") },
-        alex_os: AlexOs { emit_prefixes: values.texts("alex_os.emit_prefixes") },
+        alex_os: AlexOs {
+            emit_prefixes: values.texts("alex_os.emit_prefixes"),
+            queue_items: values.count("alex_os.queue_items") as usize,
+            queue_bytes: values.count("alex_os.queue_bytes") as usize,
+        },
         logging: Logging { level: values.level("logging.level") },
         email: Email { accounts: super::account::read(values.get("email.accounts")) },
         retention: Retention {

@@ -134,6 +134,18 @@ pub const KEYS: &[Key] = &[
         doc: "How topics of `emit` steps may begin.",
     },
     Key {
+        path: "alex_os.queue_items",
+        kind: Kind::Int { min: 1, max: limits::HOST_QUEUE_ITEMS_MAX },
+        default: "1024",
+        doc: "Events queued, and requests open, that the host handed over; beyond that it is asked to try again.",
+    },
+    Key {
+        path: "alex_os.queue_bytes",
+        kind: Kind::Int { min: 65_536, max: limits::HOST_QUEUE_BYTES_MAX },
+        default: "16777216",
+        doc: "Bytes of the events queued, and of the requests open.",
+    },
+    Key {
         path: "logging.level",
         kind: Kind::Choice(LEVELS),
         default: r#""INFO""#,

@@ -1,0 +1,3 @@
+module example.org/go-host
+
+go 1.19

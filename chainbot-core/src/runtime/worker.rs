@@ -91,15 +91,7 @@ impl Runtime {
     /// Starts one more worker.
     pub(super) fn spawn_worker(self: &Arc<Self>) -> Result<()> {
         let mut workers = self.workers.lock();
-        let slot = Arc::new(WorkerSlot {
-            number: workers.len(),
-            entered_ms: AtomicU64::new(0),
-            is_written_off: AtomicBool::new(false),
-            now: Mutex::default(),
-            env: self.env.clone(),
-            poison: self.poison.clone(),
-            random: AtomicU64::new(self.env.below(u64::MAX)),
-        });
+        let slot = self.worker_slot(workers.len());
         let (runtime, own) = (self.clone(), slot.clone());
         let thread = std::thread::Builder::new()
             .name(format!("cb-worker-{}", slot.number))
@@ -112,15 +104,31 @@ impl Runtime {
         Ok(())
     }
 
+    pub(super) fn worker_slot(&self, number: usize) -> Arc<WorkerSlot> {
+        Arc::new(WorkerSlot {
+            number,
+            entered_ms: AtomicU64::new(0),
+            is_written_off: AtomicBool::new(false),
+            now: Mutex::default(),
+            env: self.env.clone(),
+            poison: self.poison.clone(),
+            random: AtomicU64::new(self.env.below(u64::MAX)),
+        })
+    }
+
     fn work(self: &Arc<Self>, slot: &WorkerSlot) {
         while let Some(job) = self.jobs.next() {
-            match job {
-                Job::Turn(cell) => self.turn_contained(slot, &cell),
-                Job::Load(run, source) => self.load(run, source),
-            }
+            self.do_job(slot, job);
             if slot.is_written_off.load(Ordering::Acquire) {
                 return;
             }
+        }
+    }
+
+    pub(super) fn do_job(self: &Arc<Self>, slot: &WorkerSlot, job: Job) {
+        match job {
+            Job::Turn(cell) => self.turn_contained(slot, &cell),
+            Job::Load(run, source) => self.load(run, source),
         }
     }
 

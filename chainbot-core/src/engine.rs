@@ -35,7 +35,7 @@ mod retry;
 mod scope;
 pub mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trigger;
 pub mod view;
 

@@ -293,6 +293,14 @@ pub const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 pub const ROOM_LOOK_MS: u64 = 500;
 /// Between two looks for upkeep when there was nothing to do.
 pub const UPKEEP_LOOK_S: u64 = 5;
+/// How much faster than the machine runs things may become old when the wall clock is ahead: an hour of a wrong clock is a
+/// day of age, and a month without power is caught up in a day or so.
+pub const UPKEEP_CLOCK_SPEED_MAX: u32 = 24;
+/// Runs back from the newest one to that which says what time it is at least: more than a wrong clock's hours make on a machine
+/// that is not busy, and one page.
+pub const UPKEEP_CLOCK_RUNS: u32 = PAGE_MAX;
+/// How far the time of upkeep may stay behind the wall clock before the journal is asked again.
+pub const UPKEEP_CLOCK_BEHIND_S: u64 = 86_400;
 /// How long `wait_edge` waits when its step has no `timeout`: longer waits should be a person's decision, because the run
 /// stays at work meanwhile.
 pub const WAIT_EDGE_DEFAULT: Duration = Duration::from_secs(3_600);

@@ -70,12 +70,40 @@ pub struct Executors {
     secrets: Option<Arc<dyn Secrets>>,
     accounts: Vec<MailAccount>,
     pins: Option<Arc<Pins>>,
+    #[cfg(test)]
+    script: Option<Arc<dyn Script>>,
 }
+
+/// Answers in place of the world outside, for tests of those who ask for effects.
+#[cfg(test)]
+pub(crate) trait Script: Send + Sync {
+    /// Carries one attempt out.
+    fn execute(&self, effect: Effect) -> Answer;
+}
+
+/// The answer of a script, when it comes.
+#[cfg(test)]
+pub(crate) type Answer = std::pin::Pin<Box<dyn Future<Output = Result<serde_json::Value, Failure>> + Send>>;
 
 impl Executors {
     /// With the way out and the clock.
     pub fn new(egress: Arc<Egress>, env: Env) -> Self {
-        Self { egress, env, secrets: None, accounts: Vec::new(), pins: None }
+        Self {
+            egress,
+            env,
+            secrets: None,
+            accounts: Vec::new(),
+            pins: None,
+            #[cfg(test)]
+            script: None,
+        }
+    }
+
+    /// With a script for everything but pins.
+    #[cfg(test)]
+    pub(crate) fn with_script(mut self, script: Arc<dyn Script>) -> Self {
+        self.script = Some(script);
+        self
     }
 
     /// With a vault to take secrets from, and to take them out of what attempts give.
@@ -103,6 +131,10 @@ impl Executors {
 
     /// Carries one attempt out. Dropping the future cancels it.
     pub async fn execute(&self, effect: Effect) -> Result<serde_json::Value, Failure> {
+        #[cfg(test)]
+        if let Some(script) = self.script.as_ref().filter(|_| !matches!(effect.kind, EffectKind::Gpio)) {
+            return script.execute(effect).await;
+        }
         let outcome = match effect.kind {
             EffectKind::ApiCall => api_call::execute(self, &effect).await,
             EffectKind::Webhook => webhook::execute(self, &effect).await,

@@ -17,7 +17,7 @@ mod data_dir;
 pub mod doctor;
 mod invariants;
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 pub mod note;
 mod places;
 mod problem;

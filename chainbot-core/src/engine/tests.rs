@@ -1,8 +1,8 @@
 //! The engine alone: tables of cases, generated definitions against a reference interpreter, crashes everywhere.
 
 mod case;
-mod driver;
+pub(crate) mod driver;
 mod ending;
-mod generate;
-mod interpret;
-mod property;
+pub(crate) mod generate;
+pub(crate) mod interpret;
+pub(crate) mod property;

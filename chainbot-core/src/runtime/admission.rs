@@ -48,6 +48,12 @@ impl Admission {
         self.state.lock().active += 1;
     }
 
+    /// A run in memory does not wait any more.
+    pub(super) fn leave(&self, cell: &Arc<Cell>) {
+        let is_it = |who: &Queued| matches!(who, Queued::Known(known) if Arc::ptr_eq(known, cell));
+        self.state.lock().queue.retain(|who| !is_it(who));
+    }
+
     /// Whether one more may queue; `besides`: those that wait elsewhere.
     pub(super) fn has_room(&self, besides: usize) -> bool {
         self.state.lock().queue.len() + besides < self.queued_max

@@ -102,6 +102,9 @@ pub struct Runtime {
     pub(super) keeper: Option<Keeper>,
     /// The newest record when this process began: no timer fires while the clock stands before it.
     pub(super) clock_floor: Timestamp,
+    /// Nothing has a thread of its own: a test takes every step.
+    #[cfg(test)]
+    pub(super) is_stepped: bool,
 }
 
 /// A run's place in the map.
@@ -123,13 +126,13 @@ pub(super) enum Job {
 /// The queue of the workers. Bounded by the runs in memory: each stands in it at most once.
 #[derive(Default)]
 pub(super) struct Jobs {
-    queue: Mutex<JobQueue>,
+    pub(super) queue: Mutex<JobQueue>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct JobQueue {
-    jobs: VecDeque<Job>,
+pub(super) struct JobQueue {
+    pub(super) jobs: VecDeque<Job>,
     is_closed: bool,
 }
 

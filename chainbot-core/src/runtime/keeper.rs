@@ -1,7 +1,7 @@
 //! The keeper: a thread that has the store tidied in idle time, and looks whether a full disk has room again.
 //!
 //! Invariants: one piece of upkeep at a time, each bounded, so that commits of work never wait long; an error of upkeep is
-//! logged and tried again later, and stops nobody.
+//! logged and tried again later, and stops nobody. What is deleted for its age is old by a time that does not leap.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +13,65 @@ use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
 use crate::port::upkeep::{Keep, Retention, Room, Tidied, Upkeep};
+use crate::port::{RunFilter, Store};
+use crate::time::Timestamp;
 
 use super::core::Runtime;
 
 /// Between two pieces when there is more to do: others shall have the disk as well.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// How often the store is asked what time it is at least, while the wall clock is far ahead.
+const CLOCK_ASK_EVERY: Duration = Duration::from_secs(3_600);
+
 /// The thread's side of things.
 pub(super) struct Keeper {
     rules: Retention,
+    clock: Mutex<Believed>,
     is_closed: Mutex<bool>,
     closed: Condvar,
 }
 
+/// The time by which things become old. It follows the wall clock, which may be wrong by years until somebody sets it, at
+/// no more than a bounded speed; so a clock that is wrong for an hour makes nothing older than a day.
+struct Believed {
+    at: Timestamp,
+    /// When that was looked at.
+    monotonic: Duration,
+    /// When the store was asked.
+    asked: Duration,
+}
+
+impl Believed {
+    /// Looks at the clocks.
+    fn look(&mut self, wall: Timestamp, monotonic: Duration) -> Timestamp {
+        let passed = monotonic.saturating_sub(self.monotonic);
+        let reach = self.at.after(passed.saturating_mul(limits::UPKEEP_CLOCK_SPEED_MAX));
+        self.at = self.at.max(wall.min(reach));
+        self.monotonic = monotonic;
+        wall.min(self.at)
+    }
+
+    /// Whether the store may be asked again.
+    fn may_ask(&mut self) -> bool {
+        let is_time = self.monotonic.saturating_sub(self.asked) >= CLOCK_ASK_EVERY;
+        if is_time {
+            self.asked = self.monotonic;
+        }
+        is_time
+    }
+
+    /// A run some way back says that it is at least so late.
+    fn witness(&mut self, at: Timestamp) {
+        self.at = self.at.max(at);
+    }
+}
+
 impl Keeper {
-    pub(super) fn new(rules: Retention) -> Self {
-        Self { rules, is_closed: Mutex::new(false), closed: Condvar::new() }
+    /// `since`: a time that has certainly come.
+    pub(super) fn new(rules: Retention, since: Timestamp, monotonic: Duration) -> Self {
+        let clock = Mutex::new(Believed { at: since, monotonic, asked: monotonic });
+        Self { rules, clock, is_closed: Mutex::new(false), closed: Condvar::new() }
     }
 
     pub(super) fn close(&self) {
@@ -44,6 +87,13 @@ impl Keeper {
         }
         !*is_closed
     }
+}
+
+/// From where a new process believes the wall clock: when a run some way back was made, so that a clock that was wrong lately
+/// is no witness of its own. `None` while there are no runs, which then cannot be old either.
+pub(super) fn witnessed(store: &dyn Store) -> Result<Option<Timestamp>> {
+    let newest = store.runs(&RunFilter { limit: limits::UPKEEP_CLOCK_RUNS, ..RunFilter::default() })?;
+    Ok(newest.items.last().map(|run| run.created_at))
 }
 
 impl Runtime {
@@ -68,27 +118,50 @@ impl Runtime {
         let mut pause = look;
         let mut round = Tidied::default();
         while keeper.wait(pause) && self.failure().is_none() {
-            let room = self.look_for_room();
-            let keep = |workflow| self.keep_of(workflow);
-            let upkeep = Upkeep { now: self.env.now(), rules: keeper.rules, keep: &keep };
-            pause = match self.store.tidy(&upkeep) {
-                Ok(done) => {
-                    add(&mut round, done);
-                    if done.more { PAUSE } else { look }
-                }
-                Err(error) => {
-                    match room {
-                        // That is said once, where it is found.
-                        Room::None => log::debug!("upkeep: {error}"),
-                        _ => log::warn!("upkeep of the database failed and is tried again: {error}"),
-                    }
-                    look
-                }
-            };
-            if pause == look {
-                told(&std::mem::take(&mut round));
-            }
+            pause = if self.tidy_once(keeper, &mut round) { PAUSE } else { look };
         }
+    }
+
+    /// One piece of upkeep; true when there is more to do.
+    pub(super) fn tidy_once(&self, keeper: &Keeper, round: &mut Tidied) -> bool {
+        let room = self.look_for_room();
+        let keep = |workflow| self.keep_of(workflow);
+        let now = self.believed_now(keeper);
+        let upkeep = Upkeep { now, rules: keeper.rules, keep: &keep };
+        let more = match self.store.tidy(&upkeep) {
+            Ok(done) => {
+                add(round, done);
+                done.more
+            }
+            Err(error) => {
+                match room {
+                    // That is said once, where it is found.
+                    Room::None => log::debug!("upkeep: {error}"),
+                    _ => log::warn!("upkeep of the database failed and is tried again: {error}"),
+                }
+                false
+            }
+        };
+        if !more {
+            told(&std::mem::take(round));
+        }
+        more
+    }
+
+    fn believed_now(&self, keeper: &Keeper) -> Timestamp {
+        let (wall, monotonic) = (self.env.now(), self.env.monotonic());
+        let mut clock = keeper.clock.lock();
+        let now = clock.look(wall, monotonic);
+        // Far behind, as after the first start of a machine whose clock was set later.
+        let is_behind = wall.since(now) > Duration::from_secs(limits::UPKEEP_CLOCK_BEHIND_S);
+        if is_behind
+            && clock.may_ask()
+            && let Ok(Some(at)) = witnessed(&*self.store)
+        {
+            clock.witness(at);
+            return clock.look(wall, monotonic);
+        }
+        now
     }
 
     /// What the current version of a workflow's definition says.
@@ -152,5 +225,43 @@ fn told(round: &Tidied) {
             round.workflows,
             round.pages
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+    #[test]
+    fn a_clock_that_leaps_ten_years_makes_nothing_old() {
+        let start = Timestamp(1_800_000_000_000);
+        let mut clock = Believed { at: start, monotonic: Duration::ZERO, asked: Duration::ZERO };
+        assert_eq!(
+            clock.look(start.after(HOUR), HOUR),
+            start.after(HOUR),
+            "it follows a clock that is right"
+        );
+        let leapt = start.after(TEN_YEARS);
+        let after = clock.look(leapt, 2 * HOUR);
+        assert_eq!(after.since(start.after(HOUR)), 24 * HOUR, "an hour makes a day at most");
+        let right = start.after(3 * HOUR);
+        assert_eq!(clock.look(right, 3 * HOUR), right, "a clock that was set right is believed at once");
+        let early = Timestamp(0);
+        assert_eq!(clock.look(early, 4 * HOUR), early, "and nothing is older than the clock says");
+    }
+
+    #[test]
+    fn a_month_without_power_is_caught_up_in_days() {
+        let start = Timestamp(1_800_000_000_000);
+        let mut clock = Believed { at: start, monotonic: Duration::ZERO, asked: Duration::ZERO };
+        let month = 720 * HOUR;
+        for hour in 1..=32 {
+            clock.look(start.after(month + hour * HOUR), hour * HOUR);
+        }
+        let wall = start.after(month + 33 * HOUR);
+        assert_eq!(clock.look(wall, 33 * HOUR), wall);
     }
 }

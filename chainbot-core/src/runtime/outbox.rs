@@ -166,87 +166,102 @@ impl Outbox {
     }
 
     /// The thread's work: deliver until closed.
-    fn run(&self, store: &Arc<dyn Store>, mut delivered: Lsn) {
-        let mut saved = delivered;
-        while let Some(work) = self.next() {
-            let told = match work {
-                Work::One(lsn, what) => self.deliver(&what).then_some(lsn),
-                Work::CatchUp => self.catch_up(store, delivered),
-                Work::Idle => None,
-            };
-            delivered = told.map_or(delivered, |lsn| delivered.max(lsn));
-            if delivered > saved && self.is_quiet() {
-                saved = delivered;
-                self.save(store, saved);
+    fn run(&self, store: &Arc<dyn Store>, told: &mut Told) {
+        loop {
+            let next = self.deliver_next(store, told);
+            let mut queue = self.queue.lock();
+            match next {
+                Next::Go => {}
+                Next::Idle if queue.is_closed || queue.is_behind || !queue.ready.is_empty() => {}
+                Next::Idle => drop(self.changed.wait_for(&mut queue, CURSOR_EVERY)),
+                Next::Later(_) if queue.is_closed => {}
+                Next::Later(wait) => drop(self.changed.wait_for(&mut queue, wait)),
+                Next::End => return,
             }
         }
-        if delivered > saved {
-            self.save(store, delivered);
+    }
+
+    /// Tells the host one thing, or a page of the journal. Waits for nothing.
+    pub(super) fn deliver_next(&self, store: &Arc<dyn Store>, told: &mut Told) -> Next {
+        let next = match self.next_work() {
+            Work::One(lsn, what) => match self.deliver(&what) {
+                true => {
+                    told.delivered = told.delivered.max(lsn);
+                    Next::Go
+                }
+                false => {
+                    let mut queue = self.queue.lock();
+                    // At the end it is left to the journal, from which the next start takes it.
+                    if queue.is_closed {
+                        queue.ready.clear();
+                    } else {
+                        queue.ready.push_front((lsn, what));
+                    }
+                    Next::Later(RETRY)
+                }
+            },
+            Work::CatchUp => {
+                let (reached, next) = self.catch_up(store, told.delivered);
+                told.delivered = told.delivered.max(reached);
+                next
+            }
+            Work::Idle => Next::Idle,
+            Work::End => Next::End,
+        };
+        if told.delivered > told.saved && (next == Next::End || self.queue.lock().ready.is_empty()) {
+            told.saved = told.delivered;
+            self.save(store, told.saved);
         }
+        next
     }
 
-    fn is_quiet(&self) -> bool {
-        self.queue.lock().ready.is_empty()
-    }
-
-    fn next(&self) -> Option<Work> {
+    fn next_work(&self) -> Work {
         let mut queue = self.queue.lock();
         if let Some((lsn, what)) = queue.ready.pop_front() {
-            return Some(Work::One(lsn, what));
+            return Work::One(lsn, what);
         }
-        if queue.is_closed {
-            return None;
+        match (queue.is_closed, queue.is_behind) {
+            (true, _) => Work::End,
+            (false, true) => Work::CatchUp,
+            (false, false) => Work::Idle,
         }
-        if queue.is_behind {
-            return Some(Work::CatchUp);
-        }
-        self.changed.wait_for(&mut queue, CURSOR_EVERY);
-        Some(Work::Idle)
     }
 
-    /// True when the host has it, or will never have it.
+    /// True when the host has it, or will never have it; false when it has no room.
     fn deliver(&self, what: &Announcement) -> bool {
-        loop {
-            match self.host.publish(&what.topic, &what.payload, &what.id, what.at) {
-                Published::Sent => return true,
-                Published::Refused => {
-                    log::warn!("the host refused event {} on {}", what.id, what.topic);
-                    return true;
-                }
-                Published::Busy => {
-                    let mut queue = self.queue.lock();
-                    if queue.is_closed {
-                        return false;
-                    }
-                    self.changed.wait_for(&mut queue, RETRY);
-                }
+        match self.host.publish(&what.topic, &what.payload, &what.id, what.at) {
+            Published::Sent => true,
+            Published::Refused => {
+                log::warn!("the host refused event {} on {}", what.id, what.topic);
+                true
             }
+            Published::Busy => false,
         }
     }
 
-    /// Reads what the queue could not hold.
-    fn catch_up(&self, store: &Arc<dyn Store>, from: Lsn) -> Option<Lsn> {
+    /// Reads what the queue could not hold. How far the host has been told, and what next.
+    fn catch_up(&self, store: &Arc<dyn Store>, from: Lsn) -> (Lsn, Next) {
         let page = match store.journal_after(from, PAGE) {
             Ok(page) => page,
             Err(error) => {
-                log::error!("events for the host cannot be read: {error}");
-                self.queue.lock().is_behind = false;
-                return None;
+                // Going on without them would move the cursor past what nobody was told.
+                log::error!("events for the host cannot be read and are tried again: {error}");
+                return (from, Next::Later(CURSOR_EVERY));
             }
         };
-        let mut told = None;
+        let mut told = from;
         for committed in &page {
             let what = from_journal(store, committed);
             if what.is_some_and(|what| !self.deliver(&what)) {
-                return told;
+                return (told, Next::Later(RETRY));
             }
-            told = Some(committed.lsn);
+            told = committed.lsn;
         }
         let mut queue = self.queue.lock();
-        if page.is_empty() || told.is_some_and(|told| told >= queue.newest) {
+        if page.is_empty() || told >= queue.newest {
             queue.is_behind = false;
         }
-        told
+        (told, Next::Go)
     }
 
     fn save(&self, store: &Arc<dyn Store>, lsn: Lsn) {
@@ -267,12 +282,29 @@ enum Work {
     One(Lsn, Announcement),
     CatchUp,
     Idle,
+    End,
+}
+
+/// What the thread does after one delivery.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Go,
+    /// There is nothing to tell.
+    Idle,
+    /// The host has no room, or the journal cannot be read: the same again after this time.
+    Later(Duration),
+    End,
+}
+
+/// How far the host has been told, and how far the cursor in the store says so.
+pub(super) struct Told {
+    delivered: Lsn,
+    saved: Lsn,
 }
 
 impl Runtime {
-    /// Starts the thread that tells the host, from where it was left.
-    pub(super) fn spawn_outbox(self: &Arc<Self>) -> Result<()> {
-        let Some(outbox) = &self.outbox else { return Ok(()) };
+    /// Where the last process left the host's bus.
+    pub(super) fn outbox_left(&self, outbox: &Outbox) -> Result<Told> {
         let newest = self.store.newest_lsn()?;
         let from = self.store.cursor(CURSOR)?.unwrap_or(Lsn(0));
         {
@@ -280,12 +312,19 @@ impl Runtime {
             queue.newest = newest;
             queue.is_behind = from < newest;
         }
+        Ok(Told { delivered: from, saved: from })
+    }
+
+    /// Starts the thread that tells the host, from where it was left.
+    pub(super) fn spawn_outbox(self: &Arc<Self>) -> Result<()> {
+        let Some(outbox) = &self.outbox else { return Ok(()) };
+        let mut told = self.outbox_left(outbox)?;
         let runtime = self.clone();
         let thread = std::thread::Builder::new()
             .name("cb-outbox".to_owned())
             .spawn(move || {
                 if let Some(outbox) = &runtime.outbox {
-                    outbox.run(&runtime.store, from);
+                    outbox.run(&runtime.store, &mut told);
                 }
             })
             .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;

@@ -37,9 +37,33 @@ const STOP_RESERVE: Duration = Duration::from_millis(1_000);
 impl Runtime {
     /// Recovers and begins to work. Blocks on the disk.
     pub fn start(options: Options) -> Result<Arc<Self>> {
+        let workers = if options.workers == 0 { default_workers() } else { options.workers };
+        let runtime = Self::recovered(options)?;
+        runtime.open_lane();
+        for _ in 0..workers {
+            runtime.spawn_worker()?;
+        }
+        runtime.spawn_timer()?;
+        runtime.spawn_outbox()?;
+        runtime.spawn_ears();
+        runtime.spawn_triggers()?;
+        runtime.spawn_keeper()?;
+        Ok(runtime)
+    }
+
+    /// Everything that was left is taken up, and nobody works on it yet.
+    pub(super) fn recovered(options: Options) -> Result<Arc<Self>> {
         let note_file = options.poison_file.as_deref().map(NoteFile::open).transpose()?.map(Arc::new);
         let recovery = options.store.recover()?;
         let listens = options.store.listens()?;
+        let (wall, monotonic) = (options.env.now(), options.env.monotonic());
+        let keeper = match options.retention {
+            Some(rules) => {
+                let since = super::keeper::witnessed(&*options.store)?.unwrap_or(wall);
+                Some(Keeper::new(rules, since, monotonic))
+            }
+            None => None,
+        };
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
             heads: Arc::new(Heads::default()),
@@ -70,8 +94,10 @@ impl Runtime {
             keys: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             shown: Mutex::default(),
             workflows: tokio::sync::Mutex::new(()),
-            keeper: options.retention.map(Keeper::new),
+            keeper,
             clock_floor: recovery.newest.unwrap_or_default(),
+            #[cfg(test)]
+            is_stepped: options.workers == super::tests::STEPPED,
         });
         let automation = runtime.store.automation()?;
         let live: HashSet<RunId> = recovery.live.iter().map(|(run, _)| *run).collect();
@@ -83,16 +109,6 @@ impl Runtime {
         runtime.load_triggers(automation.triggers, automation.disabled)?;
         runtime.recover(recovery);
         runtime.make(super::gates::Moves { admit: Vec::new(), oust: ousted });
-        let workers = if options.workers == 0 { default_workers() } else { options.workers };
-        runtime.open_lane();
-        for _ in 0..workers {
-            runtime.spawn_worker()?;
-        }
-        runtime.spawn_timer()?;
-        runtime.spawn_outbox()?;
-        runtime.spawn_ears();
-        runtime.spawn_triggers()?;
-        runtime.spawn_keeper()?;
         Ok(runtime)
     }
 

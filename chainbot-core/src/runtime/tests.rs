@@ -6,6 +6,7 @@ mod history;
 mod lane;
 mod people;
 mod queued;
+mod sim;
 mod stuck;
 mod triggers;
 
@@ -27,6 +28,9 @@ use crate::port::Store;
 use crate::step::Executors;
 use crate::store::{DataDir, OpenOptions, SqliteStore, check};
 use crate::time::Timestamp;
+
+/// As the number of workers: nothing has a thread of its own, the test takes every step.
+pub(super) const STEPPED: usize = usize::MAX;
 
 /// Catches hangs only.
 const HANG: Duration = Duration::from_secs(60);
@@ -271,6 +275,30 @@ async fn a_run_that_is_cancelled_while_it_queues_again_gives_its_permit_back() {
     assert_eq!(bench.ended(first).await.status, RunStatus::Completed);
     let third = bench.start("slow").await;
     assert_eq!(bench.ended(third).await.status, RunStatus::Completed);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_signalled_while_it_queues_again_is_told_of_its_effects_end() {
+    let bench = Bench::new(1, 10).await;
+    bench.workflow("slow", SLOW).await;
+    bench.workflow("hour", &format!("{HOUR}\n{}", SLOW.replace("id: a", "id: b"))).await;
+    let parked = bench.start("hour").await;
+    bench.until(parked, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
+    let first = bench.start("slow").await;
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    bench.clock.advance(Duration::from_secs(3_600));
+    let queued = async {
+        while bench.handle.counts().queued == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, queued).await.expect("it queues for a permit");
+    bench.handle.signal(parked, "anything", json!(1), None).await.unwrap();
+    bench.server.until(|counts| counts.in_flight == 2).await;
+    bench.gate.add_permits(2);
+    assert_eq!(bench.ended(first).await.status, RunStatus::Completed);
+    assert_eq!(bench.ended(parked).await.status, RunStatus::Completed);
     bench.end().await;
 }
 

@@ -58,19 +58,33 @@ impl Timers {
         if heap.is_closed {
             return None;
         }
-        let now_is = now();
-        let wait = match heap.moments.peek() {
-            Some(_) if now_is < floor => LOOK,
-            Some(Reverse((due, run))) if *due <= now_is => {
-                let run = *run;
-                heap.moments.pop();
-                return Some(Some(run));
-            }
-            Some(Reverse((due, _))) => due.since(now_is).min(LOOK),
-            None => LOOK,
+        match heap.due(now(), floor) {
+            Ok(run) => return Some(Some(run)),
+            Err(wait) => self.changed.wait_for(&mut heap, wait.min(LOOK)),
         };
-        self.changed.wait_for(&mut heap, wait);
         if heap.is_closed { None } else { Some(None) }
+    }
+
+    /// Who is due, or how long nobody is. Waits for nothing.
+    #[cfg(test)]
+    pub(super) fn poll(&self, now: Timestamp, floor: Timestamp) -> std::result::Result<RunId, Duration> {
+        self.heap.lock().due(now, floor)
+    }
+}
+
+impl Heap {
+    /// Takes out who is due; else how long nobody is, as the clock stands.
+    fn due(&mut self, now: Timestamp, floor: Timestamp) -> std::result::Result<RunId, Duration> {
+        match self.moments.peek() {
+            Some(_) if now < floor => Err(floor.since(now)),
+            Some(Reverse((due, run))) if *due <= now => {
+                let run = *run;
+                self.moments.pop();
+                Ok(run)
+            }
+            Some(Reverse((due, _))) => Err(due.since(now)),
+            None => Err(Duration::MAX),
+        }
     }
 }
 

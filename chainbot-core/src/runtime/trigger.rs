@@ -18,7 +18,7 @@ pub(super) mod hook;
 mod own;
 mod switch;
 mod table;
-mod watch;
+pub(super) mod watch;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;

@@ -116,12 +116,16 @@ impl Runtime {
     }
 
     fn get_permit(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body) -> bool {
-        if cell.mailbox.lock().mail.iter().any(Mail::is_urgent) {
+        let mut mailbox = cell.mailbox.lock();
+        if mailbox.mail.iter().any(Mail::is_urgent) {
+            // It has what it stood in the queue for: as one that waits it would not be told of its own effects' ends.
+            if std::mem::take(&mut mailbox.is_queued) {
+                self.admission.leave(cell);
+            }
             self.admission.force();
             body.has_permit = true;
             return true;
         }
-        let mut mailbox = cell.mailbox.lock();
         if mailbox.is_queued {
             return false;
         }
@@ -172,7 +176,8 @@ impl Runtime {
 
     /// Sends what must be on disk, parks what only waits, and arms the timer.
     fn after_turn(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body) {
-        if body.committing.is_none() {
+        // Again when there was nothing to write: what only asked something may be parked right after.
+        while body.committing.is_none() && !cell.is_dead.load(Ordering::SeqCst) {
             let is_over = body.state.status.is_terminal() && !body.pending.records.is_empty();
             let parks = !is_over && self.can_park(cell, body);
             let wants_commit = body.pending.is_durable
@@ -180,9 +185,10 @@ impl Runtime {
                 || !body.pending.answers.is_empty()
                 || body.agenda.awaits_commit()
                 || body.pending.records.len() >= limits::DECISION_RECORDS_MAX;
-            if is_over || parks || wants_commit {
-                self.flush(cell, body, parks);
+            if !(is_over || parks || wants_commit) {
+                break;
             }
+            self.flush(cell, body, parks);
         }
         // A run that waits for nothing but its own commit is at work.
         let idle = body.state.is_idle()

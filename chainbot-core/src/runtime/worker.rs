@@ -118,16 +118,20 @@ impl Runtime {
 
     fn work(self: &Arc<Self>, slot: &WorkerSlot) {
         while let Some(job) = self.jobs.next() {
-            match job {
-                Job::Turn(cell) => self.turn_contained(slot, &cell),
-                Job::Load(run, source) => {
-                    if let Some(cell) = self.load(run, source) {
-                        self.turn_contained(slot, &cell);
-                    }
-                }
-            }
+            self.do_job(slot, job);
             if slot.is_written_off.load(Ordering::Acquire) {
                 return;
+            }
+        }
+    }
+
+    pub(super) fn do_job(self: &Arc<Self>, slot: &WorkerSlot, job: Job) {
+        match job {
+            Job::Turn(cell) => self.turn_contained(slot, &cell),
+            Job::Load(run, source) => {
+                if let Some(cell) = self.load(run, source) {
+                    self.turn_contained(slot, &cell);
+                }
             }
         }
     }

@@ -2,11 +2,12 @@
 //! opinion of the conformance suite. Not shipped: there is no in-memory mode beside the durable one.
 //!
 //! Invariants: a batch is refused before its first change or applied whole; acknowledgements come from one thread, after
-//! the change can be read, in order.
+//! the change can be read, in order. Without a thread of its own that thread is the caller's.
 
 mod automation;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -27,8 +28,17 @@ use crate::port::{
 /// The store.
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
-    queue: Mutex<Option<mpsc::Sender<Batch>>>,
+    queue: Mutex<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Who commits.
+enum Queue {
+    /// The thread.
+    Thread(mpsc::Sender<Batch>),
+    /// Whoever submits, at once.
+    Caller,
+    Closed,
 }
 
 impl MemoryStore {
@@ -44,11 +54,19 @@ impl MemoryStore {
                 (batch.ack)(result.map_err(Arc::new));
             }
         });
-        Arc::new(Self { tables, queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        Arc::new(Self { tables, queue: Mutex::new(Queue::Thread(queue)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// An empty one that whoever submits commits and acknowledges: for one thread alone.
+    pub fn without_thread() -> Arc<Self> {
+        Arc::new(Self { tables: Arc::default(), queue: Mutex::new(Queue::Caller), thread: Mutex::default() })
     }
 
     fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> Result<T> {
-        if self.queue.lock().is_none() { Err(problem::closed()) } else { Ok(read(&self.tables.lock())) }
+        match *self.queue.lock() {
+            Queue::Closed => Err(problem::closed()),
+            _ => Ok(read(&self.tables.lock())),
+        }
     }
 }
 
@@ -63,9 +81,14 @@ impl Store for MemoryStore {
         // What is wrong with a batch by itself is found by the same code as in the durable store.
         let (records, ops) = (batch.records.clone(), batch.ops.clone());
         batch::prepare(Batch { run: batch.run, records, ops, ack: Box::new(|_| {}) })?;
-        let queue = self.queue.lock();
-        let sent = queue.as_ref().map(|queue| queue.send(batch));
-        sent.and_then(std::result::Result::ok).ok_or_else(problem::closed)
+        match &*self.queue.lock() {
+            Queue::Closed => return Err(problem::closed()),
+            Queue::Thread(queue) => return queue.send(batch).map_err(|_| problem::closed()),
+            Queue::Caller => {}
+        }
+        let result = self.tables.lock().commit(batch.run, &batch.records, &batch.ops);
+        (batch.ack)(result.map_err(Arc::new));
+        Ok(())
     }
 
     fn failed(&self) -> Option<Arc<Error>> {
@@ -141,8 +164,11 @@ impl Store for MemoryStore {
     }
 
     fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
-        self.read(|_| ())?;
-        Ok(self.tables.lock().tidy(upkeep))
+        // Whoever says what is kept may read from here.
+        let workflows = self.read(Tables::workflows_with_runs)?;
+        let keep: BTreeMap<_, _> = workflows.into_iter().map(|id| (id, (upkeep.keep)(id))).collect();
+        let keep = |id| keep.get(&id).copied().unwrap_or_default();
+        Ok(self.tables.lock().tidy(&Upkeep { keep: &keep, ..*upkeep }))
     }
 
     fn room(&self) -> Room {
@@ -154,7 +180,7 @@ impl Store for MemoryStore {
     }
 
     fn close(&self) {
-        drop(self.queue.lock().take());
+        *self.queue.lock() = Queue::Closed;
         let thread = self.thread.lock().take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             // A listener's panic is the listener's.

@@ -30,7 +30,7 @@ pub fn run_id() -> RunId {
 }
 
 /// Checks and compiles a definition; panics with its diagnostics.
-fn program(source: &str) -> Arc<Program> {
+pub fn program(source: &str) -> Arc<Program> {
     let checked = crate::validate::check(source);
     let Some(definition) = checked.definition else {
         panic!("the definition is wrong: {:#?}\n{source}", checked.diagnostics)
@@ -45,6 +45,21 @@ pub enum Reply {
     Err(String, Option<Duration>),
     /// Nothing, until the test says otherwise.
     Hang,
+}
+
+impl Reply {
+    /// As an executor gives it; `None` while there is none.
+    pub fn result(self) -> Option<Result<Value, Failure>> {
+        match self {
+            Reply::Ok(value) => Some(Ok(value)),
+            Reply::Err(class, retry_after) => {
+                let code = &crate::error::code::run::STEP_INVALID;
+                let error = StepError::new(&class, code, format!("a {class}"));
+                Some(Err(Failure { error, retry_after }))
+            }
+            Reply::Hang => None,
+        }
+    }
 }
 
 /// A run, its disk, and what is under way outside.
@@ -78,7 +93,11 @@ pub struct Driver {
 
 impl Driver {
     pub fn new(source: &str, inputs: Value, depth: u32) -> Self {
-        let program = program(source);
+        Self::with(program(source), source, inputs, depth)
+    }
+
+    /// Of a definition that is compiled already.
+    pub fn with(program: Arc<Program>, source: &str, inputs: Value, depth: u32) -> Self {
         let inputs = crate::engine::inputs::prepare(&program, inputs).unwrap();
         let trigger = match depth {
             0 => Trigger::Api,
@@ -238,14 +257,7 @@ impl Driver {
 
     /// Answers the effect at `index` of those under way.
     pub fn answer(&mut self, index: usize, reply: Reply) {
-        let result = match reply {
-            Reply::Ok(value) => Ok(value),
-            Reply::Err(class, retry_after) => Err(Failure {
-                error: StepError::new(&class, &crate::error::code::run::STEP_INVALID, format!("a {class}")),
-                retry_after,
-            }),
-            Reply::Hang => return,
-        };
+        let Some(result) = reply.result() else { return };
         let Execute { place, attempt, .. } = self.effects.remove(index);
         self.input(Input::EffectDone { place, attempt, result }).unwrap();
     }

@@ -16,7 +16,7 @@ use super::super::core::Runtime;
 use super::fire::{Fired, Occasion};
 use super::own::time_event;
 use super::table::Armed;
-use super::{CURSOR, Event};
+use super::{CURSOR, Event, Triggers};
 
 /// How often the clock is looked at when nothing is due: one that is set tells nobody.
 const LOOK: Duration = Duration::from_millis(250);
@@ -34,8 +34,18 @@ enum Work {
     End,
 }
 
+/// What the thread does after one piece of work.
+pub(in crate::runtime) enum Next {
+    Go,
+    /// Nothing is left to do; something is due after this time.
+    Idle(Duration),
+    /// What was tried cannot be done now.
+    Later,
+    End,
+}
+
 /// Where the thread stands.
-struct Watch {
+pub(in crate::runtime) struct Watch {
     /// Own events up to here were offered.
     offered: Lsn,
     saved: Lsn,
@@ -47,9 +57,29 @@ struct Watch {
     monotonic: Duration,
 }
 
+impl Triggers {
+    /// Waits until something comes, or for one look.
+    fn rest(&self, time: Duration) {
+        let mut queue = self.queue.lock();
+        let has_work =
+            !queue.inbound.is_empty() || !queue.own.is_empty() || queue.is_behind || queue.is_closed;
+        if !std::mem::take(&mut queue.is_changed) && !has_work {
+            self.changed.wait_for(&mut queue, time.clamp(Duration::from_millis(1), LOOK));
+        }
+    }
+
+    /// Waits although there is something to do.
+    fn pause(&self) {
+        let mut queue = self.queue.lock();
+        if !queue.is_closed {
+            self.changed.wait_for(&mut queue, LOOK);
+        }
+    }
+}
+
 impl Runtime {
-    /// Starts the thread, from where the last one was.
-    pub(in crate::runtime) fn spawn_triggers(self: &Arc<Self>) -> Result<()> {
+    /// Where the last process was.
+    pub(in crate::runtime) fn triggers_left(self: &Arc<Self>) -> Result<Watch> {
         let newest = self.store.newest_lsn()?;
         let from = match self.store.cursor(CURSOR)? {
             Some(from) => from,
@@ -61,21 +91,32 @@ impl Runtime {
             queue.is_behind =
                 self.triggers.listens.load(std::sync::atomic::Ordering::SeqCst) && from < newest;
         }
-        let runtime = self.clone();
         let (wall, monotonic) = (self.env.now(), self.env.monotonic());
         let is_plausible = wall >= self.clock_floor;
-        let mut watch =
-            Watch { offered: from, saved: from, saved_at: monotonic, is_plausible, wall, monotonic };
+        // At the first look too: the clock may have been set while nothing ran.
+        if is_plausible {
+            self.re_anchor(wall);
+        }
+        Ok(Watch { offered: from, saved: from, saved_at: monotonic, is_plausible, wall, monotonic })
+    }
+
+    /// Starts the thread, from where the last one was.
+    pub(in crate::runtime) fn spawn_triggers(self: &Arc<Self>) -> Result<()> {
+        let mut watch = self.triggers_left()?;
+        let runtime = self.clone();
         let thread = std::thread::Builder::new()
             .name("cb-triggers".to_owned())
             // Expressions recurse, as on the workers.
             .stack_size(8 * 1024 * 1024)
             .spawn(move || {
-                // At the first look too: the clock may have been set while nothing ran.
-                if watch.is_plausible {
-                    runtime.re_anchor(wall);
+                loop {
+                    match runtime.watch_once(&mut watch) {
+                        Next::Go => {}
+                        Next::Idle(time) => runtime.triggers.rest(time),
+                        Next::Later => runtime.triggers.pause(),
+                        Next::End => return,
+                    }
                 }
-                while runtime.watch_once(&mut watch) {}
             })
             .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
         // Joined by `stop`.
@@ -83,11 +124,14 @@ impl Runtime {
         Ok(())
     }
 
-    /// One piece of work; false at the end.
-    fn watch_once(self: &Arc<Self>, watch: &mut Watch) -> bool {
+    /// One piece of work; waits for nothing but the disk.
+    pub(in crate::runtime) fn watch_once(self: &Arc<Self>, watch: &mut Watch) -> Next {
         match self.next_work() {
             Work::Own(lsn, run) => match self.offer_own(lsn, run) {
-                Ok(true) => watch.offered = watch.offered.max(lsn),
+                Ok(true) => {
+                    watch.offered = watch.offered.max(lsn);
+                    Next::Go
+                }
                 Ok(false) => self.put_back(Some((lsn, run)), None),
                 Err(error) => self.cannot_read(&error),
             },
@@ -97,9 +141,7 @@ impl Runtime {
                     watch.offered = reached;
                     let mut queue = self.triggers.queue.lock();
                     queue.is_behind = more || reached < queue.newest;
-                    if is_stuck {
-                        self.triggers.changed.wait_for(&mut queue, LOOK);
-                    }
+                    if is_stuck { Next::Later } else { Next::Go }
                 }
                 Err(error) => self.cannot_read(&error),
             },
@@ -107,10 +149,9 @@ impl Runtime {
             Work::Look => self.look(watch),
             Work::End => {
                 self.save_progress(watch, Duration::ZERO);
-                return false;
+                Next::End
             }
         }
-        true
     }
 
     fn next_work(&self) -> Work {
@@ -136,7 +177,7 @@ impl Runtime {
     }
 
     /// Not now: room has to be made first.
-    fn put_back(&self, own: Option<(Lsn, RunId)>, inbound: Option<Event>) {
+    fn put_back(&self, own: Option<(Lsn, RunId)>, inbound: Option<Event>) -> Next {
         let mut queue = self.triggers.queue.lock();
         if let Some(own) = own {
             queue.own.push_front(own);
@@ -148,22 +189,21 @@ impl Runtime {
                     event.id,
                     event.topic
                 );
-                return;
+                return Next::Go;
             }
             queue.inbound.push_front(event);
         }
-        self.triggers.changed.wait_for(&mut queue, LOOK);
+        Next::Later
     }
 
-    fn cannot_read(&self, error: &Error) {
+    fn cannot_read(&self, error: &Error) -> Next {
         log::error!("triggers cannot be told what happened: {error}");
-        let mut queue = self.triggers.queue.lock();
-        queue.is_behind = true;
-        self.triggers.changed.wait_for(&mut queue, LOOK);
+        self.triggers.queue.lock().is_behind = true;
+        Next::Later
     }
 
     /// Every trigger gets its own try; those that fired are known by their key when the event is put back for the others.
-    fn offer_inbound(self: &Arc<Self>, event: Event) {
+    fn offer_inbound(self: &Arc<Self>, event: Event) -> Next {
         let asking = self.triggers.table.lock().topics.matches(&event.topic);
         for id in asking {
             let Some(armed) = self.triggers.table.lock().live(&id) else { continue };
@@ -172,9 +212,10 @@ impl Runtime {
                 return self.put_back(None, Some(event));
             }
         }
+        Next::Go
     }
 
-    fn look(self: &Arc<Self>, watch: &mut Watch) {
+    fn look(self: &Arc<Self>, watch: &mut Watch) -> Next {
         let (now, monotonic) = (self.env.now(), self.env.monotonic());
         let passed =
             i64::try_from((monotonic.saturating_sub(watch.monotonic)).as_millis()).unwrap_or(i64::MAX);
@@ -192,18 +233,12 @@ impl Runtime {
         if watch.is_plausible && !due.is_empty() {
             let fired = due.iter().map(|armed| self.fire_due(armed, now)).filter(|fired| *fired).count();
             if fired > 0 {
-                return;
+                return Next::Go;
             }
         }
         self.save_progress(watch, CURSOR_EVERY);
         self.triggers.looks.send_modify(|looks| *looks += 1);
-        let wait = next.map_or(LOOK, |next| next.since(now).min(LOOK)).max(Duration::from_millis(1));
-        let mut queue = self.triggers.queue.lock();
-        let has_work =
-            !queue.inbound.is_empty() || !queue.own.is_empty() || queue.is_behind || queue.is_closed;
-        if !std::mem::take(&mut queue.is_changed) && !has_work {
-            self.triggers.changed.wait_for(&mut queue, wait);
-        }
+        Next::Idle(next.map_or(Duration::MAX, |next| next.since(now)))
     }
 
     /// Fires a schedule for what is due. False: not now.

@@ -73,6 +73,8 @@ impl Tables {
                     self.runs.get(id).is_some_and(|run| run.row.status.is_terminal())
                 }
                 Op::TriggerFire(firing) => self.rules.fits(firing),
+                // A child that ends may find its parent over already.
+                Op::TimerSet { run: id, .. } if *id != run => made(*id) || self.runs.contains_key(id),
                 Op::RunUnpark { run: id }
                 | Op::TimerSet { run: id, .. }
                 | Op::ListenSet { run: id, .. }
@@ -205,7 +207,9 @@ impl Tables {
                 }
             }
             Op::TimerSet { run, seq, due } => {
-                self.timers.insert((*run, *seq), *due);
+                if self.runs.get(run).is_some_and(|run| !run.row.status.is_terminal()) {
+                    self.timers.insert((*run, *seq), *due);
+                }
             }
             Op::TimerClear { run, seq } => {
                 self.timers.remove(&(*run, *seq));
@@ -376,6 +380,11 @@ impl Tables {
 
     pub fn cursor(&self, name: &str) -> Option<Lsn> {
         self.cursors.get(name).copied()
+    }
+
+    /// Workflows that have runs.
+    pub fn workflows_with_runs(&self) -> Vec<WorkflowId> {
+        self.runs.values().map(|run| run.row.workflow).collect()
     }
 
     /// A whole round at once. There is no room to save here, so a run in the archive only gets its mark.

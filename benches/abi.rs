@@ -128,10 +128,12 @@ fn calls(overhead: &Path, rounds: usize) -> Outcome<()> {
             black_box(unsafe { call(std::ptr::null_mut(), &event, err) });
         }
     };
+    let mut plainly = || through(|module| module.start);
+    let mut guarded = || through(|module| module.cleanup);
     let mut ways = [
         Way::new("direct call, not inlined", &mut directly),
-        Way::new("through the C struct", &mut || through(|module| module.start)),
-        Way::new("through the C struct, with the guard", &mut || through(|module| module.cleanup)),
+        Way::new("through the C struct", &mut plainly),
+        Way::new("through the C struct, with the guard", &mut guarded),
         Way::new("through abi_stable's door", &mut through_door),
         Way::new("1 KiB copied and freed by the module", &mut copying),
     ];

@@ -78,6 +78,19 @@ unsafe extern "C" fn direct(_: *mut c_void, _: *mut ErrorBuf) -> Status {
     black_box(Status::OK)
 }
 
+/// One way to a function, with what its batches took.
+struct Way<'a> {
+    what: &'static str,
+    call: &'a mut dyn FnMut(),
+    samples: Vec<f64>,
+}
+
+impl<'a> Way<'a> {
+    fn new(what: &'static str, call: &'a mut dyn FnMut()) -> Self {
+        Self { what, call, samples: Vec::new() }
+    }
+}
+
 fn calls(overhead: &Path, rounds: usize) -> Outcome<()> {
     let module = load(overhead)?;
     let door: BaseModule_Ref = lib_header_from_path(overhead)?.init_root_module::<Root_Ref>()?.base();
@@ -100,51 +113,44 @@ fn calls(overhead: &Path, rounds: usize) -> Outcome<()> {
         // SAFETY: any handle may be passed; the buffer outlives the call.
         black_box(unsafe { call(std::ptr::null_mut(), err) });
     };
-    let mut ways: [(&str, &mut dyn FnMut(), Vec<f64>); 5] = [
+    let mut directly = || {
         // SAFETY: it does nothing with its arguments.
-        (
-            "direct call, not inlined",
-            &mut || {
-                black_box(unsafe { direct(black_box(std::ptr::null_mut()), err) });
-            },
-            Vec::new(),
-        ),
-        ("through the C struct", &mut || through(|module| module.start), Vec::new()),
-        ("through the C struct, with the guard", &mut || through(|module| module.cleanup), Vec::new()),
-        (
-            "through abi_stable's door",
-            &mut || {
-                let call = black_box(door).start().unwrap_or(direct);
-                // SAFETY: as above.
-                black_box(unsafe { call(std::ptr::null_mut(), err) });
-            },
-            Vec::new(),
-        ),
-        (
-            "1 KiB copied and freed by the module",
-            &mut || {
-                if let Some(call) = black_box(module).handle_event {
-                    // SAFETY: the event and its payload outlive the call.
-                    black_box(unsafe { call(std::ptr::null_mut(), &event, err) });
-                }
-            },
-            Vec::new(),
-        ),
+        black_box(unsafe { direct(black_box(std::ptr::null_mut()), err) });
+    };
+    let mut through_door = || {
+        let call = black_box(door).start().unwrap_or(direct);
+        // SAFETY: any handle may be passed; the buffer outlives the call.
+        black_box(unsafe { call(std::ptr::null_mut(), err) });
+    };
+    let mut copying = || {
+        if let Some(call) = black_box(module).handle_event {
+            // SAFETY: the event and its payload outlive the call.
+            black_box(unsafe { call(std::ptr::null_mut(), &event, err) });
+        }
+    };
+    let mut plainly = || through(|module| module.start);
+    let mut guarded = || through(|module| module.cleanup);
+    let mut ways = [
+        Way::new("direct call, not inlined", &mut directly),
+        Way::new("through the C struct", &mut plainly),
+        Way::new("through the C struct, with the guard", &mut guarded),
+        Way::new("through abi_stable's door", &mut through_door),
+        Way::new("1 KiB copied and freed by the module", &mut copying),
     ];
     for _ in 0..rounds * BATCHES {
-        for (_, call, samples) in &mut ways {
+        for way in &mut ways {
             let begun = Instant::now();
             for _ in 0..CALLS {
-                call();
+                (way.call)();
             }
-            samples.push(begun.elapsed().as_nanos() as f64 / CALLS as f64);
+            way.samples.push(begun.elapsed().as_nanos() as f64 / CALLS as f64);
         }
     }
-    for (what, _, samples) in &ways {
-        row(what, "ns", 2, samples);
+    for way in &ways {
+        row(way.what, "ns", 2, &way.samples);
     }
-    let base = median(&ways[0].2);
-    println!("| boundary and guard over a direct call | - | {:.2} ns | - |", median(&ways[2].2) - base);
+    let over = median(&ways[2].samples) - median(&ways[0].samples);
+    println!("| boundary and guard over a direct call | - | {over:.2} ns | - |");
     Ok(())
 }
 

@@ -358,7 +358,7 @@ static void run_line(char *text) {
 
 static void load(const char *library) {
     const AlexBaseModule *(*entry)(uint32_t);
-    char path[4096];
+    char path[4096], text[64];
     void *handle, *symbol;
     /* Without a slash dlopen would search the system's folders. */
     snprintf(path, sizeof path, "%s%s", strchr(library, '/') ? "" : "./", library);
@@ -369,14 +369,17 @@ static void load(const char *library) {
     memcpy(&entry, &symbol, sizeof entry); /* ISO C has no cast from object to function pointer */
     module = entry(ALEX_ABI_VERSION);
     if (module == NULL) {
-        char text[64];
         const AlexBaseModule *any = entry(0);
         unsigned theirs = any != NULL ? (unsigned)any->abi_version : 0u;
         snprintf(text, sizeof text, "the module's is %u.%u, this host's %u.%u", theirs >> 16, theirs & 0xFFFF,
                  (unsigned)ALEX_ABI_MAJOR, (unsigned)ALEX_ABI_MINOR);
         give_up("another major version of the ABI", text);
     }
-    if (module->struct_size < ALEX_BASE_MODULE_SIZE_1_0) give_up("the module's struct is too small", library);
+    if (module->struct_size < ALEX_BASE_MODULE_SIZE_1_0) {
+        snprintf(text, sizeof text, "struct_size is %u, ABI 1.0 has %u", (unsigned)module->struct_size,
+                 (unsigned)ALEX_BASE_MODULE_SIZE_1_0);
+        give_up("the module's struct is too small", text);
+    }
 }
 
 int main(int argc, char **argv) {

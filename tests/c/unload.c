@@ -196,8 +196,10 @@ int main(int argc, char **argv) {
            (int)accepted);
   if (count("/proc/self/task") != tasks || count("/proc/self/fd") != descriptors || next_key() != keys) give_up("left behind", text);
   if (answered != accepted || unexpected != 0) give_up("answers", text);
-  /* Flat: less than 4 KiB a cycle, which is less than any forgotten buffer, stack or page of a database. */
-  if (rss_kib() - memory > 4L * cycles + 4096) give_up("memory grows", text);
+  /* Flat: less than 4 KiB a cycle, which is less than any forgotten buffer, stack or page of a database. A library that is
+   * unloaded takes with it the addresses of what its static objects own on the heap, so each load costs that much anew. A few
+   * cycles say nothing, least of all under valgrind, which grows itself. */
+  if (cycles >= 100 && rss_kib() - memory > (must_be_gone ? 64L : 4L) * cycles + 4096) give_up("memory grows", text);
   printf("%s\n", text);
   return 0;
 }

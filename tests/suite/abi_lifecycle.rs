@@ -117,7 +117,7 @@ impl Instance {
                 "stop" => m.stop.unwrap()(handle, 30_000, err),
                 "cleanup" => m.cleanup.unwrap()(handle, err),
                 "handle_event" => m.handle_event.unwrap()(handle, &event, err),
-                _ => return self.request_status(completion, err),
+                _ => self.request_status(completion, err),
             }
         })
     }

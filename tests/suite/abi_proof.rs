@@ -107,7 +107,9 @@ fn a_module_of_another_minor_is_taken_and_one_of_another_major_is_refused_with_b
     let folder = tempfile::tempdir().unwrap();
     let module = |flags: &[&str]| {
         let name = format!("skew{}.so", flags.concat());
-        compile(folder.path(), "skew.c", &name, &[&["-shared", "-fPIC", "-O1"], flags].concat())
+        let made = folder.path().join(&name);
+        let flags = [&["-shared", "-fPIC", "-O1"], flags].concat();
+        if made.exists() { made } else { compile(folder.path(), "skew.c", &name, &flags) }
     };
     let script = folder.path().join("describe.script");
     std::fs::write(&script, "describe\ninitialize {}\n").unwrap();
@@ -228,19 +230,25 @@ fn the_shipped_library_stays_and_its_memory_is_flat() {
 }
 
 #[test]
-fn valgrind_finds_nothing_in_a_host_that_unloads_the_library() {
-    let name = "valgrind_finds_nothing_in_a_host_that_unloads_the_library";
+fn valgrind_finds_nothing_in_a_host_that_closes_the_library() {
+    let name = "valgrind_finds_nothing_in_a_host_that_closes_the_library";
     if !has_tool("valgrind") {
         skip!(name, "valgrind is not installed");
     }
     let folder = tempfile::tempdir().unwrap();
-    let library = unloadable(folder.path());
-    // Without lines, which valgrind would read anew at each load; names are enough to say where.
-    run(Command::new("strip").arg("--strip-debug").arg(&library));
-    let valgrind =
-        ["valgrind", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect"];
-    let said = cycles(&valgrind, &library, if is_long() { 20 } else { 1 }, "gone");
-    assert!(said.contains("ERROR SUMMARY: 0 errors"), "{said}");
+    let count = if is_long() { 20 } else { 1 };
+    // What static objects own is lost with an unloaded image, so leaks are looked for in the library that stays.
+    for (library, leaks, after_close) in [
+        (unloadable(folder.path()), &["--leak-check=no"][..], "gone"),
+        (plugin(), &["--leak-check=full", "--errors-for-leak-kinds=definite,indirect"][..], "stays"),
+    ] {
+        // Without lines, which valgrind would read anew at each load; names are enough to say where.
+        let stripped = folder.path().join(format!("lib{after_close}.so"));
+        run(Command::new("strip").arg("--strip-debug").arg(&library).arg("-o").arg(&stripped));
+        let valgrind = [&["valgrind", "--error-exitcode=9"], leaks].concat();
+        let said = cycles(&valgrind, &stripped, count, after_close);
+        assert!(said.contains("ERROR SUMMARY: 0 errors"), "{said}");
+    }
 }
 
 // ---- sanitizers ----

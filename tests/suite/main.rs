@@ -4,6 +4,7 @@ mod abi_header;
 mod abi_lifecycle;
 mod api;
 mod authoring;
+mod broken_builds;
 mod cli;
 mod cli_engine;
 mod cli_people;

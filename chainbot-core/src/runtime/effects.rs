@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt;
+
 use crate::engine::Input;
 use crate::engine::decide::Execute;
-use crate::step::Effect;
+use crate::error::code::general;
+use crate::model::{StepError, class};
+use crate::step::{Effect, Failure};
 
 use super::cell::{Body, Cell, Mail};
 use super::core::Runtime;
@@ -24,7 +28,11 @@ impl Runtime {
             // Given back after the answer is in the mailbox, so that a stop sees the one or the other.
             let _running = running;
             let result = match runtime.effects.acquire().await {
-                Ok(_permit) => runtime.executors.execute(effect).await,
+                Ok(_permit) => {
+                    let sent = std::panic::AssertUnwindSafe(runtime.carry_out(effect));
+                    // A run must hear of the end of its effect, or it waits for it until the next start.
+                    sent.catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+                }
                 // The semaphore is closed when a stop has run out of time: the next start decides.
                 Err(_) => return,
             };
@@ -32,6 +40,20 @@ impl Runtime {
         });
         body.effects.insert(place, task.abort_handle());
     }
+
+    async fn carry_out(&self, effect: Effect) -> Result<serde_json::Value, Failure> {
+        crate::fault!("effect.before_send", Failure::on_purpose);
+        let result = self.executors.execute(effect).await;
+        // Its receiver has it, and whether it did something nobody heard.
+        crate::fault!("effect.after_send", Failure::on_purpose);
+        result
+    }
+}
+
+/// What an executor did that panicked, nobody knows.
+fn panicked() -> Failure {
+    let message = "the step's executor panicked, and whether the effect happened is unknown; this is a bug in ChainBot";
+    StepError::new(class::CUT, &general::INTERNAL, message).into()
 }
 
 /// Counts an effect for as long as it is under way, aborted ones too.

@@ -11,7 +11,6 @@ use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use crate::engine::RunState;
-use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
@@ -26,6 +25,8 @@ use super::core::Runtime;
 const CURSOR: &str = "host_bus";
 /// Between two tries when the host has no room.
 const RETRY: Duration = Duration::from_millis(50);
+/// Between two tries to read what the host was not told.
+const READ_AGAIN: Duration = Duration::from_millis(250);
 /// How long the cursor may stay behind: what was told in that time is told again after a crash.
 const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// Records read from the journal at once when catching up.
@@ -207,7 +208,7 @@ impl Outbox {
     /// True when the host has it, or will never have it.
     fn deliver(&self, what: &Announcement) -> bool {
         loop {
-            match self.host.publish(&what.topic, &what.payload, &what.id, what.at) {
+            match self.publish(what) {
                 Published::Sent => return true,
                 Published::Refused => {
                     log::warn!("the host refused event {} on {}", what.id, what.topic);
@@ -224,19 +225,30 @@ impl Outbox {
         }
     }
 
+    fn publish(&self, what: &Announcement) -> Published {
+        crate::fault!("host.publish" => return Published::Busy);
+        self.host.publish(&what.topic, &what.payload, &what.id, what.at)
+    }
+
     /// Reads what the queue could not hold.
     fn catch_up(&self, store: &Arc<dyn Store>, from: Lsn) -> Option<Lsn> {
+        crate::fault!("outbox.catch_up");
         let page = match store.journal_after(from, PAGE) {
             Ok(page) => page,
             Err(error) => {
-                log::error!("events for the host cannot be read: {error}");
-                self.queue.lock().is_behind = false;
+                self.cannot_read(&error);
                 return None;
             }
         };
         let mut told = None;
         for committed in &page {
-            let what = from_journal(store, committed);
+            let what = match from_journal(store, committed) {
+                Ok(what) => what,
+                Err(error) => {
+                    self.cannot_read(&error);
+                    return told;
+                }
+            };
             if what.is_some_and(|what| !self.deliver(&what)) {
                 return told;
             }
@@ -249,7 +261,17 @@ impl Outbox {
         told
     }
 
+    /// Nothing is told out of turn: what cannot be read is tried again.
+    fn cannot_read(&self, error: &Error) {
+        let mut queue = self.queue.lock();
+        if !queue.is_closed {
+            log::error!("events for the host cannot be read and are tried again: {error}");
+            self.changed.wait_for(&mut queue, READ_AGAIN);
+        }
+    }
+
     fn save(&self, store: &Arc<dyn Store>, lsn: Lsn) {
+        crate::fault!("outbox.save" => return);
         let batch = Batch {
             run: RunId::from([0; 16]),
             records: Vec::new(),
@@ -280,18 +302,11 @@ impl Runtime {
             queue.newest = newest;
             queue.is_behind = from < newest;
         }
-        let runtime = self.clone();
-        let thread = std::thread::Builder::new()
-            .name("cb-outbox".to_owned())
-            .spawn(move || {
-                if let Some(outbox) = &runtime.outbox {
-                    outbox.run(&runtime.store, from);
-                }
-            })
-            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
-        // Joined by `stop`.
-        self.threads.lock().push(thread);
-        Ok(())
+        self.spawn_thread("cb-outbox", move |runtime| {
+            if let Some(outbox) = &runtime.outbox {
+                outbox.run(&runtime.store, from);
+            }
+        })
     }
 }
 
@@ -343,13 +358,14 @@ fn announcement(subject: &Subject<'_>, record: &Record) -> Option<Announcement> 
 pub(super) fn event_of(
     store: &Arc<dyn Store>,
     committed: &Committed,
-) -> Option<(String, String, Timestamp, serde_json::Value)> {
-    let made = from_journal(store, committed)?;
-    let mut payload: serde_json::Value = serde_json::from_str(&made.payload).ok()?;
-    Some((made.topic, made.id, made.at, payload["data"].take()))
+) -> Result<Option<(String, String, Timestamp, serde_json::Value)>> {
+    Ok(from_journal(store, committed)?.and_then(|made| {
+        let mut payload: serde_json::Value = serde_json::from_str(&made.payload).ok()?;
+        Some((made.topic, made.id, made.at, payload["data"].take()))
+    }))
 }
 
-fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announcement> {
+fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Result<Option<Announcement>> {
     let is_told = matches!(
         committed.record.body,
         RecordBody::RunStarted
@@ -361,15 +377,10 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announc
             | RecordBody::EventEmitted { .. }
     );
     if !is_told {
-        return None;
+        return Ok(None);
     }
-    let row = match store.run(committed.run) {
-        Ok(row) => row?.row,
-        Err(error) => {
-            log::error!("events of run {} cannot be told to the host: {error}", committed.run);
-            return None;
-        }
-    };
+    // Deleted meanwhile, there is nothing to tell of it.
+    let Some(row) = store.run(committed.run)?.map(|stored| stored.row) else { return Ok(None) };
     let subject = Subject {
         run: committed.run,
         workflow: row.workflow,
@@ -377,7 +388,7 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announc
         created_at: row.created_at,
         steps: None,
     };
-    announcement(&subject, &committed.record)
+    Ok(announcement(&subject, &committed.record))
 }
 
 fn cloud_event<D: Serialize>(topic: &str, id: String, at: Timestamp, data: &D) -> Option<Announcement> {

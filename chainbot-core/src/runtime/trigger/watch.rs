@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
 use crate::time::Timestamp;
@@ -61,26 +60,17 @@ impl Runtime {
             queue.is_behind =
                 self.triggers.listens.load(std::sync::atomic::Ordering::SeqCst) && from < newest;
         }
-        let runtime = self.clone();
         let (wall, monotonic) = (self.env.now(), self.env.monotonic());
         let is_plausible = wall >= self.clock_floor;
         let mut watch =
             Watch { offered: from, saved: from, saved_at: monotonic, is_plausible, wall, monotonic };
-        let thread = std::thread::Builder::new()
-            .name("cb-triggers".to_owned())
-            // Expressions recurse, as on the workers.
-            .stack_size(8 * 1024 * 1024)
-            .spawn(move || {
-                // At the first look too: the clock may have been set while nothing ran.
-                if watch.is_plausible {
-                    runtime.re_anchor(wall);
-                }
-                while runtime.watch_once(&mut watch) {}
-            })
-            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
-        // Joined by `stop`.
-        self.threads.lock().push(thread);
-        Ok(())
+        self.spawn_thread("cb-triggers", move |runtime| {
+            // At the first look too: the clock may have been set while nothing ran.
+            if watch.is_plausible {
+                runtime.re_anchor(wall);
+            }
+            while runtime.watch_once(&mut watch) {}
+        })
     }
 
     /// One piece of work; false at the end.
@@ -175,6 +165,7 @@ impl Runtime {
     }
 
     fn look(self: &Arc<Self>, watch: &mut Watch) {
+        crate::fault!("trigger.look");
         let (now, monotonic) = (self.env.now(), self.env.monotonic());
         let passed =
             i64::try_from((monotonic.saturating_sub(watch.monotonic)).as_millis()).unwrap_or(i64::MAX);

@@ -4,6 +4,8 @@ mod abi_header;
 mod abi_lifecycle;
 mod api;
 mod authoring;
+mod bad_disk;
+mod bad_module;
 mod broken_builds;
 mod cli;
 mod cli_engine;

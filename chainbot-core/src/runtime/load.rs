@@ -45,12 +45,20 @@ impl Runtime {
                 } else {
                     in_order(mail)
                 };
+                // It was held before it began: whoever takes it up again lets it begin as a start does.
+                let is_fresh = loaded.state.status == RunStatus::Pending
+                    && loaded.state.paused.is_none()
+                    && loaded.parked.is_some();
                 let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, loaded.parked, has_permit));
                 let mut mailbox = Mailbox::default();
                 mailbox.mail.extend(body_mail);
                 *cell.mailbox.lock() = mailbox;
                 cells.insert(run, Slot::Live(cell.clone()));
                 self.schedule(&cell, &mut cell.mailbox.lock());
+                drop(cells);
+                if is_fresh && self.gates.lets_in(run) {
+                    self.admit(run, Source::Anywhere);
+                }
             }
             Ok(None) => {
                 drop(cells);

@@ -223,7 +223,8 @@ async fn people(world: Arc<World>, life: Arc<Life>) -> Result<()> {
     let asks = stage.start("asks", "asks").await?;
     let doubts = stage.start("doubts", "doubts").await?;
     for run in [asks, doubts] {
-        loop {
+        // A few times, and not for ever when everything that is sent fails.
+        for _ in 0..20 {
             match stage.rests(run).await? {
                 RunStatus::Failed => {
                     stage.world.acknowledged(&format!("failed {run}"));
@@ -377,9 +378,11 @@ async fn upkeep(world: Arc<World>, life: Arc<Life>) -> Result<()> {
     let newest = stage.start("source", "newest").await?;
     stage.ended(newest).await?;
     tidy(&stage, 1_000).await?;
-    while stage.status(doubts).await? == RunStatus::Failed {
-        stage.life.handle.retry(doubts).await?;
-        stage.ended(doubts).await?;
+    for _ in 0..3 {
+        if stage.status(doubts).await? == RunStatus::Failed {
+            stage.life.handle.retry(doubts).await?;
+            stage.ended(doubts).await?;
+        }
     }
     let last = stage.start("source", "last").await?;
     stage.ended(last).await?;

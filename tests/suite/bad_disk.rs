@@ -56,9 +56,11 @@ fn runs(client: &Client) -> Vec<Value> {
 /// Every run that was acknowledged is there and comes to its end, and the database is whole.
 fn holds(data: &Path, kept: &BTreeSet<String>) {
     let mut host = start_host(data);
-    let client = host.ready(data).unwrap_or_else(|| panic!("no start on a disk that works: {}", data.display()));
+    let client =
+        host.ready(data).unwrap_or_else(|| panic!("no start on a disk that works: {}", data.display()));
     client.wait_until(|| runs(&client).iter().all(|run| run["status"] == "completed"));
-    let found: BTreeSet<String> = runs(&client).iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
+    let found: BTreeSet<String> =
+        runs(&client).iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
     let gone: Vec<_> = kept.difference(&found).collect();
     assert!(gone.is_empty(), "acknowledged and gone: {gone:?}");
     host.terminate();
@@ -98,7 +100,10 @@ fn a_failing_disk(what: Fails) {
     assert_eq!(code, Some(MODULE_FAILED), "{what:?}: {stderr}");
     let says = ["CB-0404", "nothing more is acknowledged"];
     assert!(says.iter().all(|word| stderr.contains(word)), "{what:?}: {stderr}");
-    println!("bad_disk: {what:?}: {} acknowledged before, {refused} refused after, then the module ended", kept.len());
+    println!(
+        "bad_disk: {what:?}: {} acknowledged before, {refused} refused after, then the module ended",
+        kept.len()
+    );
     disk.heal();
     holds(&data, &kept);
 }
@@ -131,8 +136,8 @@ fn a_full_disk_refuses_new_runs_reads_and_deletes_and_recovers_alone() {
         client.wait_until(|| runs(&client).iter().all(|run| run["status"] == "completed"));
         let ballast = disk.mount().join("ballast");
         // What is left goes to somebody else, to the last block.
-        let filled = Command::new("dd").args(["if=/dev/zero", "bs=4096"]).arg(format!("of={}", ballast.display()));
-        let filled = { filled }.output().expect("it runs");
+        let to = format!("of={}", ballast.display());
+        let filled = Command::new("dd").args(["if=/dev/zero", "bs=4096", &to]).output().expect("it runs");
         assert!(!filled.status.success(), "the disk is not full");
         let (mut kept, text) = (BTreeSet::new(), "x".repeat(100_000));
         let refusal = loop {
@@ -171,7 +176,8 @@ fn a_full_disk_refuses_new_runs_reads_and_deletes_and_recovers_alone() {
 
 #[test]
 fn a_file_system_that_is_read_only_is_refused_at_the_start_and_ends_the_module_under_way() {
-    let name = "bad_disk::a_file_system_that_is_read_only_is_refused_at_the_start_and_ends_the_module_under_way";
+    let name =
+        "bad_disk::a_file_system_that_is_read_only_is_refused_at_the_start_and_ends_the_module_under_way";
     alone("bad_disk", name, || {
         let folder = tempfile::tempdir().unwrap();
         let mut disk = Disk::start(folder.path(), 64 << 20);

@@ -97,7 +97,8 @@ fn whatever_goes_wrong_in_the_module_the_host_sees_it_and_nothing_acknowledged_i
 
 #[test]
 fn every_place_of_the_module_has_a_row() {
-    let golden = std::fs::read_to_string(crate::support::root().join("tests/golden/fault-points.txt")).unwrap();
+    let golden =
+        std::fs::read_to_string(crate::support::root().join("tests/golden/fault-points.txt")).unwrap();
     let missing: Vec<&str> = golden
         .lines()
         .filter(|name| name.starts_with("module."))

@@ -113,7 +113,13 @@ fn has(file: &Path, text: &str) -> bool {
 fn the_module_that_is_shipped_has_no_place_for_a_fault() {
     let (shipped, faulty) = (support::plugin(), support::plugin_with_faults());
     let names = PROMISES.iter().map(|(name, _)| *name);
-    for name in names.chain([SWITCH, "CHAINBOT_FAULT", "a fault on purpose", "journal.commit.before", "module.host.log"]) {
+    for name in names.chain([
+        SWITCH,
+        "CHAINBOT_FAULT",
+        "a fault on purpose",
+        "journal.commit.before",
+        "module.host.log",
+    ]) {
         assert!(has(&faulty, name), "`{name}` is not in the module with faults: this test proves nothing");
         assert!(!has(&shipped, name), "`{name}` is in the module that is shipped");
     }

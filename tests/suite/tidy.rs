@@ -402,7 +402,10 @@ fn fault_points(tree: &mut Tree) {
     let mut written = BTreeSet::new();
     let applies = |path: &str| within(&["chainbot-core/src", "chainbot-plugin/src"])(path) && !is_test(path);
     // The module's second target is a link to its first.
-    let sources = tree.sources.iter().filter(|source| applies(&source.path) && !source.path.ends_with("with_faults.rs"));
+    let sources = tree
+        .sources
+        .iter()
+        .filter(|source| applies(&source.path) && !source.path.ends_with("with_faults.rs"));
     for source in sources {
         for (at, call) in source.code.match_indices("fault!(\"") {
             let rest = &source.code[at + call.len()..];
@@ -413,7 +416,11 @@ fn fault_points(tree: &mut Tree) {
         }
     }
     for name in written.symmetric_difference(&listed) {
-        tree.found.push(("fault-point", golden.to_owned(), format!("`{name}` is in the list or in the code alone")));
+        tree.found.push((
+            "fault-point",
+            golden.to_owned(),
+            format!("`{name}` is in the list or in the code alone"),
+        ));
     }
 }
 

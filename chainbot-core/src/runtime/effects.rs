@@ -52,7 +52,8 @@ impl Runtime {
 
 /// What an executor did that panicked, nobody knows.
 fn panicked() -> Failure {
-    let message = "the step's executor panicked, and whether the effect happened is unknown; this is a bug in ChainBot";
+    let message =
+        "the step's executor panicked, and whether the effect happened is unknown; this is a bug in ChainBot";
     StepError::new(class::CUT, &general::INTERNAL, message).into()
 }
 

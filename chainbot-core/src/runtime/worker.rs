@@ -196,7 +196,9 @@ impl Runtime {
         let contained = move || {
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&runtime))).is_err() {
                 let message = format!("the thread {name} panicked; this is a bug in ChainBot");
-                runtime.fail(Arc::new(Error::new(&general::INTERNAL, message).help("see the log, and start again")));
+                runtime.fail(Arc::new(
+                    Error::new(&general::INTERNAL, message).help("see the log, and start again"),
+                ));
             }
         };
         let thread = std::thread::Builder::new()

@@ -29,8 +29,14 @@ const ONLY: &str = "CHAINBOT_FAULT_ONLY";
 /// The switch is one for the process.
 static ONE: Mutex<()> = Mutex::new(());
 /// Places where a disk without room is found.
-const ROOM: [&str; 6] =
-    ["journal.append.record", "journal.commit.before", "run.park", "run.finish", "chore.commit.before", "reserve.make"];
+const ROOM: [&str; 6] = [
+    "journal.append.record",
+    "journal.commit.before",
+    "run.park",
+    "run.finish",
+    "chore.commit.before",
+    "reserve.make",
+];
 
 fn is_long() -> bool {
     std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long")
@@ -82,9 +88,12 @@ fn schedules(passed: &BTreeMap<&'static str, Passed>) -> Vec<Schedule> {
     }
     if is_long() {
         let firsts: Vec<Schedule> = all.iter().filter(|one| one.plan.hit == 1).cloned().collect();
-        let seconds: Vec<Plan> = firsts.iter().map(|one| one.plan.clone()).filter(|plan| plan.kind == Kind::Error).collect();
+        let seconds: Vec<Plan> =
+            firsts.iter().map(|one| one.plan.clone()).filter(|plan| plan.kind == Kind::Error).collect();
         for first in &firsts {
-            all.extend(seconds.iter().map(|second| Schedule { again: Some(second.clone()), ..first.clone() }));
+            all.extend(
+                seconds.iter().map(|second| Schedule { again: Some(second.clone()), ..first.clone() }),
+            );
         }
     }
     all
@@ -171,7 +180,8 @@ fn a_life_in_a_process_of_its_own() {
     let words: Vec<&str> = told.split(' ').collect();
     let [name, folder, port, number] = words[..] else { panic!("four words") };
     let scenario: &Scenario = SCENARIOS.iter().find(|one| one.name == name).expect("a scenario");
-    let world = World::new(Path::new(folder), port.parse().expect("a port"), number.parse().expect("a number"), 0);
+    let world =
+        World::new(Path::new(folder), port.parse().expect("a port"), number.parse().expect("a number"), 0);
     on_tokio(async { live(scenario, &Arc::new(world)).await });
 }
 
@@ -189,7 +199,8 @@ fn every_named_place_of_the_core_is_passed_by_a_scenario() {
             passed.extend(clean(scenario).await.into_keys());
         }
         // Some places are reached on a disk without room only.
-        let plan = Plan { name: "journal.append.record".to_owned(), hit: 5, kind: Kind::Full, mode: Mode::Once };
+        let plan =
+            Plan { name: "journal.append.record".to_owned(), hit: 5, kind: Kind::Full, mode: Mode::Once };
         let folder = tempfile::tempdir().expect("a folder");
         let world = World::new(folder.path(), world::Ledger::get().port, 999_999, 0);
         fault::arm(Some(plan));

@@ -36,7 +36,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "children", play: |world, life| Box::pin(children(world, life)), database: None },
     Scenario { name: "triggers", play: |world, life| Box::pin(triggers(world, life)), database: None },
     Scenario { name: "upkeep", play: |world, life| Box::pin(upkeep(world, life)), database: None },
-    Scenario { name: "upgrade", play: |world, life| Box::pin(upgrade(world, life)), database: Some("schema-1.db") },
+    Scenario {
+        name: "upgrade",
+        play: |world, life| Box::pin(upgrade(world, life)),
+        database: Some("schema-1.db"),
+    },
 ];
 
 /// A script with what it is played on.
@@ -88,7 +92,10 @@ impl Stage {
             match row {
                 Some(row) if row.status.is_terminal() => break row.status,
                 // A panic in one turn of it; a person says that it may go on.
-                Some(row) if row.detail.as_ref().is_some_and(|detail| detail.starts_with("held")) => answer_all(self).await?,
+                Some(row) if row.detail.as_ref().is_some_and(|detail| detail.starts_with("held")) => {
+                    answer_all(self).await?;
+                    self.tick().await;
+                }
                 _ => self.tick().await,
             }
         };
@@ -409,7 +416,8 @@ async fn tidy(stage: &Stage, runs_max: u32) -> Result<()> {
     };
     let work = move || -> Result<()> {
         for _ in 0..1_000 {
-            let upkeep = Upkeep { now: now.after(Duration::from_secs(60)), rules, keep: &|_| Keep::default() };
+            let upkeep =
+                Upkeep { now: now.after(Duration::from_secs(60)), rules, keep: &|_| Keep::default() };
             if !store.tidy(&upkeep)?.more {
                 return Ok(());
             }

@@ -79,7 +79,9 @@ pub async fn play(scenario: &Scenario, schedule: &Schedule, number: u64) -> (End
     let folder = prepare(scenario);
     let dies = schedule.plan.kind == Kind::Abort;
     let world = Arc::new(World::new(folder.path(), Ledger::get().port, number, 0));
-    let end = if dies { die(scenario, schedule, folder.path(), number) } else {
+    let end = if dies {
+        die(scenario, schedule, folder.path(), number)
+    } else {
         fault::arm(Some(schedule.plan.clone()));
         live(scenario, &world).await
     };
@@ -206,7 +208,8 @@ fn unfinished(life: &Life) -> String {
     let runs = life.store.runs(&RunFilter { limit: 50, ..RunFilter::default() });
     let open = runs.map(|page| {
         let open = page.items.into_iter().filter(|row| !row.status.is_terminal());
-        open.map(|row| format!("{} of {} is {} ({:?})", row.id, row.name, row.status.as_str(), row.detail)).collect()
+        open.map(|row| format!("{} of {} is {} ({:?})", row.id, row.name, row.status.as_str(), row.detail))
+            .collect()
     });
     open.map_or_else(|error| error.to_string(), |open: Vec<String>| open.join("; "))
 }
@@ -234,12 +237,26 @@ fn missing(life: &Life, acks: &BTreeSet<String>, wrong: &mut Vec<String>) {
                 let fits = |now: RunStatus| now.as_str() == status || status == "failed";
                 !is_kept || row(id).is_some_and(|row| fits(row.status))
             }
-            ["signal", id, name] => !is_kept || has(life, id, |body| matches!(body, RecordBody::SignalReceived { name: other, .. } if *other == name) || is_end(body)),
+            ["signal", id, name] => {
+                !is_kept
+                    || has(life, id, |body| {
+                        matches!(body, RecordBody::SignalReceived { name: other, .. } if *other == name)
+                            || is_end(body)
+                    })
+            }
+            // About a run that is held again the same is asked again.
+            ["answer", _, "retry"] => true,
             ["answer", id, _] => {
                 let id = id.parse().expect("an id");
-                !is_kept || life.store.question(id).is_ok_and(|found| found.is_none_or(|found| found.answer.is_some()))
+                !is_kept
+                    || life
+                        .store
+                        .question(id)
+                        .is_ok_and(|found| found.is_none_or(|found| found.answer.is_some()))
             }
-            ["secret", name] => life.store.secrets().is_ok_and(|rows| rows.iter().any(|row| row.name == name)),
+            ["secret", name] => {
+                life.store.secrets().is_ok_and(|rows| rows.iter().any(|row| row.name == name))
+            }
             _ => true,
         };
         if !holds {
@@ -249,7 +266,10 @@ fn missing(life: &Life, acks: &BTreeSet<String>, wrong: &mut Vec<String>) {
 }
 
 fn is_end(body: &RecordBody) -> bool {
-    matches!(body, RecordBody::RunCompleted { .. } | RecordBody::RunFailed { .. } | RecordBody::RunCancelled { .. })
+    matches!(
+        body,
+        RecordBody::RunCompleted { .. } | RecordBody::RunFailed { .. } | RecordBody::RunCancelled { .. }
+    )
 }
 
 fn has(life: &Life, id: &str, wanted: impl Fn(&RecordBody) -> bool) -> bool {

@@ -215,7 +215,8 @@ fn egress(port: u16) -> Arc<Egress> {
 impl Life {
     /// Opens everything as the module does.
     pub async fn open(world: &World) -> Result<Life> {
-        let (folder, env) = (world.folder.join("data"), Env::new(world.clock.clone(), Arc::new(SystemRandom)));
+        let (folder, env) =
+            (world.folder.join("data"), Env::new(world.clock.clone(), Arc::new(SystemRandom)));
         let (clock, bus, egress) = (world.clock.clone(), world.bus.clone(), egress(world.port));
         let open = move || {
             let data_dir = Arc::new(DataDir::open(&folder, "fault")?);
@@ -258,8 +259,11 @@ impl Life {
         let stopped = tokio::spawn(async move { stopping.stop(Duration::from_secs(3)).await }).await;
         let stopped = match stopped {
             Ok(stopped) => stopped.map_err(|error| error.to_string()),
-            // The place that panicked may be passed once more without; the threads must be gone before the next life.
-            Err(_) => runtime.stop(Duration::from_secs(3)).await.map_err(|error| error.to_string()),
+            // The threads must be gone before the next life, so nothing goes wrong the second time.
+            Err(_) => {
+                chainbot_core::env::fault::arm(None);
+                runtime.stop(Duration::from_secs(3)).await.map_err(|error| error.to_string())
+            }
         };
         drop((handle, runtime, vault));
         tokio::task::spawn_blocking(move || store.close()).await.expect("closing contains its panics");

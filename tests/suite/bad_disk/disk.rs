@@ -77,7 +77,10 @@ impl Disk {
         self.daemon = serve(&self.folder);
         let export = self.folder.join("export");
         let checked = Command::new("e2fsck").args(["-f", "-y"]).arg(&export).output().expect("it runs");
-        assert!(checked.status.code().is_some_and(|code| code < 4), "the file system cannot be saved: {checked:?}");
+        assert!(
+            checked.status.code().is_some_and(|code| code < 4),
+            "the file system cannot be saved: {checked:?}"
+        );
         self.mount_it();
     }
 

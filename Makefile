@@ -23,6 +23,7 @@ bench-peers: ## Measure beside duroxide, DBOS, Restate and Node-RED, installed i
 
 proof: ## The long tests: more kills, more seeds
 	CHAINBOT_PROOF=long cargo test --workspace --release
+	CHAINBOT_PROOF=long cargo test --workspace --features chainbot-plugin/fault --test fault
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -54,6 +54,25 @@ tests() {
     return "$code"
 }
 
+# The same dependencies, and the core and the module once more with places for faults. Its files have names of their own.
+fault_features=(--workspace --features chainbot-plugin/fault)
+
+build() {
+    cargo build --workspace --lib --bins &&
+        cargo build "${fault_features[@]}" --test fault --example chainbot_plugin_fault
+}
+
+faults() {
+    if has_nextest; then
+        cargo nextest run "${fault_features[@]}" --test fault --no-fail-fast --color never --success-output final 2>&1 |
+            tee "$work/fault.log" | shown
+    else
+        cargo test "${fault_features[@]}" --test fault -- --show-output 2>&1 |
+            tee "$work/fault.log" | grep -E --line-buffered '^(test .*FAILED|test result|error|running|fault:)|panicked at'
+    fi
+    return "${PIPESTATUS[0]}"
+}
+
 doc_tests() {
     cargo test --workspace --doc 2>&1 | tee "$work/doc.log" | grep -E --line-buffered '^(test result|error|test .*FAILED)|Doc-tests|panicked'
     return "${PIPESTATUS[0]}"
@@ -78,12 +97,14 @@ skips() {
 
 count() { # passed and failed of both logs
     local passed=0 bad=0 n
-    if grep -q '^ *Summary' "$work/tests.log" 2>/dev/null; then
-        n=$(sed -nE 's/^ *Summary .* ([0-9]+) passed.*/\1/p' "$work/tests.log" | tail -n 1); passed=$((passed + ${n:-0}))
-        n=$(sed -nE 's/^ *Summary .* ([0-9]+) failed.*/\1/p' "$work/tests.log" | tail -n 1); bad=$((bad + ${n:-0}))
-    fi
-    while read -r n; do passed=$((passed + n)); done < <(sed -nE 's/^test result: .* ([0-9]+) passed;.*/\1/p' "$work/tests.log" "$work/doc.log" 2>/dev/null)
-    while read -r n; do bad=$((bad + n)); done < <(sed -nE 's/^test result: .* ([0-9]+) failed;.*/\1/p' "$work/tests.log" "$work/doc.log" 2>/dev/null)
+    local log
+    for log in "$work/tests.log" "$work/fault.log"; do
+        grep -q '^ *Summary' "$log" 2>/dev/null || continue
+        n=$(sed -nE 's/^ *Summary .* ([0-9]+) passed.*/\1/p' "$log" | tail -n 1); passed=$((passed + ${n:-0}))
+        n=$(sed -nE 's/^ *Summary .* ([0-9]+) failed.*/\1/p' "$log" | tail -n 1); bad=$((bad + ${n:-0}))
+    done
+    while read -r n; do passed=$((passed + n)); done < <(sed -nE 's/^test result: .* ([0-9]+) passed;.*/\1/p' "$work/tests.log" "$work/fault.log" "$work/doc.log" 2>/dev/null)
+    while read -r n; do bad=$((bad + n)); done < <(sed -nE 's/^test result: .* ([0-9]+) failed;.*/\1/p' "$work/tests.log" "$work/fault.log" "$work/doc.log" 2>/dev/null)
     # A stage that fails without a failed test, such as the format, counts as one.
     [ "$failed" -eq 0 ] || [ "$bad" -gt 0 ] || bad=$failed
     echo "$passed passed, $bad failed"
@@ -93,8 +114,9 @@ stage 'format' cargo fmt --all --check
 stage 'header' header
 stage 'clippy' cargo clippy --workspace --all-targets --quiet -- -D warnings
 stage 'no aws-lc' no_aws_lc
-stage 'build' cargo build --workspace --lib --bins
+stage 'build' build
 stage 'tests' tests
+stage 'faults on purpose' faults
 stage 'doc tests' doc_tests
 stage 'skips are allowed ones' skips
 stage 'make run' bash deploy/check-run.sh

@@ -41,6 +41,9 @@ const READERS: usize = 2;
 /// Of a stop's deadline, kept for the store and the port after the engine.
 const STOP_RESERVE: Duration = Duration::from_millis(500);
 
+/// How long what was begun has to end when a start fails after it.
+const START_UNDO: Duration = Duration::from_secs(2);
+
 /// What the surroundings give.
 pub struct Services {
     /// Clock and randomness.
@@ -126,9 +129,16 @@ impl App {
             signing_keys: Arc::new(HookKeys(vault.clone())),
             retention: Some(config.retention),
         };
-        let runtime = blocking(move || Runtime::start(options)).await?;
+        let runtime = match blocking(move || Runtime::start(options)).await {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                // The folder must be free for the next try, whoever still holds the store.
+                store.close();
+                return Err(error);
+            }
+        };
         let handle = Handle::new(runtime.clone());
-        let api = Api::new(ApiOptions {
+        let face = ApiOptions {
             backend: Arc::new(handle.clone()),
             token,
             env: env.clone(),
@@ -142,14 +152,28 @@ impl App {
                 ..ApiLimits::default()
             },
             secrets: Some(vault),
-        })?;
-        if let Some(address) = port {
-            let server = json!({
-                "url": format!("http://{address}"), "pid": std::process::id(), "process": process,
-                "started_at": env.now(),
-            });
-            data_dir.write_passing(SERVER_FILE, server.to_string().as_bytes())?;
-        }
+        };
+        let told = || match port {
+            None => Ok(()),
+            Some(address) => {
+                let server = json!({
+                    "url": format!("http://{address}"), "pid": std::process::id(), "process": process,
+                    "started_at": env.now(),
+                });
+                data_dir.write_passing(SERVER_FILE, server.to_string().as_bytes())
+            }
+        };
+        let api = match Api::new(face).and_then(|api| told().map(|()| api)) {
+            Ok(api) => api,
+            Err(error) => {
+                // Nobody has it yet, so nobody else would end it.
+                if let Err(left) = runtime.stop(START_UNDO).await {
+                    log::error!("after a start that failed: {left}");
+                }
+                store.close();
+                return Err(error);
+            }
+        };
         let serving = listener.map(|(listener, _)| serve(&api, listener));
         let app =
             App { api, handle, runtime, pins, store, data_dir, bus, env, port, serving: Mutex::new(serving) };
@@ -210,6 +234,7 @@ impl App {
             serving.task
         });
         let engine = deadline.saturating_sub(STOP_RESERVE.min(deadline / 4));
+        crate::fault!("app.stop");
         let stopped = self.runtime.stop(engine).await;
         // Also when threads of the engine are left: they are refused from here on.
         self.pins.close();
@@ -268,6 +293,7 @@ struct Opened {
 impl Opened {
     fn open(config: &Config, process: &str, env: &Env) -> Result<Self> {
         let data_dir = Arc::new(DataDir::open(&config.module.data_dir, process)?);
+        crate::fault!("app.open", Error::on_purpose);
         let store = SqliteStore::open(OpenOptions {
             path: config.database.file.clone(),
             commit_delay: config.workflow_engine.commit_delay,

@@ -1,5 +1,8 @@
-//! The only clock and the only randomness of the core. Everything that decides takes its time and its
+//! The only clock, the only randomness and the only fault switch of the core. Everything that decides takes its time and its
 //! ids from here, so a test can hold the clock still and repeat the ids.
+
+#[cfg(feature = "fault")]
+pub mod fault;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +12,48 @@ use uuid::Uuid;
 
 use crate::id::{InboxId, RunId, WorkflowId};
 use crate::time::Timestamp;
+
+/// A named place where a test lets something go wrong; nothing without the feature `fault`. Alone it may panic, hang or end
+/// the process; with the way to make an error of it, or with `=> what to do instead`, it may fail as well.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! fault {
+    ($name:literal) => {
+        #[cfg(feature = "fault")]
+        {
+            $crate::env::fault::pass($name);
+        }
+    };
+    ($name:literal, $error:path) => {
+        #[cfg(feature = "fault")]
+        {
+            if let Some(what) = $crate::env::fault::fails($name) {
+                return Err($error(what));
+            }
+        }
+    };
+    ($name:literal => $instead:expr) => {
+        #[cfg(feature = "fault")]
+        {
+            if $crate::env::fault::fails($name).is_some() {
+                $instead
+            }
+        }
+    };
+}
+
+/// Whether this process breaks a promise on purpose; false without the feature `fault`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! sabotaged {
+    ($promise:literal) => {{
+        #[cfg(feature = "fault")]
+        let is_broken = $crate::env::fault::is_sabotaged($promise);
+        #[cfg(not(feature = "fault"))]
+        let is_broken = false;
+        is_broken
+    }};
+}
 
 /// A source of wall-clock and monotonic time.
 pub trait Clock: Send + Sync {

@@ -68,6 +68,12 @@ struct Inner {
 }
 
 impl Error {
+    /// A fault on purpose.
+    #[cfg(feature = "fault")]
+    pub(crate) fn on_purpose(what: crate::env::fault::Injected) -> Self {
+        Self::new(&code::store::READ, what.to_string())
+    }
+
     /// An error with the code's title as context and `message` as the particular case.
     pub fn new(code: &'static Code, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {

@@ -4,7 +4,7 @@
 //! whose only memory is a journal. The layers, lowest first, and what each may know:
 //!
 //! ```text
-//! L0  error limits id time env        leaves; env is the only clock and randomness
+//! L0  error limits id time env        leaves; env is the only clock, randomness, fault switch
 //! L1  model expr schedule topic validate  plain data and pure functions
 //! L2  engine port authoring           decides; no IO, not async
 //! L3  store step net gpio             SQL, effects, outbound bytes

@@ -155,6 +155,7 @@ struct HostBus(Arc<Gate>);
 impl EventBus for HostBus {
     fn publish(&self, topic: &str, payload: &str, id: &str, at: Timestamp) -> Published {
         let unix_ns = u64::try_from(at.0).unwrap_or(0).saturating_mul(NS_PER_MS);
+        chainbot_core::fault!("module.host.publish" => return Published::Refused);
         match self.0.publish(topic, payload, id, unix_ns) {
             Some(Status::OK) => Published::Sent,
             // After cleanup the next instance publishes what is still in the outbox.

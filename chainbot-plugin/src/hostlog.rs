@@ -49,6 +49,7 @@ impl Log for Forwarder {
         let Some(gate) = HOSTS.read().unwrap_or_else(PoisonError::into_inner).last().cloned() else {
             return;
         };
+        chainbot_core::fault!("module.host.log" => return);
         gate.log(level(record.level()), record.target(), &record.args().to_string(), &fields(record));
     }
 

@@ -86,6 +86,7 @@ fn build_runtime(instance: &Arc<Instance>) -> Result<Runtime, Failure> {
 fn start(instance: &Arc<Instance>, runtime: &Runtime) -> Result<Arc<dyn Running>, Failure> {
     let gate = Arc::clone(&instance.gate);
     let started = catch_unwind(AssertUnwindSafe(|| {
+        chainbot_core::fault!("module.start" => return Err(Failure::new(Status::FAILED, NO_THREAD, "a fault on purpose at module.start")));
         let running = runtime.block_on(instance.program.start(gate))?;
         let (score, detail) = running.health();
         instance.lock().health = Some((score, detail, Instant::now()));
@@ -127,6 +128,7 @@ fn serve(instance: &Arc<Instance>, runtime: &Runtime, running: &Arc<dyn Running>
     let mut next_health = Instant::now() + HEALTH_EVERY;
     let mut next_event = Instant::now();
     loop {
+        chainbot_core::fault!("module.serve");
         let (event, requests) = {
             let mut inner = instance.lock();
             loop {

@@ -43,6 +43,7 @@ fn close(
     running: &Arc<dyn Running>,
     deadline: Instant,
 ) -> Result<(), String> {
+    chainbot_core::fault!("module.wind_down");
     enter(instance, "handing over accepted events");
     hand_over_events(instance, running.as_ref(), deadline)?;
     enter(instance, "answering requests");
@@ -52,7 +53,10 @@ fn close(
     }
     instance.completions.wait_quiet((remaining(deadline) / 4).min(STOP_GRACE_MAX));
     enter(instance, "stopping the core");
-    let stopped = catch_unwind(AssertUnwindSafe(|| runtime.block_on(running.stop(remaining(deadline)))));
+    let stopped = catch_unwind(AssertUnwindSafe(|| {
+        chainbot_core::fault!("module.stop");
+        runtime.block_on(running.stop(remaining(deadline)))
+    }));
     stopped.unwrap_or_else(|panic| {
         // A second try would meet what the first one broke; what it held is dropped with it.
         instance.panicked();

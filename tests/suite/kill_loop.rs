@@ -7,7 +7,7 @@
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::crash::host::Host;
+use crate::crash::host::{Host, Module};
 use crate::crash::ledger::Ledger;
 use crate::crash::load::Load;
 use crate::crash::{Random, now_ms, size, verdict};
@@ -61,7 +61,7 @@ fn nothing_that_was_promised_breaks_under_kills() {
         while (load.starts.len() as u64) < runs_wanted * life / kills_wanted {
             load.add();
         }
-        kills.push(live(&mut random, &mut load, &data, &ledger));
+        kills.push(live(&Module::shipped(), &mut random, &mut load, &data, &ledger));
     }
 
     let mut host = Host::start(&data, ledger.port);
@@ -85,8 +85,14 @@ fn nothing_that_was_promised_breaks_under_kills() {
 }
 
 /// One life of the process, up to its kill; gives the moment.
-fn live(random: &mut Random, load: &mut Load, data: &std::path::Path, ledger: &Ledger) -> i64 {
-    let mut host = Host::start(data, ledger.port);
+pub fn live(
+    module: &Module,
+    random: &mut Random,
+    load: &mut Load,
+    data: &std::path::Path,
+    ledger: &Ledger,
+) -> i64 {
+    let mut host = Host::start_module(module, data, ledger.port);
     let killer = host.killer();
     let fall = Fall::choose(random);
     let (now, kill_now) = channel::<Duration>();

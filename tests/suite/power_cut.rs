@@ -38,7 +38,7 @@ const TOOLS: [(&str, &str); 6] = [
 
 #[test]
 fn what_the_module_acknowledged_survives_a_power_cut_at_any_instant() {
-    alone("power_cut::what_the_module_acknowledged_survives_a_power_cut_at_any_instant", || {
+    alone("power_cut", "power_cut::what_the_module_acknowledged_survives_a_power_cut_at_any_instant", || {
         let mut random = Random::seeded("power_cut");
         module::check(&mut random, size(300, 5_000) as usize, size(20, 360) as usize);
     });
@@ -47,7 +47,7 @@ fn what_the_module_acknowledged_survives_a_power_cut_at_any_instant() {
 /// The rig must tell right settings from wrong ones, or it proves nothing of the module.
 #[test]
 fn the_rig_sees_what_a_wal_without_full_syncs_forgets() {
-    alone("power_cut::the_rig_sees_what_a_wal_without_full_syncs_forgets", || {
+    alone("power_cut", "power_cut::the_rig_sees_what_a_wal_without_full_syncs_forgets", || {
         let mut random = Random::seeded("power_cut_toy");
         let forgets = toy::check(&mut random, "NORMAL");
         assert!(forgets.damaged.is_empty(), "{:?}", forgets.damaged);
@@ -63,13 +63,14 @@ fn the_rig_sees_what_a_wal_without_full_syncs_forgets() {
     });
 }
 
-/// Runs the body of the test `name` in a process of its own, which sees a mount table and processes of its own.
-fn alone(name: &str, body: impl FnOnce()) {
+/// Runs the body of the test `name` in a process of its own, which sees a mount table and processes of its own. A skip is that of
+/// `rig`, which also begins the lines that are passed on.
+pub fn alone(rig: &str, name: &str, body: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return body();
     }
     if let Some(missing) = missing() {
-        support::skip!("power_cut", "{missing}");
+        support::skip!(rig, "{missing}");
     }
     // Built here, for the process inside is told that they are fresh.
     support::plugin();
@@ -79,7 +80,7 @@ fn alone(name: &str, body: impl FnOnce()) {
     command.args(["--exact", name, "--nocapture"]).env(ALONE, "1").env("CHAINBOT_PREBUILT", "1");
     let said = support::run(command.stdin(Stdio::null()));
     assert!(said.contains("1 passed"), "the test did not run inside: {said}");
-    said.lines().filter(|line| line.starts_with("power_cut")).for_each(|line| println!("{line}"));
+    said.lines().filter(|line| line.starts_with(rig)).for_each(|line| println!("{line}"));
 }
 
 /// What this machine lacks for the rig.

@@ -21,6 +21,20 @@ pub fn plugin() -> PathBuf {
     artifact("libchainbot_plugin.so")
 }
 
+/// The library of the module with places for faults; see the core's feature `fault`.
+#[allow(dead_code)] // each subject of the suite uses what it needs
+pub fn plugin_with_faults() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let path = artifacts().join("examples/libchainbot_plugin_fault.so");
+    let fresh = std::env::var("CHAINBOT_PREBUILT").is_ok_and(|value| value == "1");
+    if !fresh || !path.exists() {
+        let example = ["--example", "chainbot_plugin_fault", "--features", "chainbot-plugin/fault"];
+        BUILT.call_once(|| cargo_build(&artifacts(), &example));
+    }
+    assert!(path.exists(), "{} was not built", path.display());
+    path
+}
+
 /// The program host-shim.
 #[allow(dead_code)] // each subject of the suite uses what it needs
 pub fn host_shim() -> PathBuf {
@@ -80,9 +94,13 @@ fn artifacts() -> PathBuf {
 }
 
 fn build(folder: &Path) {
+    cargo_build(folder, &["--lib", "--bins"]);
+}
+
+fn cargo_build(folder: &Path, what: &[&str]) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--workspace", "--lib", "--bins"]).current_dir(root());
+    command.args(["build", "--workspace"]).args(what).current_dir(root());
     command.arg("--target-dir").arg(folder.parent().expect("a profile's folder has a parent"));
     if folder.ends_with("release") {
         command.arg("--release");

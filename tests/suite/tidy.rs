@@ -393,6 +393,37 @@ fn crates(tree: &mut Tree) {
     }
 }
 
+/// The named places for faults are those of the list, each written once.
+fn fault_points(tree: &mut Tree) {
+    let golden = "tests/golden/fault-points.txt";
+    let (_, listed) = tree.files.iter().find(|(path, _)| path == golden).expect("the list of places");
+    let listed: BTreeSet<String> =
+        listed.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    let mut written = BTreeSet::new();
+    let applies = |path: &str| within(&["chainbot-core/src", "chainbot-plugin/src"])(path) && !is_test(path);
+    // The module's second target is a link to its first.
+    let sources = tree
+        .sources
+        .iter()
+        .filter(|source| applies(&source.path) && !source.path.ends_with("with_faults.rs"));
+    for source in sources {
+        for (at, call) in source.code.match_indices("fault!(\"") {
+            let rest = &source.code[at + call.len()..];
+            let name = rest.split('"').next().unwrap_or_default().to_owned();
+            if !written.insert(name.clone()) {
+                tree.found.push(("fault-point", source.path.clone(), format!("`{name}` stands twice")));
+            }
+        }
+    }
+    for name in written.symmetric_difference(&listed) {
+        tree.found.push((
+            "fault-point",
+            golden.to_owned(),
+            format!("`{name}` is in the list or in the code alone"),
+        ));
+    }
+}
+
 #[test]
 fn the_tree_keeps_its_rules() {
     assert!(Path::new(root()).join("Cargo.toml").exists());
@@ -404,6 +435,7 @@ fn the_tree_keeps_its_rules() {
     limits_have_reasons(&mut tree);
     error_pages(&mut tree);
     crates(&mut tree);
+    fault_points(&mut tree);
     tree.finish();
 }
 

@@ -259,6 +259,10 @@ impl Stepper<'_> {
             return Err(bug("an effect without key or input"));
         };
         let attempt = instance.attempts + 1;
+        let key = match crate::sabotaged!("one-key-for-all-attempts") {
+            true => EffectKey([attempt as u8; 16]),
+            false => key,
+        };
         self.attempt_effect(place, attempt, key, Json::new(Value::Null), input)
     }
 

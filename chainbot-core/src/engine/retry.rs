@@ -19,7 +19,8 @@ impl Stepper<'_> {
         let program = self.program;
         let rule = rule_of(program.node(place.node), self.context);
         let failures = self.state.at(&place).map_or(1, |instance| instance.failures + 1);
-        if failures >= rule.attempts || !is_retried(&rule, &failure.error.class) {
+        let may_repeat = program.node(place.node).on_uncertain == OnUncertain::Retry;
+        if failures >= rule.attempts || !is_retried(&rule, may_repeat, &failure.error.class) {
             return self.fail_step(place, failure.error);
         }
         let mut delay = delay(&rule, failures, self.context.random);
@@ -50,7 +51,12 @@ fn rule_of(node: &Node, context: &Context<'_>) -> RetryRule {
     }
 }
 
-fn is_retried(rule: &RetryRule, class: &str) -> bool {
+/// Whether another try follows. What may have happened, and may happen once only, is sent again for nobody but a rule that names
+/// just that: a rule for the whole workflow does not know the step.
+fn is_retried(rule: &RetryRule, may_repeat: bool, class: &str) -> bool {
+    if !may_repeat && [class::CUT, class::TIMEOUT].contains(&class) {
+        return rule.on.iter().any(|on| on == class);
+    }
     if rule.on.is_empty() {
         return class::TRANSIENT.contains(&class);
     }
@@ -106,10 +112,23 @@ mod tests {
     #[test]
     fn only_what_may_pass_by_itself_is_tried_again_unless_said() {
         let mut rule = rule(Backoff::Fixed, false);
-        assert!(is_retried(&rule, class::HTTP_5XX) && !is_retried(&rule, class::HTTP_4XX));
+        assert!(is_retried(&rule, true, class::HTTP_5XX) && !is_retried(&rule, true, class::HTTP_4XX));
         rule.on = vec!["any".to_owned()];
-        assert!(is_retried(&rule, class::HTTP_4XX));
+        assert!(is_retried(&rule, true, class::HTTP_4XX));
         rule.on = vec![class::TIMEOUT.to_owned()];
-        assert!(!is_retried(&rule, class::HTTP_5XX));
+        assert!(!is_retried(&rule, true, class::HTTP_5XX));
+    }
+
+    #[test]
+    fn an_effect_that_may_happen_once_is_not_sent_again_when_its_answer_was_cut_off() {
+        let mut rule = rule(Backoff::Fixed, false);
+        for on in [Vec::new(), vec!["any".to_owned()]] {
+            rule.on = on;
+            assert!(!is_retried(&rule, false, class::CUT) && !is_retried(&rule, false, class::TIMEOUT));
+            // It was answered, so it is known what became of it.
+            assert!(is_retried(&rule, false, class::HTTP_5XX) && is_retried(&rule, true, class::CUT));
+        }
+        rule.on = vec![class::CUT.to_owned()];
+        assert!(is_retried(&rule, false, class::CUT) && !is_retried(&rule, false, class::TIMEOUT));
     }
 }

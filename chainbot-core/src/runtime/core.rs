@@ -353,10 +353,14 @@ impl Runtime {
             }
             Command::Unlisten { seq } => self.ears.unlisten(cell.id, seq),
 
-            Command::AdmitChild { run } => self.entered(run, Source::Queue),
+            Command::AdmitChild { run } => {
+                crate::fault!("child.admit");
+                self.entered(run, Source::Queue);
+            }
             Command::CheckChild { run } => self.check_child(cell, run),
             Command::CancelChild { run, reason } => self.deliver(run, Mail::Input(Input::Cancel { reason })),
             Command::NotifyParent { parent, outcome } => {
+                crate::fault!("child.notify");
                 self.deliver(parent.run, Mail::Input(Input::ChildEnded { run: cell.id, outcome }));
             }
         }

@@ -87,6 +87,11 @@ impl Ears {
         self.state.lock().topics.values().cloned().collect()
     }
 
+    /// Ends the delivery without waiting for it.
+    pub(super) fn abandon(&self) {
+        self.closing.send_replace(true);
+    }
+
     /// Ends the delivery. What is on its way is told again from the journal, or by the host.
     pub(super) async fn close(&self) {
         self.closing.send_replace(true);

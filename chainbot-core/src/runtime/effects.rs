@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt;
+
 use crate::engine::Input;
 use crate::engine::decide::Execute;
 use crate::engine::program::EffectKind;
-use crate::step::Effect;
+use crate::error::code::general;
+use crate::model::{StepError, class};
+use crate::step::{Effect, Executors, Failure};
 
 use super::cell::{Body, Cell, Mail};
 use super::core::Runtime;
@@ -29,7 +33,7 @@ impl Runtime {
                 let lane = seat.lane().clone();
                 lane.tokio.clone().spawn(async move {
                     let Ok(permit) = runtime.effects.acquire().await else { return };
-                    let result = lane.executors.execute(effect).await;
+                    let result = carry_out(&lane.executors, effect).await;
                     drop(permit);
                     seat.reply(owner, mail(result), running);
                 })
@@ -38,13 +42,32 @@ impl Runtime {
                 // Given back after the answer is in the mailbox, so that a stop sees the one or the other.
                 let _running = running;
                 let Ok(permit) = runtime.effects.acquire().await else { return };
-                let result = runtime.executors.execute(effect).await;
+                let result = carry_out(&runtime.executors, effect).await;
                 drop(permit);
                 runtime.post(&owner, mail(result));
             }),
         };
         body.effects.insert(place, task.abort_handle());
     }
+}
+
+/// A run must hear of the end of its effect, or it waits for it until the next start: also when the executor panics.
+async fn carry_out(executors: &Executors, effect: Effect) -> Result<serde_json::Value, Failure> {
+    let sent = async {
+        crate::fault!("effect.before_send", Failure::on_purpose);
+        let result = executors.execute(effect).await;
+        // Its receiver has it, and whether it did something nobody heard.
+        crate::fault!("effect.after_send", Failure::on_purpose);
+        result
+    };
+    std::panic::AssertUnwindSafe(sent).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+}
+
+/// What an executor did that panicked, nobody knows.
+fn panicked() -> Failure {
+    let message =
+        "the step's executor panicked, and whether the effect happened is unknown; this is a bug in ChainBot";
+    StepError::new(class::CUT, &general::INTERNAL, message).into()
 }
 
 /// Whether an effect is an HTTP request and nothing else.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -40,6 +41,9 @@ struct Delivery {
     event: Heard,
     waits: Vec<(RunId, Vec<u32>)>,
 }
+
+/// Between two tries to read what was emitted.
+const READ_AGAIN: Duration = Duration::from_millis(250);
 
 impl Handle {
     /// Takes an event of the host's bus: for the steps that wait for it at this moment. Never blocks; CB-0005 when too
@@ -162,6 +166,7 @@ impl Runtime {
 
     /// Gives an event to its waits, and waits until that is on disk.
     async fn deliver_heard(self: &Arc<Self>, delivery: Delivery) {
+        crate::fault!("event.deliver");
         let Delivery { event, waits } = delivery;
         for some in waits.chunks(TOLD_AT_ONCE) {
             let mut answers = Vec::with_capacity(some.len());
@@ -183,8 +188,9 @@ impl Runtime {
         let page = match page {
             Ok(page) => page,
             Err(error) => {
-                log::error!("events for waiting steps cannot be read: {error}");
-                self.ears.state.lock().inbound.behind = None;
+                // Nothing is passed over; the wait ends with the task.
+                log::error!("events for waiting steps cannot be read and are tried again: {error}");
+                tokio::time::sleep(READ_AGAIN).await;
                 return;
             }
         };

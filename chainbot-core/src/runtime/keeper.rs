@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::code::general;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
 use crate::port::upkeep::{Keep, Retention, Room, Tidied, Upkeep};
@@ -101,14 +100,7 @@ impl Runtime {
         if self.keeper.is_none() {
             return Ok(());
         }
-        let runtime = self.clone();
-        let thread = std::thread::Builder::new()
-            .name("cb-keeper".to_owned())
-            .spawn(move || runtime.keep_house())
-            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
-        // Joined by `stop`.
-        self.threads.lock().push(thread);
-        Ok(())
+        self.spawn_thread("cb-keeper", |runtime| runtime.keep_house())
     }
 
     fn keep_house(&self) {

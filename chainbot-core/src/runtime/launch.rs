@@ -134,6 +134,7 @@ impl Runtime {
 
     /// A run is on disk: it asks for a permit, or waits at its gate. `source` serves when it may begin at once.
     pub(super) fn entered(self: &Arc<Self>, run: RunId, source: Source) {
+        crate::fault!("run.entered");
         let mut moves = self.gates.stored(run);
         let count = moves.admit.len();
         moves.admit.retain(|other| *other != run);

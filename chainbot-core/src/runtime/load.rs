@@ -2,23 +2,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::engine::decide::{NewChild, Outcome};
 use crate::engine::{Input, RunState, inputs};
 use crate::error::code::{definition, general, store};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Lsn, NodeId, RunId};
 use crate::model::{Json, Place, Record, RecordBody, RunStatus, StepError, class};
 
 use super::cell::{Cell, Mail, Mailbox, Parked, Refusal};
-use super::core::{Runtime, Slot};
+use super::core::{Job, Runtime, Slot};
 use super::start::held_reason;
+
+/// Between two tries to read a run.
+const READ_AGAIN: Duration = Duration::from_millis(250);
 
 impl Runtime {
     /// A worker's job: the run is in the map as loading. Gives the run when there is something to do on it, which is the
     /// caller's then.
     pub(super) fn load(self: &Arc<Self>, run: RunId, source: Source) -> Option<Arc<Cell>> {
-        let read = self.read_run(run, source);
+        let read = std::panic::AssertUnwindSafe(|| self.read_run(run, source));
+        let read = std::panic::catch_unwind(read).unwrap_or_else(|_| {
+            Err(Error::new(&general::INTERNAL, "reading it panicked; this is a bug in ChainBot"))
+        });
         let mut cells = self.cells.lock();
         let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return None };
         match read {
@@ -40,6 +47,10 @@ impl Runtime {
                 } else {
                     in_order(mail)
                 };
+                // It was held before it began: whoever takes it up again lets it begin as a start does.
+                let is_fresh = loaded.state.status == RunStatus::Pending
+                    && loaded.state.paused.is_none()
+                    && loaded.parked.is_some();
                 let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, loaded.parked, has_permit));
                 let mut mailbox = Mailbox::default();
                 mailbox.mail.extend(body_mail);
@@ -47,6 +58,10 @@ impl Runtime {
                 let is_scheduled = mailbox.is_scheduled;
                 *cell.mailbox.lock() = mailbox;
                 cells.insert(run, Slot::Live(cell.clone()));
+                drop(cells);
+                if is_fresh && self.gates.lets_in(run) {
+                    self.admit(run, Source::Anywhere);
+                }
                 is_scheduled.then_some(cell)
             }
             Ok(None) => {
@@ -55,14 +70,33 @@ impl Runtime {
                 None
             }
             Err(error) => {
+                let refuse = || Refusal::Failed(Error::new(error.code(), error.message()));
+                if !is_passing(&error) || self.store.failed().is_some() {
+                    drop(cells);
+                    log::error!("run {run} cannot be taken up: {error}");
+                    self.turn_away(mail, has_permit, refuse);
+                    return None;
+                }
+                log::error!("run {run} cannot be read and is tried again: {error}");
+                // Who asked is told at once; what happened to the run is kept for it, or it would sleep on.
+                let (asked, kept) = mail.into_iter().partition(|mail| matches!(mail, Mail::Asked(..)));
+                cells.insert(run, Slot::Loading { mail: kept, has_permit });
                 drop(cells);
-                log::error!("run {run} cannot be taken up: {error}");
-                self.turn_away(mail, has_permit, || {
-                    Refusal::Failed(Error::new(error.code(), error.message()))
-                });
+                self.turn_away(asked, false, refuse);
+                self.load_later(run);
                 None
             }
         }
+    }
+
+    /// A run that stands in the map as loading is read in a while.
+    pub(super) fn load_later(self: &Arc<Self>, run: RunId) {
+        let runtime = self.clone();
+        // Ended with the tokio runtime; the queue takes nothing that a stop would wait for.
+        self.tokio.spawn(async move {
+            tokio::time::sleep(READ_AGAIN).await;
+            runtime.jobs.push(Job::Load(run, Source::Anywhere));
+        });
     }
 
     /// A run over which processes died twice: whatever wakes it, it stays where it is until a person ends it.
@@ -97,6 +131,7 @@ impl Runtime {
 
     /// Reads and folds; `None` when the run is over or was never there.
     fn read_run(&self, run: RunId, source: Source) -> Result<Option<Loaded>> {
+        crate::fault!("run.load", crate::error::Error::on_purpose);
         let source = match source {
             Source::New(lsn, record) => return self.fold(run, vec![(lsn, *record)], None).map(Some),
             other => other,
@@ -147,6 +182,7 @@ impl Runtime {
             )
             .help("restore the newest backup"));
         };
+        crate::fault!("run.fold", crate::error::Error::on_purpose);
         let program = self.programs.get(created.definition)?;
         let state = RunState::fold(run, program, records.iter().map(|(_, record)| record))?;
         let parked = parked.map(|_| Parked { timer_seq: state.next_due().map(|_| state.next_seq) });
@@ -163,6 +199,7 @@ impl Runtime {
         given: &Json,
     ) -> std::result::Result<NewChild, StepError> {
         let resolve = || -> Result<NewChild> {
+            crate::fault!("child.resolve", crate::error::Error::on_purpose);
             let stored = self.store.workflow_named(workflow)?.ok_or_else(|| {
                 Error::new(&definition::NOT_FOUND, format!("there is no workflow `{workflow}`"))
                     .help("create it, or mend the step's `workflow`")
@@ -182,6 +219,7 @@ impl Runtime {
 
     /// Tells a parent whose child may have ended while the parent was not in memory.
     pub(super) fn check_child(self: &Arc<Self>, parent: &Arc<Cell>, child: RunId) {
+        crate::fault!("child.check");
         match self.outcome(child) {
             Ok(Some(outcome)) => self.post(parent, Mail::Input(Input::ChildEnded { run: child, outcome })),
             Ok(None) => {}
@@ -238,6 +276,12 @@ fn in_order(mail: Vec<Mail>) -> Vec<Mail> {
     all.push(Mail::Input(Input::Resume));
     all.extend(rest);
     all
+}
+
+/// Whether reading may succeed later: the disk or its connections were the reason, not what is stored.
+pub(super) fn is_passing(error: &Error) -> bool {
+    *error.code() != store::CORRUPT
+        && matches!(error.kind(), ErrorKind::Busy | ErrorKind::Storage | ErrorKind::Timeout)
 }
 
 /// Where a run was before it is read.

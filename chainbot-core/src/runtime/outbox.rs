@@ -11,7 +11,6 @@ use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use crate::engine::RunState;
-use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
@@ -26,6 +25,8 @@ use super::core::Runtime;
 const CURSOR: &str = "host_bus";
 /// Between two tries when the host has no room.
 const RETRY: Duration = Duration::from_millis(50);
+/// Between two tries to read what the host was not told.
+const READ_AGAIN: Duration = Duration::from_millis(250);
 /// How long the cursor may stay behind: what was told in that time is told again after a crash.
 const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// Records read from the journal at once when catching up.
@@ -229,7 +230,7 @@ impl Outbox {
 
     /// True when the host has it, or will never have it; false when it has no room.
     fn deliver(&self, what: &Announcement) -> bool {
-        match self.host.publish(&what.topic, &what.payload, &what.id, what.at) {
+        match self.publish(what) {
             Published::Sent => true,
             Published::Refused => {
                 log::warn!("the host refused event {} on {}", what.id, what.topic);
@@ -239,19 +240,29 @@ impl Outbox {
         }
     }
 
+    fn publish(&self, what: &Announcement) -> Published {
+        crate::fault!("host.publish" => return Published::Busy);
+        self.host.publish(&what.topic, &what.payload, &what.id, what.at)
+    }
+
     /// Reads what the queue could not hold. How far the host has been told, and what next.
     fn catch_up(&self, store: &Arc<dyn Store>, from: Lsn) -> (Lsn, Next) {
+        crate::fault!("outbox.catch_up");
         let page = match store.journal_after(from, PAGE) {
             Ok(page) => page,
             Err(error) => {
                 // Going on without them would move the cursor past what nobody was told.
-                log::error!("events for the host cannot be read and are tried again: {error}");
-                return (from, Next::Later(CURSOR_EVERY));
+                return (from, cannot_read(&error));
             }
         };
         let mut told = from;
         for committed in &page {
-            let what = from_journal(store, committed);
+            let what = match from_journal(store, committed) {
+                Ok(what) => what,
+                Err(error) => {
+                    return (told, cannot_read(&error));
+                }
+            };
             if what.is_some_and(|what| !self.deliver(&what)) {
                 return (told, Next::Later(RETRY));
             }
@@ -265,6 +276,7 @@ impl Outbox {
     }
 
     fn save(&self, store: &Arc<dyn Store>, lsn: Lsn) {
+        crate::fault!("outbox.save" => return);
         let batch = Batch {
             run: RunId::from([0; 16]),
             records: Vec::new(),
@@ -319,18 +331,11 @@ impl Runtime {
     pub(super) fn spawn_outbox(self: &Arc<Self>) -> Result<()> {
         let Some(outbox) = &self.outbox else { return Ok(()) };
         let mut told = self.outbox_left(outbox)?;
-        let runtime = self.clone();
-        let thread = std::thread::Builder::new()
-            .name("cb-outbox".to_owned())
-            .spawn(move || {
-                if let Some(outbox) = &runtime.outbox {
-                    outbox.run(&runtime.store, &mut told);
-                }
-            })
-            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
-        // Joined by `stop`.
-        self.threads.lock().push(thread);
-        Ok(())
+        self.spawn_thread("cb-outbox", move |runtime| {
+            if let Some(outbox) = &runtime.outbox {
+                outbox.run(&runtime.store, &mut told);
+            }
+        })
     }
 }
 
@@ -382,13 +387,14 @@ fn announcement(subject: &Subject<'_>, record: &Record) -> Option<Announcement> 
 pub(super) fn event_of(
     store: &Arc<dyn Store>,
     committed: &Committed,
-) -> Option<(String, String, Timestamp, serde_json::Value)> {
-    let made = from_journal(store, committed)?;
-    let mut payload: serde_json::Value = serde_json::from_str(&made.payload).ok()?;
-    Some((made.topic, made.id, made.at, payload["data"].take()))
+) -> Result<Option<(String, String, Timestamp, serde_json::Value)>> {
+    Ok(from_journal(store, committed)?.and_then(|made| {
+        let mut payload: serde_json::Value = serde_json::from_str(&made.payload).ok()?;
+        Some((made.topic, made.id, made.at, payload["data"].take()))
+    }))
 }
 
-fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announcement> {
+fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Result<Option<Announcement>> {
     let is_told = matches!(
         committed.record.body,
         RecordBody::RunStarted
@@ -400,15 +406,10 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announc
             | RecordBody::EventEmitted { .. }
     );
     if !is_told {
-        return None;
+        return Ok(None);
     }
-    let row = match store.run(committed.run) {
-        Ok(row) => row?.row,
-        Err(error) => {
-            log::error!("events of run {} cannot be told to the host: {error}", committed.run);
-            return None;
-        }
-    };
+    // Deleted meanwhile, there is nothing to tell of it.
+    let Some(row) = store.run(committed.run)?.map(|stored| stored.row) else { return Ok(None) };
     let subject = Subject {
         run: committed.run,
         workflow: row.workflow,
@@ -416,7 +417,7 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Option<Announc
         created_at: row.created_at,
         steps: None,
     };
-    announcement(&subject, &committed.record)
+    Ok(announcement(&subject, &committed.record))
 }
 
 fn cloud_event<D: Serialize>(topic: &str, id: String, at: Timestamp, data: &D) -> Option<Announcement> {
@@ -436,4 +437,10 @@ fn cloud_event<D: Serialize>(topic: &str, id: String, at: Timestamp, data: &D) -
             None
         }
     }
+}
+
+/// Nothing is told out of turn: what cannot be read is tried again.
+fn cannot_read(error: &Error) -> Next {
+    log::error!("events for the host cannot be read and are tried again: {error}");
+    Next::Later(READ_AGAIN)
 }

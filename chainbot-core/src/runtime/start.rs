@@ -39,6 +39,8 @@ impl Runtime {
     pub fn start(options: Options) -> Result<Arc<Self>> {
         let workers = if options.workers == 0 { default_workers() } else { options.workers };
         let runtime = Self::recovered(options)?;
+        // Whatever of the rest fails or panics, no thread of a runtime that nobody has stays behind.
+        let mut unfinished = Unfinished(Some(runtime.clone()));
         runtime.open_lane();
         for _ in 0..workers {
             runtime.spawn_worker()?;
@@ -48,12 +50,15 @@ impl Runtime {
         runtime.spawn_ears();
         runtime.spawn_triggers()?;
         runtime.spawn_keeper()?;
+        crate::fault!("start.begun", crate::error::Error::on_purpose);
+        unfinished.0 = None;
         Ok(runtime)
     }
 
     /// Everything that was left is taken up, and nobody works on it yet.
     pub(super) fn recovered(options: Options) -> Result<Arc<Self>> {
         let note_file = options.poison_file.as_deref().map(NoteFile::open).transpose()?.map(Arc::new);
+        crate::fault!("start.recover", crate::error::Error::on_purpose);
         let recovery = options.store.recover()?;
         let listens = options.store.listens()?;
         let (wall, monotonic) = (options.env.now(), options.env.monotonic());
@@ -108,6 +113,7 @@ impl Runtime {
         });
         runtime.load_triggers(automation.triggers, automation.disabled)?;
         runtime.recover(recovery);
+        crate::fault!("start.recovered", crate::error::Error::on_purpose);
         runtime.make(super::gates::Moves { admit: Vec::new(), oust: ousted });
         Ok(runtime)
     }
@@ -137,6 +143,7 @@ impl Runtime {
             self.parked.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
+        crate::fault!("start.take_up", crate::error::Error::on_purpose);
         let loaded = self.fold(run, records, None)?;
         if loaded.state.status == RunStatus::Pending {
             // It never began: its row is enough until there is a permit, unless signals came already.
@@ -208,6 +215,7 @@ impl Runtime {
     /// Refuses new work, gives effects under way their time, and ends every thread. Runs go on at the next start from their
     /// last durable record. `Err` names what was left.
     pub async fn stop(&self, deadline: Duration) -> Result<()> {
+        crate::fault!("stop.begin");
         self.is_stopping.store(true, Ordering::SeqCst);
         let begun = self.env.monotonic();
         let reserve = STOP_RESERVE.min(deadline / 2);
@@ -218,18 +226,10 @@ impl Runtime {
         // Effects that still wait for their turn are not sent any more.
         self.effects.close();
         let left = self.effects_running.load(Ordering::SeqCst);
-        self.triggers.close();
-        self.timers.close();
-        self.jobs.close();
-        self.close_lane();
-        if let Some(outbox) = &self.outbox {
-            outbox.close();
-        }
+        self.end_threads();
         self.ears.close().await;
-        if let Some(keeper) = &self.keeper {
-            keeper.close();
-        }
         let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(reserve);
+        crate::fault!("stop.join");
         let joined = self.join_threads(rest);
         self.abort_effects();
         self.cells.lock().clear();
@@ -246,6 +246,20 @@ impl Runtime {
             );
         }
         Ok(())
+    }
+
+    /// Tells every thread to end.
+    fn end_threads(&self) {
+        self.triggers.close();
+        self.timers.close();
+        self.jobs.close();
+        self.close_lane();
+        if let Some(outbox) = &self.outbox {
+            outbox.close();
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.close();
+        }
     }
 
     /// Whether an effect is under way or its outcome is not on disk. Looked at on both sides of the count: an outcome goes
@@ -279,6 +293,24 @@ impl Runtime {
                 body.effects.drain().for_each(|(_, effect)| effect.abort());
             }
         }
+    }
+}
+
+/// A runtime that is not whole yet.
+struct Unfinished(Option<Arc<Runtime>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some(runtime) = self.0.take() else { return };
+        runtime.is_stopping.store(true, Ordering::SeqCst);
+        runtime.effects.close();
+        runtime.ears.abandon();
+        runtime.end_threads();
+        if let Err(left) = runtime.join_threads(STOP_RESERVE) {
+            log::error!("{left} threads of a start that failed did not end");
+        }
+        runtime.abort_effects();
+        runtime.cells.lock().clear();
     }
 }
 

@@ -11,8 +11,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::Input;
-use crate::error::code::general;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::RunId;
 use crate::time::Timestamp;
 
@@ -88,26 +87,32 @@ impl Heap {
     }
 }
 
+#[cfg(feature = "fault")]
+impl Runtime {
+    /// The clock of a test has moved, which tells nobody.
+    pub fn look_at_the_clock(&self) {
+        drop(self.timers.heap.lock());
+        self.timers.changed.notify_one();
+        self.wake_triggers();
+    }
+}
+
 impl Runtime {
     pub(super) fn spawn_timer(self: &Arc<Self>) -> Result<()> {
-        let runtime = self.clone();
-        let thread = std::thread::Builder::new()
-            .name("cb-timer".to_owned())
-            .spawn(move || {
-                while let Some(due) = runtime.timers.next(|| runtime.env.now(), runtime.clock_floor) {
-                    match due {
-                        Some(run) => runtime.deliver(run, Mail::Input(Input::Tick)),
-                        None => {
-                            runtime.watch_store();
-                            runtime.watch_workers();
-                        }
+        self.spawn_thread("cb-timer", |runtime| {
+            while let Some(due) = runtime.timers.next(|| runtime.env.now(), runtime.clock_floor) {
+                match due {
+                    Some(run) => {
+                        crate::fault!("timer.due");
+                        runtime.deliver(run, Mail::Input(Input::Tick));
+                    }
+                    None => {
+                        runtime.watch_store();
+                        runtime.watch_workers();
                     }
                 }
-            })
-            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
-        // Joined by `stop`.
-        self.threads.lock().push(thread);
-        Ok(())
+            }
+        })
     }
 }
 

@@ -211,6 +211,13 @@ impl Runtime {
     }
 }
 
+#[cfg(feature = "fault")]
+impl Runtime {
+    pub(super) fn wake_triggers(&self) {
+        self.triggers.wake();
+    }
+}
+
 #[cfg(test)]
 impl Runtime {
     /// Resolves when the clock was looked at so often from here on, and what was due has fired.

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use crate::engine::{Context, Decision, Input, decide, settle};
 use crate::error::Error;
-use crate::id::Lsn;
+use crate::id::{Lsn, NodeId};
 use crate::limits;
 use crate::model::event::Committed;
-use crate::model::{Record, RecordBody, RunStatus};
+use crate::model::{Place, Record, RecordBody, RunStatus};
 use crate::port::{Batch, Op};
 
 use super::bus::Note;
 use super::cell::{Answer, Body, Cell, Committing, Mail, Parked, Refusal};
 use super::core::{Job, Runtime, Slot};
+use super::load::is_passing;
 use super::worker::WorkerSlot;
 
 /// A run that sleeps for less than this stays in memory: parking writes two rows.
@@ -159,6 +160,7 @@ impl Runtime {
         if let Input::EffectDone { place, .. } = &input {
             body.effects.remove(place);
         }
+        crate::fault!("turn.decide");
         let context =
             Context { watch: worker, now: self.env.now(), random: worker.random(), defaults: &self.defaults };
         // An effect begun now might not end in time, and a step that began without an end may need a person.
@@ -241,7 +243,14 @@ impl Runtime {
 
     /// Hands everything decided to the writer in one batch.
     fn flush(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, parks: bool) {
+        crate::fault!("turn.flush");
         let mut pending = std::mem::take(&mut body.pending);
+        if crate::sabotaged!("start-before-effect") {
+            // Kept back until the next batch, so that an effect is sent before its start is on disk.
+            let is_start = |record: &Record| matches!(record.body, RecordBody::StepStarted { .. });
+            let kept = pending.records.iter().rev().take_while(|record| is_start(record)).count();
+            body.pending.records = pending.records.split_off(pending.records.len() - kept);
+        }
         if pending.records.is_empty() && pending.ops.is_empty() && !parks {
             body.committing = Some(Committing {
                 records: 0,
@@ -314,13 +323,30 @@ impl Runtime {
     }
 
     /// A batch is not on disk: everything ends when the store has failed, else this run alone.
-    pub(super) fn not_committed(&self, cell: &Arc<Cell>, error: Arc<Error>) {
+    pub(super) fn not_committed(self: &Arc<Self>, cell: &Arc<Cell>, error: Arc<Error>) {
         if self.store.failed().is_some() {
             return self.fail(error);
         }
-        log::error!("run {} is held until the next start: {error}", cell.id);
-        self.cells.lock().remove(&cell.id);
         cell.is_dead.store(true, Ordering::SeqCst);
+        let mut cells = self.cells.lock();
+        if is_passing(&error) && !self.is_stopping.load(Ordering::SeqCst) {
+            // From what is on disk, as after a restart.
+            log::error!("run {} is taken up again, because a write of it failed: {error}", cell.id);
+            let (asked, kept): (Vec<_>, Vec<_>) =
+                cell.mailbox.lock().mail.drain(..).partition(|mail| matches!(mail, Mail::Asked(..)));
+            cells.insert(cell.id, Slot::Loading { mail: kept, has_permit: false });
+            drop(cells);
+            for mail in asked {
+                if let Mail::Asked(_, answer) = mail {
+                    let _ = answer.send(Err(Refusal::Failed(Error::new(error.code(), error.message()))));
+                }
+            }
+            self.load_later(cell.id);
+        } else {
+            log::error!("run {} is held until the next start: {error}", cell.id);
+            cells.remove(&cell.id);
+            drop(cells);
+        }
         // One more turn gives back the permit and ends the effects.
         let mut mailbox = cell.mailbox.lock();
         if !std::mem::replace(&mut mailbox.is_scheduled, true) {
@@ -365,6 +391,7 @@ impl Runtime {
 
     /// Back on a worker: what waited for the disk goes on.
     fn on_committed(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, first: Lsn) {
+        crate::fault!("turn.committed");
         let Some(committing) = body.committing.take() else { return };
         cell.lsns.lock().extend((0..i64::from(committing.records)).map(|offset| Lsn(first.0 + offset)));
         if committing.unparks {
@@ -421,7 +448,6 @@ impl Runtime {
 
     /// The run cannot go on in this process: parks it with the reason, so that it is seen.
     pub(super) fn give_up(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, error: &Error) {
-        log::error!("run {} is held: {error}", cell.id);
         cell.is_dead.store(true, Ordering::SeqCst);
         self.cells.lock().remove(&cell.id);
         if std::mem::take(&mut body.has_permit) {
@@ -430,25 +456,13 @@ impl Runtime {
         for (_, effect) in body.effects.drain() {
             effect.abort();
         }
-        let (runtime, owner) = (self.clone(), cell.clone());
-        let batch = Batch {
-            run: cell.id,
-            records: Vec::new(),
-            ops: vec![Op::RunPark {
-                run: cell.id,
-                status: RunStatus::Waiting,
-                detail: Some(format!("held: {error}")),
-                lsns: cell.lsns.lock().clone(),
-            }],
-            ack: Box::new(move |result| {
-                if let Err(error) = result {
-                    runtime.not_committed(&owner, error);
-                }
-            }),
-        };
-        if let Err(error) = self.store.submit(batch) {
-            self.not_committed(cell, Arc::new(error));
+        // Nothing else would ever wake it, so a person is asked; taking it up again counts it off.
+        if body.parked.is_none() {
+            self.count_parked();
         }
+        let place = Place { node: NodeId(0), path: Vec::new() };
+        let lsns = cell.lsns.lock().clone();
+        self.hold(cell.id, &place, &error.to_string(), lsns);
     }
 }
 

@@ -199,6 +199,31 @@ impl Runtime {
         self.jobs.push(Job::Load(cell.id, Source::Anywhere));
     }
 
+    /// Starts a thread of the engine that `stop` joins. Without it the engine would be deaf or dumb and look well, so a panic of it
+    /// ends the engine: whoever supervises the module starts it again.
+    pub(super) fn spawn_thread(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> Result<()> {
+        let runtime = self.clone();
+        let contained = move || {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&runtime))).is_err() {
+                let message = format!("the thread {name} panicked; this is a bug in ChainBot");
+                runtime.fail(Arc::new(
+                    Error::new(&general::INTERNAL, message).help("see the log, and start again"),
+                ));
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(contained)
+            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
     /// Ends the workers and joins those that still come back.
     pub(super) fn join_threads(&self, deadline: Duration) -> std::result::Result<(), usize> {
         // The machine's own time: threads of the system do not wait for a clock that a test holds still.

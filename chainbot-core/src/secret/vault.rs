@@ -108,6 +108,7 @@ impl Vault {
         check_description(new.description.as_deref())?;
         let hosts = read_hosts(&new.hosts)?;
         let _turn = self.changes.lock().await;
+        crate::fault!("secret.set", Error::on_purpose);
         let (row, is_new) = {
             let mut state = self.state.write();
             let before = state.rows.get(name).cloned();

@@ -42,6 +42,14 @@ impl Failure {
     }
 }
 
+#[cfg(feature = "fault")]
+impl Failure {
+    /// A fault on purpose: the connection ended, and nobody knows what the receiver did.
+    pub(crate) fn on_purpose(what: crate::env::fault::Injected) -> Self {
+        StepError::new(class::CUT, &code::STATUS, what.to_string()).into()
+    }
+}
+
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
         Self { error, retry_after: None }

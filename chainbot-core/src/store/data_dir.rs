@@ -124,8 +124,11 @@ impl DataDir {
             if lasting == Lasting::Process {
                 return fs::rename(&temporary, &target);
             }
+            crate::fault!("data_dir.write.before_sync", problem::io_on_purpose);
             file.sync_all()?;
+            crate::fault!("data_dir.write.before_rename", problem::io_on_purpose);
             fs::rename(&temporary, &target)?;
+            crate::fault!("data_dir.write.after_rename", problem::io_on_purpose);
             File::open(&self.path)?.sync_all()
         })();
         written.map_err(|error| problem::data_dir(&target, "cannot write", error))
@@ -214,6 +217,7 @@ fn open_lock(path: &Path) -> Result<File> {
 }
 
 fn tell(lock: &mut File, holder: &Holder) -> std::io::Result<()> {
+    crate::fault!("data_dir.lock", problem::io_on_purpose);
     let text = serde_json::to_vec(holder).map_err(std::io::Error::other)?;
     lock.set_len(0)?;
     lock.write_all(&text)?;

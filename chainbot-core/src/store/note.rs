@@ -87,6 +87,7 @@ impl NoteFile {
     }
 
     fn put(&self, slot: usize, bytes: &[u8; SLOT_BYTES]) {
+        crate::fault!("note.write" => return);
         if slot < SLOTS
             && let Err(error) = self.file.write_all_at(bytes, (slot * SLOT_BYTES) as u64)
         {

@@ -59,6 +59,32 @@ pub fn write(error: rusqlite::Error) -> Error {
         .because(error)
 }
 
+/// A fault on purpose, as SQLite would tell it.
+#[cfg(feature = "fault")]
+pub fn on_purpose(what: crate::env::fault::Injected) -> rusqlite::Error {
+    let code = if what.is_full { rusqlite::ffi::SQLITE_FULL } else { rusqlite::ffi::SQLITE_IOERR_FSYNC };
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(what.to_string()))
+}
+
+/// The same, as a read tells it.
+#[cfg(feature = "fault")]
+pub fn read_on_purpose(what: crate::env::fault::Injected) -> Error {
+    read(on_purpose(what))
+}
+
+/// The same, as a write tells it.
+#[cfg(feature = "fault")]
+pub fn write_on_purpose(what: crate::env::fault::Injected) -> Error {
+    write(on_purpose(what))
+}
+
+/// The same, as the file system tells it.
+#[cfg(feature = "fault")]
+pub fn io_on_purpose(what: crate::env::fault::Injected) -> std::io::Error {
+    let kind = if what.is_full { std::io::ErrorKind::StorageFull } else { std::io::ErrorKind::Other };
+    std::io::Error::new(kind, what.to_string())
+}
+
 /// A record is damaged.
 pub fn corrupt(run: RunId, lsn: Lsn, why: &str) -> Error {
     let message = format_args!("record {} of run {run} is damaged: {why}", lsn.0).to_string();

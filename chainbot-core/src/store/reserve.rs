@@ -31,6 +31,7 @@ impl Reserve {
 
     /// Gives the room back; false when there was none to give.
     pub fn release(&self) -> bool {
+        crate::fault!("reserve.release" => return false);
         match fs::remove_file(&self.path) {
             Ok(()) => true,
             Err(error) => {
@@ -63,6 +64,7 @@ impl Reserve {
     }
 
     fn fill(&self) -> std::io::Result<()> {
+        crate::fault!("reserve.make", super::problem::io_on_purpose);
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {

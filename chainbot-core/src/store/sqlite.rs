@@ -155,6 +155,7 @@ impl Store for SqliteStore {
     }
 
     fn recover(&self) -> Result<Recovery> {
+        crate::fault!("store.recover", problem::read_on_purpose);
         let (recovery, tips) = self.read(|conn| {
             let live = run::live(conn)?;
             let mut histories = HashMap::with_capacity(live.len());

@@ -1,7 +1,7 @@
 //! The host with the module, as a process that may be ended at any instant.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,6 +10,25 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::Client;
 use crate::support;
+
+/// Which library the host loads, with what in its environment.
+#[derive(Clone)]
+pub struct Module {
+    library: PathBuf,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Module {
+    /// The one that is shipped.
+    pub fn shipped() -> Self {
+        Self { library: support::plugin(), variables: Vec::new() }
+    }
+
+    /// The one that can be told to go wrong: `CHAINBOT_FAULT` says where, `CHAINBOT_SABOTAGE` which promise it breaks.
+    pub fn with_fault(variable: &'static str, value: &str) -> Self {
+        Self { library: support::plugin_with_faults(), variables: vec![(variable, value.to_owned())] }
+    }
+}
 
 /// A started process; it may be dead already.
 pub struct Host {
@@ -22,10 +41,16 @@ pub struct Host {
 impl Host {
     /// Starts it on a data folder, with a grant for the ledger's port.
     pub fn start(data: &Path, ledger_port: u16) -> Self {
+        Self::start_module(&Module::shipped(), data, ledger_port)
+    }
+
+    /// The same with this library.
+    pub fn start_module(module: &Module, data: &Path, ledger_port: u16) -> Self {
         let grant = serde_json::json!([
             { "host": "127.0.0.1", "ports": [ledger_port], "why": "the test's ledger" }
         ]);
-        Self::with(
+        Self::spawn(
+            module,
             data,
             &[
                 "api.port=0",
@@ -38,8 +63,13 @@ impl Host {
 
     /// Starts it with these values.
     pub fn with(data: &Path, set: &[&str]) -> Self {
+        Self::spawn(&Module::shipped(), data, set)
+    }
+
+    fn spawn(module: &Module, data: &Path, set: &[&str]) -> Self {
         let mut command = Command::new(support::host_shim());
-        command.args(["run", "--stop-timeout", "10s", "--module"]).arg(support::plugin());
+        command.args(["run", "--stop-timeout", "10s", "--module"]).arg(&module.library);
+        command.envs(module.variables.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(data);
         set.iter().for_each(|value| {
             command.args(["--set", value]);

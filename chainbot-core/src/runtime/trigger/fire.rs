@@ -99,6 +99,7 @@ impl Runtime {
             }
             return Ok(Fired::Before(RunId::from(hit.made)));
         }
+        crate::fault!("trigger.decide", crate::error::Error::on_purpose);
         let event = occasion.event.to_json();
         let seed = *blake3::hash(occasion.event.id.as_bytes()).as_bytes();
         let volatile = Volatile { now: self.env.now(), seed };

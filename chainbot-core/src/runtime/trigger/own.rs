@@ -71,7 +71,7 @@ impl Runtime {
 
     /// The event that a record makes, and the end of a run that it is.
     fn own_event(&self, committed: &Committed) -> Result<Option<(Event, Option<End>)>> {
-        let Some((topic, id, at, mut data)) = outbox::event_of(&self.store, committed) else {
+        let Some((topic, id, at, mut data)) = outbox::event_of(&self.store, committed)? else {
             return Ok(None);
         };
         let end = match &committed.record.body {

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
 use crate::time::Timestamp;
@@ -103,25 +102,16 @@ impl Runtime {
     /// Starts the thread, from where the last one was.
     pub(in crate::runtime) fn spawn_triggers(self: &Arc<Self>) -> Result<()> {
         let mut watch = self.triggers_left()?;
-        let runtime = self.clone();
-        let thread = std::thread::Builder::new()
-            .name("cb-triggers".to_owned())
-            // Expressions recurse, as on the workers.
-            .stack_size(8 * 1024 * 1024)
-            .spawn(move || {
-                loop {
-                    match runtime.watch_once(&mut watch) {
-                        Next::Go => {}
-                        Next::Idle(time) => runtime.triggers.rest(time),
-                        Next::Later => runtime.triggers.pause(),
-                        Next::End => return,
-                    }
+        self.spawn_thread("cb-triggers", move |runtime| {
+            loop {
+                match runtime.watch_once(&mut watch) {
+                    Next::Go => {}
+                    Next::Idle(time) => runtime.triggers.rest(time),
+                    Next::Later => runtime.triggers.pause(),
+                    Next::End => return,
                 }
-            })
-            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
-        // Joined by `stop`.
-        self.threads.lock().push(thread);
-        Ok(())
+            }
+        })
     }
 
     /// One piece of work; waits for nothing but the disk.
@@ -216,6 +206,7 @@ impl Runtime {
     }
 
     fn look(self: &Arc<Self>, watch: &mut Watch) -> Next {
+        crate::fault!("trigger.look");
         let (now, monotonic) = (self.env.now(), self.env.monotonic());
         let passed =
             i64::try_from((monotonic.saturating_sub(watch.monotonic)).as_millis()).unwrap_or(i64::MAX);

@@ -39,6 +39,7 @@ pub struct Packed {
 
 /// Moves a run. Nothing happens to one that is not over any more.
 pub fn put(conn: &Connection, packed: &Packed) -> rusqlite::Result<bool> {
+    crate::fault!("archive.put", crate::store::problem::on_purpose);
     let state = if packed.body.is_some() { 1 } else { 2 };
     if conn.prepare_cached(MARK)?.execute(params![packed.run.as_bytes(), state])? == 0 {
         return Ok(false);
@@ -58,6 +59,7 @@ pub fn put(conn: &Connection, packed: &Packed) -> rusqlite::Result<bool> {
 
 /// Moves a run back to the journal: it is taken up again. Nothing happens to one that is not in the archive.
 pub fn bring_back(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    crate::fault!("archive.bring_back", crate::store::problem::on_purpose);
     let Some(first) = conn.prepare_cached(FIRST)?.query_row([run.as_bytes()], |row| row.get(0)).optional()?
     else {
         return Ok(());
@@ -79,6 +81,7 @@ pub fn bring_back(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
 
 /// Packs a run from wherever its records are; also how many records it has.
 pub fn pack(conn: &Connection, run: RunId, parent: Option<RunId>, lsns: Vec<Lsn>) -> Result<Packed> {
+    crate::fault!("archive.pack", problem::read_on_purpose);
     let mut packer = Packer::default();
     let mut fits = true;
     journal::each_at(conn, run, &lsns, |row| {

@@ -39,5 +39,6 @@ impl Checkpoints {
 
 /// Runs one of the checkpoint statements; pages in the log.
 pub(super) fn checkpoint(conn: &Connection, sql: &'static str) -> rusqlite::Result<i64> {
+    crate::fault!("journal.checkpoint", crate::store::problem::on_purpose);
     conn.prepare_cached(sql)?.query_row([], |row| row.get(1))
 }

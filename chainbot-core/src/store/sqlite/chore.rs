@@ -103,6 +103,7 @@ impl Chore {
 
 /// Forgets a run that is over, wherever its records are.
 pub fn delete(conn: &Connection, run: RunId) -> rusqlite::Result<bool> {
+    crate::fault!("retention.delete", crate::store::problem::on_purpose);
     let found: Option<(i64, u8, Option<Vec<u8>>)> = conn
         .prepare_cached(ENDED)?
         .query_row([run.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -121,6 +122,7 @@ pub fn delete(conn: &Connection, run: RunId) -> rusqlite::Result<bool> {
 }
 
 fn vacuum(conn: &Connection) -> rusqlite::Result<u64> {
+    crate::fault!("retention.vacuum", crate::store::problem::on_purpose);
     let free =
         |conn: &Connection| conn.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
     let before = free(conn)?;

@@ -30,6 +30,7 @@ pub fn open_writer(path: &Path) -> Result<Connection> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     // Before any setting is written: a database of a newer version or another program stays as it is.
     migrate::check(&conn, path)?;
+    crate::fault!("store.open", problem::read_on_purpose);
     // Takes effect before the first table only, and must come before WAL, which writes the header.
     set(&conn, path, "auto_vacuum", "INCREMENTAL", &Value::Integer(2))?;
     set(&conn, path, "journal_mode", "WAL", &Value::Text("wal".to_owned()))?;

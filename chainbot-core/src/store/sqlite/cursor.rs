@@ -11,6 +11,7 @@ const NEWEST: &str = "SELECT max(lsn) FROM cursor";
 
 /// Moves a cursor.
 pub fn set(conn: &Connection, name: &str, lsn: Lsn) -> rusqlite::Result<()> {
+    crate::fault!("cursor.set", crate::store::problem::on_purpose);
     conn.prepare_cached(SET)?.execute(params![name, lsn.0]).map(drop)
 }
 

@@ -76,5 +76,6 @@ pub fn is_full(error: &rusqlite::Error) -> bool {
 
 /// Ends a transaction that failed, unless SQLite has done so.
 pub fn take_back(conn: &Connection) -> rusqlite::Result<()> {
+    crate::fault!("journal.take_back", crate::store::problem::on_purpose);
     if conn.is_autocommit() { Ok(()) } else { conn.execute_batch("ROLLBACK") }
 }

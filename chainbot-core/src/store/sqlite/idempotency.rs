@@ -10,6 +10,10 @@ const BY_KEY: &str = "SELECT digest, made FROM idempotency WHERE key = ?1";
 
 /// Keeps what a key has made.
 pub fn insert(conn: &Connection, key: &Idempotency, made: &[u8; 16], at: Timestamp) -> rusqlite::Result<()> {
+    crate::fault!("idempotency.keep", crate::store::problem::on_purpose);
+    if crate::sabotaged!("key-of-a-start-is-kept") {
+        return Ok(());
+    }
     conn.prepare_cached(INSERT)?.execute(params![key.key, key.digest, made, at.0]).map(drop)
 }
 

@@ -25,6 +25,7 @@ const BY_ID: &str = "SELECT id, run, kind, question, at, action, answer, answere
 
 /// Asks. A question that was answered and is asked again is open again.
 pub fn put(conn: &Connection, question: &Question) -> rusqlite::Result<()> {
+    crate::fault!("inbox.put", crate::store::problem::on_purpose);
     conn.prepare_cached(FORGET_ANSWERED)?.execute([question.id.as_bytes()])?;
     let mut statement = conn.prepare_cached(PUT)?;
     statement.execute(params![
@@ -46,6 +47,7 @@ pub fn exists(conn: &Connection, id: InboxId) -> rusqlite::Result<bool> {
 
 /// Keeps an answer.
 pub fn answer(conn: &Connection, answer: &InboxAnswer) -> rusqlite::Result<()> {
+    crate::fault!("inbox.answer", crate::store::problem::on_purpose);
     conn.prepare_cached(ANSWER)?
         .execute(params![
             answer.id.as_bytes(),

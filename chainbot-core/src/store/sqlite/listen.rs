@@ -13,6 +13,7 @@ const ALL: &str = "SELECT run, seq, lsn, topic FROM listen";
 
 /// Notes a wait.
 pub fn set(conn: &Connection, listen: &StoredListen) -> rusqlite::Result<()> {
+    crate::fault!("listen.set", crate::store::problem::on_purpose);
     conn.prepare_cached(SET)?
         .execute(params![listen.run.as_bytes(), listen.seq, listen.lsn.0, listen.topic])
         .map(drop)
@@ -20,6 +21,7 @@ pub fn set(conn: &Connection, listen: &StoredListen) -> rusqlite::Result<()> {
 
 /// Forgets a wait; nothing when it is not there.
 pub fn clear(conn: &Connection, run: RunId, seq: u32) -> rusqlite::Result<()> {
+    crate::fault!("listen.clear", crate::store::problem::on_purpose);
     conn.prepare_cached(CLEAR)?.execute(params![run.as_bytes(), seq]).map(drop)
 }
 

@@ -42,7 +42,7 @@ pub fn check(conn: &Connection, path: &Path) -> Result<()> {
 
 /// Runs the migrations that have not run.
 pub fn to_latest(conn: &mut Connection, path: &Path) -> Result<()> {
-    Migrations::from_slice(STEPS).to_latest(conn).map_err(|error| match error {
+    let fail = |error| match error {
         // Each step is one transaction, so nothing of the schema is half there.
         rusqlite_migration::Error::RusqliteError { err, .. }
             if err.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
@@ -50,5 +50,15 @@ pub fn to_latest(conn: &mut Connection, path: &Path) -> Result<()> {
             problem::write(err)
         }
         other => problem::open(path, &other),
-    })
+    };
+    let migrations = Migrations::from_slice(STEPS);
+    let done: i64 = conn
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| problem::open(path, &error))?;
+    for version in usize::try_from(done).unwrap_or(0) + 1..=STEPS.len() {
+        crate::fault!("migrate.before", problem::read_on_purpose);
+        migrations.to_version(conn, version).map_err(fail)?;
+        crate::fault!("migrate.after", problem::read_on_purpose);
+    }
+    Ok(())
 }

@@ -37,6 +37,7 @@ impl Readers {
 
     /// Runs `read` in one transaction: all it reads is of one moment.
     pub fn read<T>(&self, read: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        crate::fault!("store.read", problem::read_on_purpose);
         let mut lease = Lease { readers: self, connection: Some(self.take()?) };
         let connection = lease.connection.as_mut().expect("it is taken out on drop only");
         let transaction = connection.transaction().map_err(problem::read)?;

@@ -15,6 +15,7 @@ use crate::limits;
 
 /// Fills the log. Commits are as safe without it, so a disk that is too full for it is no error: the log is left empty.
 pub fn take(conn: &Connection, database: &Path) -> rusqlite::Result<()> {
+    crate::fault!("start.room", crate::store::problem::on_purpose);
     let (is_busy, in_log): (bool, i64) =
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if is_busy || in_log != 0 {

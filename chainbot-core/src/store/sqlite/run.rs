@@ -62,6 +62,7 @@ pub struct Live {
 
 /// A new run.
 pub fn insert(conn: &Connection, row: &RunRow, first: Lsn) -> rusqlite::Result<()> {
+    crate::fault!("run.insert", crate::store::problem::on_purpose);
     let mut statement = conn.prepare_cached(INSERT)?;
     statement.execute(params![
         row.id.as_bytes(),
@@ -84,6 +85,7 @@ pub fn park(
     detail: Option<&str>,
     lsns: &Places,
 ) -> rusqlite::Result<()> {
+    crate::fault!("run.park", crate::store::problem::on_purpose);
     let mut statement = conn.prepare_cached(PARK)?;
     statement.execute(params![run.as_bytes(), number(status), detail, tail(lsns), lsns.as_bytes()]).map(drop)
 }
@@ -91,6 +93,7 @@ pub fn park(
 /// The run goes on. Its list stays as a starting point for recovery, which then need not read the
 /// journal from the run's beginning but from `next` on.
 pub fn unpark(conn: &Connection, run: RunId, next: Lsn) -> rusqlite::Result<()> {
+    crate::fault!("run.unpark", crate::store::problem::on_purpose);
     conn.prepare_cached(UNPARK)?.execute(params![run.as_bytes(), next.0]).map(drop)
 }
 
@@ -103,6 +106,7 @@ pub fn finish(
     at: Timestamp,
     lsns: &Places,
 ) -> rusqlite::Result<()> {
+    crate::fault!("run.finish", crate::store::problem::on_purpose);
     let mut statement = conn.prepare_cached(FINISH)?;
     statement
         .execute(params![run.as_bytes(), number(status), detail, at.0, tail(lsns), lsns.as_bytes()])
@@ -111,6 +115,7 @@ pub fn finish(
 
 /// A failed run is taken up again: parked, with all its records, until it is woken.
 pub fn reopen(conn: &Connection, run: RunId, detail: &str, lsns: &Places) -> rusqlite::Result<()> {
+    crate::fault!("run.reopen", crate::store::problem::on_purpose);
     conn.prepare_cached(REOPEN)?
         .execute(params![run.as_bytes(), detail, tail(lsns), lsns.as_bytes()])
         .map(drop)

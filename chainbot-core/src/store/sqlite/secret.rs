@@ -19,6 +19,7 @@ const ALL: &str = "SELECT name, owner, version, key_id, nonce, sealed, hosts, de
 
 /// Stores a version.
 pub fn put(conn: &Connection, secret: &StoredSecret) -> rusqlite::Result<()> {
+    crate::fault!("secret.put", crate::store::problem::on_purpose);
     // A list of text always encodes.
     let hosts = serde_json::Value::from(secret.hosts.clone()).to_string();
     let mut statement = conn.prepare_cached(PUT)?;
@@ -39,6 +40,7 @@ pub fn put(conn: &Connection, secret: &StoredSecret) -> rusqlite::Result<()> {
 
 /// Forgets one.
 pub fn remove(conn: &Connection, name: &str) -> rusqlite::Result<()> {
+    crate::fault!("secret.remove", crate::store::problem::on_purpose);
     conn.prepare_cached(REMOVE)?.execute([name]).map(drop)
 }
 

@@ -16,11 +16,13 @@ const ALL: &str = "SELECT due, run, seq FROM timer ORDER BY due, run, seq";
 
 /// Sets a timer; the same record's again moves it.
 pub fn set(conn: &Connection, timer: Timer) -> rusqlite::Result<()> {
+    crate::fault!("timer.set", crate::store::problem::on_purpose);
     conn.prepare_cached(SET)?.execute(params![timer.run.as_bytes(), timer.seq, timer.due.0]).map(drop)
 }
 
 /// Clears a timer; nothing when there is none.
 pub fn clear(conn: &Connection, run: RunId, seq: u32) -> rusqlite::Result<()> {
+    crate::fault!("timer.claim", crate::store::problem::on_purpose);
     conn.prepare_cached(CLEAR)?.execute(params![run.as_bytes(), seq]).map(drop)
 }
 

@@ -60,6 +60,7 @@ impl<'a> Transaction<'a> {
 
     /// Where the batch's records go on, or why it does not fit what is stored. Reads only.
     fn check(&self, work: &Work) -> Result<std::result::Result<Tip, Error>> {
+        crate::fault!("journal.append.check", problem::read_on_purpose);
         let mut tip = Tip::default();
         if let Some(first) = work.records.first().filter(|first| first.seq > 0) {
             match self.tip_in(work, work.run)? {
@@ -253,6 +254,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn append(&mut self, run: RunId, tip: &mut Tip, record: &mut Encoded) -> rusqlite::Result<()> {
+        crate::fault!("journal.append.record", problem::on_purpose);
         let link = tip.extend(run, record.at, &record.digest);
         journal::insert(&mut self.insert, self.next, run, record, link)?;
         self.next.0 += 1;

@@ -50,6 +50,7 @@ pub fn fits(conn: &Connection, firing: &Firing) -> rusqlite::Result<bool> {
 
 /// A trigger has fired, or has let an occasion go.
 pub fn fire(conn: &Connection, firing: &Firing) -> rusqlite::Result<()> {
+    crate::fault!("trigger.fire", crate::store::problem::on_purpose);
     let (due, run) = (firing.due.map(|due| due.0), firing.run.map(|run| *run.as_bytes()));
     conn.prepare_cached(FIRE)?
         .execute(params![firing.workflow.as_bytes(), firing.key, due, firing.at.0, run, firing.note])
@@ -68,12 +69,14 @@ pub fn switch(conn: &Connection, workflow: WorkflowId, on: bool, at: Timestamp) 
 
 /// A run counts for others of its gate.
 pub fn enter(conn: &Connection, run: RunId, gate: &str, max: usize, ousts: bool) -> rusqlite::Result<()> {
+    crate::fault!("gate.enter", crate::store::problem::on_purpose);
     let max = i64::try_from(max).unwrap_or(i64::MAX);
     conn.prepare_cached(ENTER)?.execute(params![run.as_bytes(), gate, max, ousts]).map(drop)
 }
 
 /// It does not any more.
 pub fn leave(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    crate::fault!("gate.leave", crate::store::problem::on_purpose);
     conn.prepare_cached(LEAVE)?.execute([run.as_bytes()]).map(drop)
 }
 

@@ -42,6 +42,7 @@ pub struct Current {
 
 /// A new workflow with its first version.
 pub fn insert(conn: &Connection, first: &Version) -> rusqlite::Result<()> {
+    crate::fault!("workflow.insert", crate::store::problem::on_purpose);
     conn.prepare_cached(INSERT)?.execute(params![first.id.as_bytes(), first.name, first.at.0])?;
     insert_version(conn, first, 1)
 }

@@ -120,6 +120,7 @@ impl Writer {
     }
 
     fn queue(&self, work: Work) -> Result<()> {
+        crate::fault!("writer.submit", problem::read_on_purpose);
         let mut queue = self.shared.queue.lock();
         if let Some(failure) = self.shared.failure.get() {
             return Err(after(failure));
@@ -233,6 +234,7 @@ impl Shared {
             }
         }
         let Some(desk) = self.desk.lock().take() else { return };
+        crate::fault!("store.close");
         if let Err((_, error)) = desk.conn.close() {
             log::warn!("closing the database: {error}");
         }
@@ -343,6 +345,7 @@ impl Shared {
     }
 
     fn committed(&self, works: Vec<Work>, outcomes: Vec<Outcome>) {
+        crate::fault!("journal.commit.acknowledge");
         self.rooms.committed();
         for (work, outcome) in works.into_iter().zip(outcomes) {
             let result = match outcome {
@@ -355,8 +358,13 @@ impl Shared {
 
     fn try_commit(&self, conn: &Connection, next: Lsn, works: &mut [Work]) -> Result<(Vec<Outcome>, Lsn)> {
         let filled = self.fill(conn, next, works)?;
+        #[cfg(feature = "fault")]
+        self.acknowledge_too_early(works, &filled.0);
         let mut commit = conn.prepare_cached("COMMIT").map_err(problem::write)?;
+        crate::fault!("journal.commit.before", problem::write_on_purpose);
         commit.execute([]).map_err(problem::write)?;
+        // As when the last flush answers with an error: what is on the disk, only the next start can say.
+        crate::fault!("journal.commit.after", problem::write_on_purpose);
         Ok(filled)
     }
 
@@ -416,9 +424,12 @@ impl Shared {
     fn run_errand(&self, conn: &Connection, errand: Errand) -> ControlFlow<(), bool> {
         let Errand { chore, done } = errand;
         let result = (|| {
+            crate::fault!("chore.begin", problem::on_purpose);
             conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             let count = chore.apply(conn)?;
+            crate::fault!("chore.commit.before", problem::on_purpose);
             conn.prepare_cached("COMMIT")?.execute([])?;
+            crate::fault!("chore.commit.after", problem::on_purpose);
             Ok(count)
         })();
         let Err(error) = result else {
@@ -443,7 +454,23 @@ impl Shared {
         ControlFlow::Continue(false)
     }
 
+    /// A promise that is broken on purpose, for the tests that must notice.
+    #[cfg(feature = "fault")]
+    fn acknowledge_too_early(&self, works: &mut [Work], outcomes: &[Outcome]) {
+        if !crate::sabotaged!("acknowledge-after-commit") {
+            return;
+        }
+        for (work, outcome) in works.iter_mut().zip(outcomes) {
+            if let Outcome::Stored(lsn) = outcome {
+                std::mem::replace(&mut work.ack, Box::new(|_| {}))(Ok(*lsn));
+            }
+        }
+        // A disk that takes its time, for the others to go on meanwhile.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
     fn fill(&self, conn: &Connection, next: Lsn, works: &mut [Work]) -> Result<(Vec<Outcome>, Lsn)> {
+        crate::fault!("journal.append.begin", problem::write_on_purpose);
         let mut chains = self.chains.lock();
         let mut transaction = Transaction::begin(conn, &mut chains, next).map_err(problem::write)?;
         let outcomes = works.iter_mut().map(|work| transaction.add(work)).collect::<Result<Vec<_>>>()?;

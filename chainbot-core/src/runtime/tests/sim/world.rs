@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::engine::decide::Failure;
 use crate::engine::tests::driver::START;
@@ -19,8 +19,8 @@ use crate::engine::{Input, RunState};
 use crate::env::{Clock, VirtualClock};
 use crate::id::RunId;
 use crate::model::{EffectKey, Place, Record, RecordBody, RunCreated, StepError, StepStatus, Waiting};
+use crate::runtime::NewRun;
 use crate::runtime::cell::Mail;
-use crate::runtime::{Event, NewAnswer, NewRun};
 use crate::step::Effect;
 use crate::time::Timestamp;
 

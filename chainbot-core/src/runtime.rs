@@ -43,6 +43,7 @@ mod start;
 mod tests;
 mod timer;
 mod trigger;
+mod tune;
 mod turn;
 mod versions;
 mod worker;
@@ -57,4 +58,5 @@ pub use handle::{
 };
 pub use people::NewAnswer;
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
+pub use tune::Tuning;
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};

@@ -18,6 +18,7 @@ impl Runtime {
         let (runtime, owner, at) = (self.clone(), cell.clone(), place.clone());
         // From here on, also while it waits for its turn: its start is on disk, so a stop waits for it.
         self.effects_running.fetch_add(1, Ordering::SeqCst);
+        self.meters.effects.one();
         let running = Running(self.clone());
         // Ended by itself, by its run's end (abort), or with the tokio runtime at stop.
         let task = self.tokio.spawn(async move {

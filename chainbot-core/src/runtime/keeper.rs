@@ -21,19 +21,24 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// The thread's side of things.
 pub(super) struct Keeper {
-    rules: Retention,
+    rules: Mutex<Retention>,
     is_closed: Mutex<bool>,
     closed: Condvar,
 }
 
 impl Keeper {
     pub(super) fn new(rules: Retention) -> Self {
-        Self { rules, is_closed: Mutex::new(false), closed: Condvar::new() }
+        Self { rules: Mutex::new(rules), is_closed: Mutex::new(false), closed: Condvar::new() }
     }
 
     pub(super) fn close(&self) {
         *self.is_closed.lock() = true;
         self.closed.notify_all();
+    }
+
+    /// Other rules from the next piece on.
+    pub(super) fn set_rules(&self, rules: Retention) {
+        *self.rules.lock() = rules;
     }
 
     /// Waits; false when it is to end.
@@ -70,7 +75,7 @@ impl Runtime {
         while keeper.wait(pause) && self.failure().is_none() {
             let room = self.look_for_room();
             let keep = |workflow| self.keep_of(workflow);
-            let upkeep = Upkeep { now: self.env.now(), rules: keeper.rules, keep: &keep };
+            let upkeep = Upkeep { now: self.env.now(), rules: *keeper.rules.lock(), keep: &keep };
             pause = match self.store.tidy(&upkeep) {
                 Ok(done) => {
                     add(&mut round, done);

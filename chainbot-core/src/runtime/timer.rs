@@ -53,7 +53,7 @@ impl Timers {
     }
 
     /// Waits until something is due, or for one look. `None` when closed.
-    fn next(&self, now: impl Fn() -> Timestamp, floor: Timestamp) -> Option<Option<RunId>> {
+    fn next(&self, now: impl Fn() -> Timestamp, floor: Timestamp) -> Option<Option<(Timestamp, RunId)>> {
         let mut heap = self.heap.lock();
         if heap.is_closed {
             return None;
@@ -62,9 +62,9 @@ impl Timers {
         let wait = match heap.moments.peek() {
             Some(_) if now_is < floor => LOOK,
             Some(Reverse((due, run))) if *due <= now_is => {
-                let run = *run;
+                let found = (*due, *run);
                 heap.moments.pop();
-                return Some(Some(run));
+                return Some(Some(found));
             }
             Some(Reverse((due, _))) => due.since(now_is).min(LOOK),
             None => LOOK,
@@ -82,7 +82,12 @@ impl Runtime {
             .spawn(move || {
                 while let Some(due) = runtime.timers.next(|| runtime.env.now(), runtime.clock_floor) {
                     match due {
-                        Some(run) => runtime.deliver(run, Mail::Input(Input::Tick)),
+                        Some((due, run)) => {
+                            let late_ms = runtime.env.now().0.saturating_sub(due.0);
+                            let late = Duration::from_millis(u64::try_from(late_ms).unwrap_or(0));
+                            runtime.meters.timer_lateness.time(late);
+                            runtime.deliver(run, Mail::Input(Input::Tick));
+                        }
                         None => {
                             runtime.watch_store();
                             runtime.watch_workers();
@@ -106,7 +111,7 @@ mod tests {
         let timers = Timers::default();
         timers.arm(Timestamp(5), RunId::from([1; 16]));
         assert_eq!(timers.next(|| Timestamp(10), Timestamp(100)), Some(None));
-        assert_eq!(timers.next(|| Timestamp(100), Timestamp(100)), Some(Some(RunId::from([1; 16]))));
+        assert_eq!(timers.next(|| Timestamp(100), Timestamp(100)), Some(Some((Timestamp(5), RunId::from([1; 16])))));
     }
 
     #[test]
@@ -115,6 +120,6 @@ mod tests {
         timers.arm(Timestamp(30), RunId::from([3; 16]));
         timers.arm(Timestamp(20), RunId::from([2; 16]));
         assert_eq!(timers.next(|| Timestamp(19), Timestamp(0)), Some(None));
-        assert_eq!(timers.next(|| Timestamp(20), Timestamp(0)), Some(Some(RunId::from([2; 16]))));
+        assert_eq!(timers.next(|| Timestamp(20), Timestamp(0)), Some(Some((Timestamp(20), RunId::from([2; 16])))));
     }
 }

@@ -16,16 +16,24 @@ pub struct Host {
     /// Locked by whoever ends the process, so that its number is not used after its end was seen.
     child: Arc<Mutex<Child>>,
     stdout: BufReader<ChildStdout>,
+    /// Address of the host's own HTTP ingress, once it serves one.
+    pub ingress: Option<String>,
     stderr: Option<JoinHandle<String>>,
 }
 
 impl Host {
     /// Starts it on a data folder, with a grant for the ledger's port.
     pub fn start(data: &Path, ledger_port: u16) -> Self {
+        Self::of(&support::plugin(), data, ledger_port, &[])
+    }
+
+    /// The same with another build of the module and more arguments.
+    pub fn of(module: &Path, data: &Path, ledger_port: u16, args: &[&str]) -> Self {
         let grant = serde_json::json!([
             { "host": "127.0.0.1", "ports": [ledger_port], "why": "the test's ledger" }
         ]);
-        Self::with(
+        Self::spawn(
+            module,
             data,
             &[
                 "api.port=0",
@@ -33,14 +41,19 @@ impl Host {
                 "workflow_engine.max_concurrent_workflows=64",
                 &format!("egress.grants={grant}"),
             ],
+            args,
         )
     }
 
     /// Starts it with these values.
     pub fn with(data: &Path, set: &[&str]) -> Self {
+        Self::spawn(&support::plugin(), data, set, &[])
+    }
+
+    fn spawn(module: &Path, data: &Path, set: &[&str], args: &[&str]) -> Self {
         let mut command = Command::new(support::host_shim());
-        command.args(["run", "--stop-timeout", "10s", "--module"]).arg(support::plugin());
-        command.arg("--data").arg(data);
+        command.args(["run", "--stop-timeout", "10s", "--module"]).arg(module);
+        command.arg("--data").arg(data).args(args);
         set.iter().for_each(|value| {
             command.args(["--set", value]);
         });
@@ -54,7 +67,7 @@ impl Host {
             let _ = stderr.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        Self { child: Arc::new(Mutex::new(child)), stdout, stderr: Some(stderr) }
+        Self { child: Arc::new(Mutex::new(child)), stdout, ingress: None, stderr: Some(stderr) }
     }
 
     /// Waits until it serves. `None` when it ended before; its output says so at once, so nothing is polled.
@@ -65,6 +78,9 @@ impl Host {
             match self.stdout.read_line(&mut line) {
                 Ok(0) | Err(_) => return None,
                 Ok(_) if line.starts_with("running") => break,
+                Ok(_) if line.starts_with("http: http://") => {
+                    self.ingress = line["http: http://".len()..].split('/').next().map(str::to_owned);
+                }
                 Ok(_) => {}
             }
         }

@@ -34,8 +34,8 @@ use crate::time::Timestamp;
 
 mod live;
 
-pub use live::check_change;
 pub use crate::http::{HealthReport, Peer, ViaHost};
+pub use live::check_change;
 
 /// The API token's file in the data folder.
 pub const TOKEN_FILE: &str = "token";

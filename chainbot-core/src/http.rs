@@ -195,7 +195,8 @@ impl Shared {
 impl Api {
     /// Makes the service. Opens nothing.
     pub fn new(options: ApiOptions) -> Result<Self> {
-        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets } = options;
+        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets } =
+            options;
         let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
             .merge(route::all())
             .split_for_parts();

@@ -161,7 +161,11 @@ pub fn drain(instance: &Instance, deadline_ms: u32) -> Result<(), Failure> {
                 inner.state = State::Stopped;
                 drop(inner);
                 instance.gate.unsubscribe_all();
-                return Err(Failure::new(Status::FAILED, NOT_STOPPED, format!("the instance failed: {reason}")));
+                return Err(Failure::new(
+                    Status::FAILED,
+                    NOT_STOPPED,
+                    format!("the instance failed: {reason}"),
+                ));
             }
             inner.is_drained = true;
             return Ok(());
@@ -210,16 +214,12 @@ pub fn check_export(instance: &Instance) -> Result<(), Failure> {
     if instance.lock().is_drained {
         return Ok(());
     }
-    let text = "drain.export_state while the instance is still draining; call drain.begin until it returns OK";
+    let text =
+        "drain.export_state while the instance is still draining; call drain.begin until it returns OK";
     Err(Failure::new(Status::STATE, STATE, text))
 }
 
-fn not_stopped(
-    instance: &Instance,
-    inner: MutexGuard<'_, Inner>,
-    deadline_ms: u32,
-    what: &str,
-) -> Failure {
+fn not_stopped(instance: &Instance, inner: MutexGuard<'_, Inner>, deadline_ms: u32, what: &str) -> Failure {
     let threads = inner.live_threads;
     drop(inner);
     // The promise that none is left holds on a timeout too: whoever wakes later finds its entry gone.

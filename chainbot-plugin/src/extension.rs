@@ -98,11 +98,7 @@ unsafe extern "C" fn drain_import(instance: *mut c_void, state: Str, err: *mut E
 const EVERY_STATE: [State; 6] =
     [State::Initialized, State::Started, State::Draining, State::Stopping, State::Stopped, State::Failed];
 
-unsafe extern "C" fn reconfigure_check(
-    instance: *mut c_void,
-    config: Str,
-    err: *mut ErrorBuf,
-) -> Status {
+unsafe extern "C" fn reconfigure_check(instance: *mut c_void, config: Str, err: *mut ErrorBuf) -> Status {
     let body = |instance: Arc<Instance>| {
         let _control = Control::claim(&instance, "reconfigure.check", &EVERY_STATE)?;
         // SAFETY: lent by the running call.
@@ -114,11 +110,7 @@ unsafe extern "C" fn reconfigure_check(
     unsafe { with_instance(instance, err, body) }
 }
 
-unsafe extern "C" fn reconfigure_apply(
-    instance: *mut c_void,
-    config: Str,
-    err: *mut ErrorBuf,
-) -> Status {
+unsafe extern "C" fn reconfigure_apply(instance: *mut c_void, config: Str, err: *mut ErrorBuf) -> Status {
     let body = |instance: Arc<Instance>| {
         let _control = Control::claim(&instance, "reconfigure.apply", &[State::Started])?;
         // SAFETY: lent by the running call.

@@ -159,7 +159,9 @@ fn figures_are_given_in_every_state_and_end_as_openmetrics_does() {
     bench.start().unwrap();
     let during = figures(&bench);
     assert!(during.contains("echo_up 1\n"), "the program's own: {during}");
-    assert!(during.contains("chainbot_module_state 3\n") && during.contains("chainbot_module_panics_total 0\n"));
+    assert!(
+        during.contains("chainbot_module_state 3\n") && during.contains("chainbot_module_panics_total 0\n")
+    );
     assert_eq!(during.matches("# EOF").count(), 1);
     bench.stop(30_000).unwrap();
     assert!(!figures(&bench).contains("echo_up"));

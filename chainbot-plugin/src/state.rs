@@ -210,7 +210,13 @@ impl Instance {
             );
         }
         let own = [
-            ("state", "gauge", "", f64::from(inner.state.number()), "State of the instance, as the ABI numbers it."),
+            (
+                "state",
+                "gauge",
+                "",
+                f64::from(inner.state.number()),
+                "State of the instance, as the ABI numbers it.",
+            ),
             ("events_queued", "gauge", "", inner.events.len() as f64, "Events of the host that wait."),
             ("requests_queued", "gauge", "", inner.requests.len() as f64, "Requests of the host that wait."),
             ("requests_in_flight", "gauge", "", in_flight as f64, "Requests of the host without an answer."),
@@ -262,7 +268,9 @@ impl Inner {
     /// BUSY while draining, so that the host keeps its work for the next version; else as [`Inner::expect`].
     fn expect_work(&self, call: &str) -> Result<(), Failure> {
         if self.state == State::Draining {
-            let text = format!("{call}: the instance hands over to another version; nothing has happened, try again");
+            let text = format!(
+                "{call}: the instance hands over to another version; nothing has happened, try again"
+            );
             return Err(Failure::new(Status::BUSY, DRAINING, text));
         }
         self.expect(call, &[State::Started])

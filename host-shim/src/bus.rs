@@ -500,7 +500,11 @@ mod tests {
         bus.open();
         bus.hold();
         assert!(bus.unsubscribe(1, old));
-        assert_eq!(bus.publish(Origin::Client, event("a", "1")), Ok(true), "the next version will ask for it");
+        assert_eq!(
+            bus.publish(Origin::Client, event("a", "1")),
+            Ok(true),
+            "the next version will ask for it"
+        );
         bus.subscribe(2, "a").unwrap();
         bus.publish(Origin::Client, event("b", "1")).unwrap();
         bus.end_owner(1);

@@ -61,16 +61,15 @@ impl Module {
         let table = self.table::<DrainExt>(handle, EXT_DRAIN);
         let import = table.and_then(|table| table.import_state).ok_or_else(|| hole("drain.import_state"))?;
         // SAFETY: as above; `state` outlives the call.
-        self.call("drain.import_state", |err| unsafe {
-            import(handle.raw(), Str::of(state.as_bytes()), err)
-        })
+        self.call("drain.import_state", |err| unsafe { import(handle.raw(), Str::of(state.as_bytes()), err) })
     }
 
     /// Gives the instance another configuration; UNSUPPORTED when it cannot take one.
     pub fn reconfigure(&self, handle: Handle, config: &str) -> Called {
         const CALL: &str = "reconfigure.apply";
         let Some(table) = self.table::<ReconfigureExt>(handle, EXT_RECONFIGURE) else {
-            let message = "the module does not take another configuration while it runs; restart it".to_owned();
+            let message =
+                "the module does not take another configuration while it runs; restart it".to_owned();
             return Err(CallError { call: CALL, status: Status::UNSUPPORTED, message });
         };
         let apply = table.apply.ok_or_else(|| hole(CALL))?;

@@ -93,8 +93,10 @@ impl Images {
                 continue;
             }
             if !image.file.is_same_file(&stamp) {
-                return refuse("is mapped with the content that it had before it was replaced, and the loader would \
-                               give that one again");
+                return refuse(
+                    "is mapped with the content that it had before it was replaced, and the loader would \
+                               give that one again",
+                );
             }
             if image.file != stamp {
                 return refuse("was changed in place while it is mapped");
@@ -105,7 +107,8 @@ impl Images {
             return Ok(Found::Known(Arc::clone(image)));
         }
         if self.0.len() >= IMAGES_MAX {
-            let message = format!("this process has mapped {IMAGES_MAX} versions; restart the host with the new one");
+            let message =
+                format!("this process has mapped {IMAGES_MAX} versions; restart the host with the new one");
             return Err(Error::new(code::UPGRADE_REFUSED, message));
         }
         Ok(Found::New(path))

@@ -247,7 +247,12 @@ async fn metrics_now(State(shared): Everything, headers: HeaderMap) -> Result<Re
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
     };
     gauge(&mut text, "alex_host_events_queued", "Events that wait for the module.", queued);
-    gauge(&mut text, "alex_host_requests_held", "Requests that wait for a version.", shared.current.waiting());
+    gauge(
+        &mut text,
+        "alex_host_requests_held",
+        "Requests that wait for a version.",
+        shared.current.waiting(),
+    );
     text.push_str("# EOF\n");
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())

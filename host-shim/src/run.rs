@@ -124,9 +124,8 @@ pub fn run(args: &RunArgs, signals: signals::Blocked) -> Result<()> {
     let mut images = Images::default();
     let image = images.keep(module)?;
     let provided = host::provide(ModuleEvents::new(&bus, 1), document.clone());
-    let instance =
-        Instance::initialize(Arc::clone(&image.module), provided.host, &document.to_string())
-            .map_err(|error| Error::new(code::INITIALIZE_REFUSED, error.to_string()))?;
+    let instance = Instance::initialize(Arc::clone(&image.module), provided.host, &document.to_string())
+        .map_err(|error| Error::new(code::INITIALIZE_REFUSED, error.to_string()))?;
     let version = Arc::new(Version { number: 1, image, manifest, instance, provided });
     let running = Running {
         current: Arc::new(Current::new(Arc::clone(&version))),

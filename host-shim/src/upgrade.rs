@@ -172,18 +172,24 @@ fn compare(old: &Manifest, new: &Manifest, may_migrate: bool) -> Result<(), Faul
         (None, _) | (_, None) => Ok(()),
         (Some((own, _)), Some((other, _))) if own != other => Err(Fault::refused(
             "compare",
-            format!("its store is `{other}`, and the one that serves has `{own}`; move the data, then restart the host"),
+            format!(
+                "its store is `{other}`, and the one that serves has `{own}`; move the data, then restart the host"
+            ),
         )),
         (Some((_, own)), Some((_, other))) if other < own => Err(Fault::refused(
             "compare",
-            format!("it reads stores up to version {other}, and the store has version {own}; use a newer build, or stop the \
-                     host and restore the copy from before the migration"),
+            format!(
+                "it reads stores up to version {other}, and the store has version {own}; use a newer build, or stop the \
+                     host and restore the copy from before the migration"
+            ),
         )),
         (Some((_, own)), Some((_, other))) if other > own && !may_migrate => Err(Fault::refused(
             "compare",
-            format!("it brings the store from version {own} to {other}, which the version that serves cannot read, so there \
+            format!(
+                "it brings the store from version {own} to {other}, which the version that serves cannot read, so there \
                      would be no way back without loss; add --allow-migration to do it all the same (the new version \
-                     keeps a copy of the store as it was)"),
+                     keeps a copy of the store as it was)"
+            ),
         )),
         _ => Ok(()),
     }
@@ -269,12 +275,7 @@ fn take_over(
 }
 
 /// Gives the new version what the store does not hold.
-fn hand_on(
-    place: &Place<'_>,
-    order: &Order,
-    old: &Arc<Version>,
-    new: &Arc<Version>,
-) -> Result<(), Fault> {
+fn hand_on(place: &Place<'_>, order: &Order, old: &Arc<Version>, new: &Arc<Version>) -> Result<(), Fault> {
     let state = old.instance.export().map_err(|error| Fault::new("export", error.to_string()))?;
     place.step("import", json!({ "bytes": state.len() }));
     let (inside, late) = (Arc::clone(new), Arc::clone(new));

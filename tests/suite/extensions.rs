@@ -73,7 +73,11 @@ fn the_figures_are_the_same_by_the_port_and_through_the_host() {
         std::thread::yield_now();
     }
     let text = scrape();
-    for line in ["# TYPE chainbot_workflow_executions counter", "chainbot_module_state 3", "alex_host_upgrades_total 0"] {
+    for line in [
+        "# TYPE chainbot_workflow_executions counter",
+        "chainbot_module_state 3",
+        "alex_host_upgrades_total 0",
+    ] {
         assert!(text.lines().any(|own| own == line), "{line} is not in: {text}");
     }
     assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");

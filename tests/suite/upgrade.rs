@@ -94,8 +94,7 @@ fn a_new_version_that_fails_at_any_point_leaves_the_old_one_serving() {
     let json = "content-type: application/json\r\n";
     assert_eq!(client.send("POST", "/api/chainbot/workflows", json, definition).unwrap().status, 201);
     // A wait that each failed upgrade interrupts and none ends.
-    let waits =
-        r#"{"name":"waits","steps":[{"id":"a","type":"wait","config":{"signal":"go"}}]}"#;
+    let waits = r#"{"name":"waits","steps":[{"id":"a","type":"wait","config":{"signal":"go"}}]}"#;
     assert_eq!(client.send("POST", "/api/chainbot/workflows", json, waits).unwrap().status, 201);
     let waiting = client.send("POST", "/api/chainbot/workflows/waits/runs", json, "{}").unwrap();
     let waiting = waiting.body["id"].as_str().unwrap().to_owned();
@@ -117,7 +116,11 @@ fn a_new_version_that_fails_at_any_point_leaves_the_old_one_serving() {
         let output = upgrade(&data, &new, &["--json", "--timeout", "2s"]);
         let report = report(&output);
         assert_eq!(output.status.code(), Some(1), "{fault}: {report}");
-        assert_eq!((&report["result"], &report["step"]), (&"failed".into(), &step.into()), "{fault}: {report}");
+        assert_eq!(
+            (&report["result"], &report["step"]),
+            (&"failed".into(), &step.into()),
+            "{fault}: {report}"
+        );
         assert!(report["reason"].as_str().unwrap().contains(words), "{fault}: {report}");
         assert_eq!(report["serving"]["path"], support::plugin().to_str().unwrap(), "{report}");
         assert_eq!(report["health"]["state"], "started", "{fault}: {report}");
@@ -215,7 +218,10 @@ fn sighup_takes_what_the_link_names_and_else_reads_the_configuration_anew() {
     let refused = host_shim().args(["reconfigure", "--data"]).arg(&data).output().unwrap();
     let said = stderr(&refused);
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("CB-0836") && said.contains("CB-0509") && said.contains("commit_delay_ms"), "{said}");
+    assert!(
+        said.contains("CB-0836") && said.contains("CB-0509") && said.contains("commit_delay_ms"),
+        "{said}"
+    );
     write("workflow_engine: { max_concurrent_workflows: 7 }\n");
     host.signal("HUP");
     host.line_with("read its configuration anew");
@@ -276,7 +282,8 @@ fn two_copies_of_the_module_in_one_process_share_nothing() {
         let library = unsafe { libloading::Library::new(copy_of_the_module(folder.path(), name)) }.unwrap();
         let library = Box::leak(Box::new(library));
         // SAFETY: the contract gives the symbol this type, and its result lives as long as the library.
-        unsafe { library.get::<EntryFn>(name::ENTRY_SYMBOL.as_bytes()).unwrap()(ABI_VERSION).as_ref() }.unwrap()
+        unsafe { library.get::<EntryFn>(name::ENTRY_SYMBOL.as_bytes()).unwrap()(ABI_VERSION).as_ref() }
+            .unwrap()
     };
     let (one, two) = (load("one"), load("two"));
     assert!(!std::ptr::eq(one, two));
@@ -285,7 +292,12 @@ fn two_copies_of_the_module_in_one_process_share_nothing() {
         let (mut out, mut err) = (std::ptr::null_mut(), ErrorBuf::over(&mut []));
         // SAFETY: the host is static; the rest lives for the call.
         let status = unsafe {
-            module.initialize.unwrap()(crate::abi_lifecycle::host(), Str::of_text(&config), &mut out, &mut err)
+            module.initialize.unwrap()(
+                crate::abi_lifecycle::host(),
+                Str::of_text(&config),
+                &mut out,
+                &mut err,
+            )
         };
         (status.is_ok(), out)
     };

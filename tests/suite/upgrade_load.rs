@@ -65,7 +65,8 @@ fn define(client: &Client, ledger: &str) {
              triggers: [ {trigger}, inputs: {{ n: \"{{{{ event.data.n }}}}\" }} }} ]\nsteps:\n\
              \x20 - {{ id: put, type: api_call, config: {{ url: \"{ledger}/{name}/{{{{ inputs.n }}}}/put\", method: PUT }} }}\n"
         );
-        let reply = client.send("POST", "/api/chainbot/workflows", "content-type: application/yaml\r\n", &source);
+        let reply =
+            client.send("POST", "/api/chainbot/workflows", "content-type: application/yaml\r\n", &source);
         let reply = reply.unwrap();
         assert_eq!(reply.status, 201, "{name}: {}", reply.body);
     }
@@ -96,7 +97,8 @@ fn call_hooks(client: &Client, budget: &Budget) -> u64 {
     let mut sent = 0;
     while budget.wait(sent) {
         let body = json!({ "n": HOOKS_FROM + sent }).to_string();
-        let reply = client.send("POST", "/api/chainbot/hooks/hooked", JSON, &body).expect("exactly one answer");
+        let reply =
+            client.send("POST", "/api/chainbot/hooks/hooked", JSON, &body).expect("exactly one answer");
         assert_eq!(reply.status, 202, "hook {sent}: {}", reply.body);
         let reply = client.send("GET", "/api/chainbot/health/live", "", "").expect("exactly one answer");
         assert_eq!(reply.status, 200, "{}", reply.body);
@@ -109,9 +111,15 @@ fn call_hooks(client: &Client, budget: &Budget) -> u64 {
 fn send_events(client: &Client, budget: &Budget) -> u64 {
     let mut sent = 0;
     while budget.wait(sent) {
-        let (id, body) = (format!("event-id: tick-{sent}\r\n"), json!({ "n": EVENTS_FROM + sent }).to_string());
+        let (id, body) =
+            (format!("event-id: tick-{sent}\r\n"), json!({ "n": EVENTS_FROM + sent }).to_string());
         let reply = client.send("POST", "/host/events/test.tick", &id, &body).expect("exactly one answer");
-        assert_eq!((reply.status, &reply.body["routed"]), (202, &true.into()), "event {sent}: {}", reply.body);
+        assert_eq!(
+            (reply.status, &reply.body["routed"]),
+            (202, &true.into()),
+            "event {sent}: {}",
+            reply.body
+        );
         sent += 1;
     }
     sent
@@ -242,7 +250,9 @@ fn check_heard(heard: &Receiver<(u64, String, String)>, runs: &[verdict::Run]) -
             run.map(|(_, count)| *count += 1).unwrap_or_else(|| wrong.push(format!("the end of {data}")));
         }
     }
-    wrong.extend(ends.iter().filter(|(_, count)| **count > 1).map(|(run, n)| format!("{run} ended {n} times")));
+    wrong.extend(
+        ends.iter().filter(|(_, count)| **count > 1).map(|(run, n)| format!("{run} ended {n} times")),
+    );
     wrong
 }
 

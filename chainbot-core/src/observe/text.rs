@@ -66,7 +66,12 @@ mod tests {
         sizes.value(0.002);
         let ended = vec![Figure::Number(Some(("status", "completed")), 3.0)];
         vec![
-            Family { name: "a_score", kind: Kind::Gauge, help: "A.", figures: vec![Figure::Number(None, 0.5)] },
+            Family {
+                name: "a_score",
+                kind: Kind::Gauge,
+                help: "A.",
+                figures: vec![Figure::Number(None, 0.5)],
+            },
             Family { name: "b_total", kind: Kind::Counter, help: "B.", figures: ended },
             Family {
                 name: "c_seconds",
@@ -80,7 +85,10 @@ mod tests {
     #[test]
     fn a_counters_family_has_its_suffix_in_one_dialect_only() {
         let prometheus = render(&families(), Dialect::Prometheus);
-        assert!(prometheus.contains("# TYPE b_total counter\nb_total{status=\"completed\"} 3\n"), "{prometheus}");
+        assert!(
+            prometheus.contains("# TYPE b_total counter\nb_total{status=\"completed\"} 3\n"),
+            "{prometheus}"
+        );
         assert!(!prometheus.contains("# EOF"));
         let open = render(&families(), Dialect::OpenMetrics);
         assert!(open.contains("# TYPE b counter\nb_total{status=\"completed\"} 3\n"), "{open}");
@@ -88,7 +96,9 @@ mod tests {
         for text in [prometheus, open] {
             assert!(text.contains("a_score 0.5\n"), "{text}");
             assert!(text.contains("c_seconds_bucket{le=\"0.001\"} 0\n"), "{text}");
-            assert!(text.contains("c_seconds_bucket{le=\"+Inf\"} 1\nc_seconds_sum 0.002\nc_seconds_count 1\n"));
+            assert!(
+                text.contains("c_seconds_bucket{le=\"+Inf\"} 1\nc_seconds_sum 0.002\nc_seconds_count 1\n")
+            );
         }
     }
 }

@@ -111,7 +111,10 @@ mod tests {
         let timers = Timers::default();
         timers.arm(Timestamp(5), RunId::from([1; 16]));
         assert_eq!(timers.next(|| Timestamp(10), Timestamp(100)), Some(None));
-        assert_eq!(timers.next(|| Timestamp(100), Timestamp(100)), Some(Some((Timestamp(5), RunId::from([1; 16])))));
+        assert_eq!(
+            timers.next(|| Timestamp(100), Timestamp(100)),
+            Some(Some((Timestamp(5), RunId::from([1; 16]))))
+        );
     }
 
     #[test]
@@ -120,6 +123,9 @@ mod tests {
         timers.arm(Timestamp(30), RunId::from([3; 16]));
         timers.arm(Timestamp(20), RunId::from([2; 16]));
         assert_eq!(timers.next(|| Timestamp(19), Timestamp(0)), Some(None));
-        assert_eq!(timers.next(|| Timestamp(20), Timestamp(0)), Some(Some((Timestamp(20), RunId::from([2; 16])))));
+        assert_eq!(
+            timers.next(|| Timestamp(20), Timestamp(0)),
+            Some(Some((Timestamp(20), RunId::from([2; 16]))))
+        );
     }
 }

@@ -55,8 +55,11 @@ impl Runtime {
                 return Ok(());
             }
             if self.env.monotonic() - begun >= within {
-                return Err(Error::new(&general::TIMEOUT, "events of the host are still on their way to runs")
-                    .help("give it more time"));
+                return Err(Error::new(
+                    &general::TIMEOUT,
+                    "events of the host are still on their way to runs",
+                )
+                .help("give it more time"));
             }
             tokio::time::sleep(LOOK).await;
         }

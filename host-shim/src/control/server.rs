@@ -57,12 +57,8 @@ impl Server {
         }
         .map_err(fail)?;
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fail)?;
-        let desk = Arc::new(Desk {
-            view,
-            tell,
-            connections: AtomicUsize::new(0),
-            is_taken: AtomicBool::new(false),
-        });
+        let desk =
+            Arc::new(Desk { view, tell, connections: AtomicUsize::new(0), is_taken: AtomicBool::new(false) });
         let is_closed = Arc::new(AtomicBool::new(false));
         let closed = Arc::clone(&is_closed);
         // Joined by nobody: it waits in `accept` until the process ends.
@@ -200,5 +196,9 @@ fn is_own_user(stream: &UnixStream) -> Result<(), String> {
     let peer = unsafe { peer.assume_init() };
     // SAFETY: it has no precondition and cannot fail.
     let own = unsafe { libc::geteuid() };
-    if peer.uid == own { Ok(()) } else { Err(format!("user {} asks, and user {own} runs this host", peer.uid)) }
+    if peer.uid == own {
+        Ok(())
+    } else {
+        Err(format!("user {} asks, and user {own} runs this host", peer.uid))
+    }
 }

@@ -9,7 +9,7 @@
 //!   -> (signal | state failed) -> refuse connections, close the bus -> stop -> last answers -> close the gate -> cleanup
 //! ```
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -197,7 +197,7 @@ impl Running {
     }
 
     /// Does what the main thread is told, until that is to end.
-    fn work(&self, told: &Receiver<Told>, module: &PathBuf) -> End {
+    fn work(&self, told: &Receiver<Told>, module: &Path) -> End {
         loop {
             // Sending ends stay with the signal thread and the poller; both gone means that nobody watches.
             let Ok(next) = told.recv() else {
@@ -270,7 +270,7 @@ impl Running {
     }
 
     /// SIGHUP: another file behind the module's path is an upgrade, else the configuration is read anew.
-    fn hung_up(&self, module: &PathBuf) -> Option<Error> {
+    fn hung_up(&self, module: &Path) -> Option<Error> {
         let serving = self.current.get().image.path().to_owned();
         match load::real_file(module) {
             Ok(path) if path != serving => {
@@ -429,7 +429,7 @@ fn report(tally: Tally) {
     notice(&text, json!({"delivered": delivered, "given_up": given_up, "left": left}));
 }
 
-fn announce(manifest: &Manifest, path: &std::path::Path) {
+fn announce(manifest: &Manifest, path: &Path) {
     let abi = manifest.document.get("abi").and_then(|abi| abi.as_str()).unwrap_or("not named");
     let host = version_text(ABI_VERSION);
     let (name, version) = (&manifest.name, &manifest.version);

@@ -317,7 +317,7 @@ fn start(place: &Place<'_>, order: &Order, new: &Arc<Version>) -> Result<(), Fau
         end_unstarted(new);
         return Err(Fault::new("start", error.to_string()));
     }
-    watch(place, order, new).and_then(|()| place.check_ending("health")).inspect_err(|_| {
+    watch(place, order, new).inspect_err(|_| {
         log_late("stop", new.instance.stop(timeout));
         end_unstarted(new);
     })
@@ -328,6 +328,7 @@ fn watch(place: &Place<'_>, order: &Order, new: &Version) -> Result<(), Fault> {
     let until = Instant::now() + order.timeout;
     let mut good = 0;
     loop {
+        place.check_ending("health")?;
         let health = new.instance.health().map_err(|error| Fault::new("health", error.to_string()))?;
         if health.state == Health::STATE_FAILED {
             return Err(Fault::new("health", format!("it failed: {}", health.detail)));

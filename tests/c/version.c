@@ -1,7 +1,7 @@
 /* One version of a module among several, for tests of upgrades: echo.c with a name, a version and a planted fault.
  *
  * NAME, VERSION, STORAGE (a number) and FAULT are given by the compiler. FAULT is where it fails: describe, manifest, initialize,
- * import, start, failed or unhealthy; with hang- in front it never returns from there. Without NO_DRAIN it can hand over. Its
+ * import, start, restart, failed or unhealthy; with hang- in front it never returns from there. Without NO_DRAIN it can hand over. Its
  * replies to /version name VERSION and how often this image has been asked, which no other image can know. */
 #define alex_base_module echo_base_module
 #include "echo.c"
@@ -45,6 +45,8 @@ static AlexStatus version_initialize(const AlexHost *host, AlexStr config, void 
 }
 
 static AlexStatus version_start(void *instance, AlexErrorBuf *err) {
+  static int started;
+  if (started++ && fails_at("restart")) return fail(err, AlexStatus_FAILED, "planted in the second start");
   if (fails_at("start")) return fail(err, AlexStatus_FAILED, "planted in start");
   return start(instance, err);
 }

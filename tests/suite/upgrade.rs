@@ -157,6 +157,41 @@ fn a_version_without_drain_is_stopped_for_the_next_and_started_again_when_that_f
 }
 
 #[test]
+fn a_host_that_is_left_without_a_version_ends_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let one = version(folder.path(), "1.0.0", &["NO_DRAIN", "FAULT=\"restart\""]);
+    let two = version(folder.path(), "2.0.0", &["FAULT=\"start\""]);
+    let host = host(&one, &data, &[]);
+    let output = upgrade(&data, &two, &[]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("planted in start") && said.contains("the host ends"), "{said}");
+    let (code, stderr) = host.end();
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("CB-0834") && stderr.contains("planted in the second start"), "{stderr}");
+}
+
+#[test]
+fn a_host_that_is_asked_to_end_takes_an_upgrade_back_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let one = version(folder.path(), "1.0.0", &[]);
+    let two = version(folder.path(), "2.0.0", &["FAULT=\"unhealthy\""]);
+    let mut host = host(&one, &data, &[]);
+    let asking = {
+        let (data, two) = (data.clone(), two.clone());
+        std::thread::spawn(move || upgrade(&data, &two, &["--timeout", "10m"]))
+    };
+    host.line_with("upgrade: start");
+    host.signal("TERM");
+    let said = stderr(&asking.join().unwrap());
+    assert!(said.contains("was asked to end") && said.contains("echo 1.0.0 serves on"), "{said}");
+    let (code, stderr) = host.end();
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
 fn a_file_that_is_mapped_is_refused_in_every_guise() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

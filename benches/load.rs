@@ -92,7 +92,13 @@ pub async fn start(folder: &Path, bus: Arc<Ends>, parallel: usize, grants: &Valu
         "egress": { "grants": grants },
     }});
     let config = App::check(&document.to_string())?;
-    let services = Services { env: Env::system(), bus: Some(bus), process: "bench".to_owned() };
+    let services = Services {
+        env: Env::system(),
+        bus: Some(bus),
+        process: "bench".to_owned(),
+        module_path: None,
+        port_hint: None,
+    };
     Ok(App::start(config, services).await?)
 }
 

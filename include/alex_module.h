@@ -289,8 +289,12 @@ typedef struct AlexDrainExt {
 typedef struct AlexReconfigureExt {
   // [control-thread, blocking] Would `apply` take it? Changes nothing.
   AlexStatus (*check)(void *instance, struct AlexStr config, struct AlexErrorBuf *err);
-  // [control-thread, blocking] All or nothing. UNSUPPORTED: `err` names the fields that need a restart.
+  // [control-thread, blocking] From started. All or nothing. UNSUPPORTED: `err` names the fields that need
+  // a restart.
   AlexStatus (*apply)(void *instance, struct AlexStr config, struct AlexErrorBuf *err);
+  // [any-thread, non-blocking] Writes the configuration in force as JSON: of each field its value, who
+  // decided it, and whether `apply` changes it live or it needs a restart. No secrets.
+  AlexStatus (*snapshot)(void *instance, struct AlexSink out);
 } AlexReconfigureExt;
 
 // Host extension "alex.thread-check/1".
@@ -346,7 +350,7 @@ ALEX_CHECK(base_module_describe, offsetof(AlexBaseModule, describe) == 8);
 ALEX_CHECK(base_module_get_extension, offsetof(AlexBaseModule, get_extension) == 8 + 8 * sizeof(void *));
 ALEX_CHECK(metrics_ext, sizeof(AlexMetricsExt) == sizeof(void *));
 ALEX_CHECK(drain_ext, sizeof(AlexDrainExt) == 4 * sizeof(void *));
-ALEX_CHECK(reconfigure_ext, sizeof(AlexReconfigureExt) == 2 * sizeof(void *));
+ALEX_CHECK(reconfigure_ext, sizeof(AlexReconfigureExt) == 3 * sizeof(void *));
 ALEX_CHECK(thread_check_ext, sizeof(AlexThreadCheckExt) == sizeof(void *));
 #undef ALEX_CHECK
 

@@ -40,6 +40,12 @@ pub struct Server {
     /// When it started.
     #[serde(default)]
     pub started_at: String,
+    /// Version of the module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its file, when a host has loaded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
 }
 
 impl Folder {

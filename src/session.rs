@@ -42,7 +42,13 @@ impl Session {
         crate::logging::show(folder.config());
         let document = folder.document(&json!({ "api": { "port": null } }));
         let config = App::check(&document)?;
-        let services = Services { env: Env::system(), bus: None, process: process.to_owned() };
+        let services = Services {
+            env: Env::system(),
+            bus: None,
+            process: process.to_owned(),
+            module_path: None,
+            port_hint: None,
+        };
         let app = Arc::new(App::start(config, services).await?);
         let client = Client::embedded(app.clone(), folder.token()?);
         Ok(Self { client, app: Some(app) })

@@ -43,8 +43,12 @@ pub struct DrainExt {
 pub struct ReconfigureExt {
     /// [control-thread, blocking] Would `apply` take it? Changes nothing.
     pub check: Option<unsafe extern "C" fn(instance: *mut c_void, config: Str, err: *mut ErrorBuf) -> Status>,
-    /// [control-thread, blocking] All or nothing. UNSUPPORTED: `err` names the fields that need a restart.
+    /// [control-thread, blocking] From started. All or nothing. UNSUPPORTED: `err` names the fields that need
+    /// a restart.
     pub apply: Option<unsafe extern "C" fn(instance: *mut c_void, config: Str, err: *mut ErrorBuf) -> Status>,
+    /// [any-thread, non-blocking] Writes the configuration in force as JSON: of each field its value, who
+    /// decided it, and whether `apply` changes it live or it needs a restart. No secrets.
+    pub snapshot: Option<unsafe extern "C" fn(instance: *mut c_void, out: Sink) -> Status>,
 }
 
 /// Host extension "alex.thread-check/1".

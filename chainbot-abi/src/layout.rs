@@ -33,6 +33,6 @@ const _: () = {
     assert!(offset_of!(BaseModule, get_extension) == 8 + 8 * P);
     assert!(size_of::<MetricsExt>() == P);
     assert!(size_of::<DrainExt>() == 4 * P);
-    assert!(size_of::<ReconfigureExt>() == 2 * P);
+    assert!(size_of::<ReconfigureExt>() == 3 * P);
     assert!(size_of::<ThreadCheckExt>() == P);
 };

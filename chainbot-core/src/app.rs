@@ -22,7 +22,9 @@ use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::gpio::{Pins, SimBackend};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
+use crate::meter::Meters;
 use crate::net::{Egress, Grant, MailServer, Policy};
+use crate::observe::Metrics;
 use crate::port::{EventBus, Secrets, SigningKeys, Store};
 use crate::runtime::{Event, Handle, Options, Runtime};
 use crate::secret::Vault;
@@ -30,7 +32,10 @@ use crate::step::{Executors, MailAccount};
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 use crate::time::Timestamp;
 
+mod live;
+
 pub use crate::http::{HealthReport, Peer, ViaHost};
+pub use live::check_change;
 
 /// The API token's file in the data folder.
 pub const TOKEN_FILE: &str = "token";
@@ -52,6 +57,10 @@ pub struct Services {
     pub bus: Option<Arc<dyn EventBus>>,
     /// What this process is called in the lock of the data folder: `host-shim`, `chainbot run`.
     pub process: String,
+    /// Where this program lies, for people who ask.
+    pub module_path: Option<String>,
+    /// With `api.port: 0`, the port to take if it is free: clients know it from the version before.
+    pub port_hint: Option<u16>,
 }
 
 /// An event from the host's bus.
@@ -78,6 +87,10 @@ pub struct App {
     bus: Option<Arc<dyn EventBus>>,
     env: Env,
     port: Option<SocketAddr>,
+    config: Mutex<Config>,
+    egress: Arc<Egress>,
+    meters: Arc<Meters>,
+    begun: Duration,
     serving: Mutex<Option<Serving>>,
 }
 
@@ -96,15 +109,17 @@ impl App {
 
     /// Takes the data folder, recovers, opens the port if the configuration has one.
     pub async fn start(config: Config, services: Services) -> Result<App> {
-        let Services { env, bus, process } = services;
+        let Services { env, bus, process, module_path, port_hint } = services;
+        let (begun, meters) = (env.monotonic(), Arc::<Meters>::default());
         let opened = {
-            let (config, process, env) = (config.clone(), process.clone(), env.clone());
-            blocking(move || Opened::open(&config, &process, &env)).await?
+            let (config, process, env, meters) =
+                (config.clone(), process.clone(), env.clone(), meters.clone());
+            blocking(move || Opened::open(&config, &process, &env, meters)).await?
         };
         let Opened { data_dir, store, token, vault } = opened;
         let listener = match config.api.port {
             None => None,
-            Some(port) => Some(listen(SocketAddr::new(config.api.host, port)).await?),
+            Some(port) => Some(listen_as_before(config.api.host, port, port_hint).await?),
         };
         let port = listener.as_ref().map(|(_, address)| *address);
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
@@ -113,7 +128,7 @@ impl App {
         let options = Options {
             store: store.clone(),
             executors: Arc::new(
-                Executors::new(egress, env.clone())
+                Executors::new(egress.clone(), env.clone())
                     .with_secrets(vault.clone())
                     .with_mail(accounts(&config))
                     .with_pins(pins.clone()),
@@ -128,6 +143,7 @@ impl App {
             tokio: tokio::runtime::Handle::current(),
             signing_keys: Arc::new(HookKeys(vault.clone())),
             retention: Some(config.retention),
+            meters: meters.clone(),
         };
         let runtime = match blocking(move || Runtime::start(options)).await {
             Ok(runtime) => runtime,
@@ -143,6 +159,7 @@ impl App {
             token,
             env: env.clone(),
             health: health_source(handle.clone()),
+            metrics: metrics_source(handle.clone(), meters.clone(), env.clone(), begun),
             manifest: manifest(),
             own_port: port,
             limits: ApiLimits {
@@ -158,7 +175,7 @@ impl App {
             Some(address) => {
                 let server = json!({
                     "url": format!("http://{address}"), "pid": std::process::id(), "process": process,
-                    "started_at": env.now(),
+                    "started_at": env.now(), "version": crate::VERSION, "module": module_path,
                 });
                 data_dir.write_passing(SERVER_FILE, server.to_string().as_bytes())
             }
@@ -175,8 +192,22 @@ impl App {
             }
         };
         let serving = listener.map(|(listener, _)| serve(&api, listener));
-        let app =
-            App { api, handle, runtime, pins, store, data_dir, bus, env, port, serving: Mutex::new(serving) };
+        let app = App {
+            api,
+            handle,
+            runtime,
+            pins,
+            store,
+            data_dir,
+            bus,
+            env,
+            port,
+            config: Mutex::new(config),
+            egress,
+            meters,
+            begun,
+            serving: Mutex::new(serving),
+        };
         app.announce(
             "chainbot.module.ready",
             &json!({ "module": "chainbot", "version": crate::VERSION, "status": "ready" }),
@@ -291,7 +322,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(config: &Config, process: &str, env: &Env) -> Result<Self> {
+    fn open(config: &Config, process: &str, env: &Env, meters: Arc<Meters>) -> Result<Self> {
         let data_dir = Arc::new(DataDir::open(&config.module.data_dir, process)?);
         crate::fault!("app.open", Error::on_purpose);
         let store = SqliteStore::open(OpenOptions {
@@ -299,6 +330,7 @@ impl Opened {
             commit_delay: config.workflow_engine.commit_delay,
             readers: READERS,
             reserve: true,
+            meters,
             ..OpenOptions::new(data_dir.clone())
         })?;
         let token = token(&data_dir, env)?;
@@ -318,6 +350,20 @@ fn token(data_dir: &DataDir, env: &Env) -> Result<AccessToken> {
             Ok(token)
         }
     }
+}
+
+/// Listens where the version before did when any port will do, else where the configuration says.
+async fn listen_as_before(
+    host: std::net::IpAddr,
+    port: u16,
+    hint: Option<u16>,
+) -> Result<(TcpListener, SocketAddr)> {
+    if let (0, Some(hint)) = (port, hint)
+        && let Ok(listening) = listen(SocketAddr::new(host, hint)).await
+    {
+        return Ok(listening);
+    }
+    listen(SocketAddr::new(host, port)).await
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
@@ -382,6 +428,18 @@ fn defaults(config: &Config) -> Defaults {
     }
 }
 
+fn metrics_source(
+    handle: Handle,
+    meters: Arc<Meters>,
+    env: Env,
+    begun: Duration,
+) -> crate::http::MetricsSource {
+    Arc::new(move || {
+        let uptime = env.monotonic().saturating_sub(begun).as_secs_f64();
+        Metrics::take(&handle, &meters, health(&handle).score, uptime)
+    })
+}
+
 fn health_source(handle: Handle) -> crate::http::HealthSource {
     Arc::new(move || health(&handle))
 }
@@ -416,6 +474,7 @@ pub fn manifest() -> Value {
         "capabilities": ["workflow_orchestration", "real_time_monitoring"],
         "api_endpoints": {
             "health": "/api/chainbot/health",
+            "metrics": "/api/chainbot/metrics",
             "info": "/api/chainbot/info",
             "workflows": "/api/chainbot/workflows",
             "runs": "/api/chainbot/runs",
@@ -433,5 +492,6 @@ pub fn manifest() -> Value {
         },
         "webhooks": [{ "method": "*", "path": "/", "max_body": crate::limits::DEFINITION_BODY_BYTES_MAX }],
         "config_schema": Config::schema(),
+        "storage": { "format": "chainbot-sqlite", "version": crate::store::SCHEMA_VERSION },
     })
 }

@@ -6,6 +6,7 @@
 //! setting; schema, default file and help are made from it.
 
 mod account;
+mod change;
 mod check;
 mod key;
 mod pins;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use change::{Changes, is_live};
 pub use key::{Key, Kind};
 pub use source::{ENV_PREFIX, Origin};
 

@@ -87,6 +87,9 @@ struct Budget(Duration);
 /// Tells how well it goes. Called often; answers from memory.
 pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 
+/// Takes the figures that `/metrics` shows.
+pub type MetricsSource = Arc<dyn Fn() -> crate::observe::Metrics + Send + Sync>;
+
 /// What the API needs.
 pub struct ApiOptions {
     /// The runtime: `Arc::new(handle)`.
@@ -97,6 +100,8 @@ pub struct ApiOptions {
     pub env: Env,
     /// The score of `/health` and `/health/ready`.
     pub health: HealthSource,
+    /// The figures.
+    pub metrics: MetricsSource,
     /// What `/info` shows of the module.
     pub manifest: serde_json::Value,
     /// The address of the module's own port, when it has one.
@@ -160,6 +165,7 @@ struct Shared {
     closing: watch::Sender<bool>,
     env: Env,
     health: HealthSource,
+    metrics: MetricsSource,
     manifest: serde_json::Value,
     own_port: Option<SocketAddr>,
     openapi: String,
@@ -189,7 +195,8 @@ impl Shared {
 impl Api {
     /// Makes the service. Opens nothing.
     pub fn new(options: ApiOptions) -> Result<Self> {
-        let ApiOptions { backend, token, env, health, manifest, own_port, limits, secrets } = options;
+        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets } =
+            options;
         let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
             .merge(route::all())
             .split_for_parts();
@@ -207,6 +214,7 @@ impl Api {
             started_at: env.now(),
             env,
             health,
+            metrics,
             manifest,
             own_port,
             openapi,
@@ -238,6 +246,11 @@ impl Api {
             self.shared.env.monotonic().saturating_sub(began).as_millis()
         );
         response
+    }
+
+    /// Takes event streams again, after [`Api::close`].
+    pub fn reopen(&self) {
+        self.shared.closing.send_replace(false);
     }
 
     /// Ends every event stream, and says "not ready" from now on. Requests are still answered, for as long as the

@@ -4,11 +4,12 @@
 //! whose only memory is a journal. The layers, lowest first, and what each may know:
 //!
 //! ```text
-//! L0  error limits id time env        leaves; env is the only clock, randomness, fault switch
+//! L0  error limits id time env meter  leaves; env is the only clock, randomness, fault switch
 //! L1  model expr schedule topic validate  plain data and pure functions
 //! L2  engine port authoring           decides; no IO, not async
 //! L3  store step net gpio             SQL, effects, outbound bytes
 //! L4  runtime                         workers, timers, bus, shutdown
+//! L5  secret observe              the vault, and the figures that are shown
 //! L6  http config                     the face; app.rs wires everything
 //! ```
 //!
@@ -25,8 +26,10 @@ pub mod gpio;
 pub mod http;
 pub mod id;
 pub mod limits;
+pub mod meter;
 pub mod model;
 pub mod net;
+pub mod observe;
 pub mod port;
 pub mod runtime;
 pub mod schedule;

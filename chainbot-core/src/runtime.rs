@@ -44,6 +44,7 @@ mod start;
 mod tests;
 mod timer;
 mod trigger;
+mod tune;
 mod turn;
 mod versions;
 mod worker;
@@ -58,4 +59,5 @@ pub use handle::{
 };
 pub use people::NewAnswer;
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
+pub use tune::Tuning;
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};

@@ -3,21 +3,23 @@
 //! Invariants: everything here runs on threads of the module; the core's clock is the host's wall clock; forwarding gives
 //! no rights, so a request carries the client's address and the mark that it came through the host.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
 use chainbot_abi::Status;
-use chainbot_core::app::{App, HostEvent, Peer, Services, ViaHost};
-use chainbot_core::config::Config;
+use chainbot_core::app::{self, App, HostEvent, Peer, Services, ViaHost};
+use chainbot_core::config::{Config, is_live};
 use chainbot_core::env::{Clock, Env, SystemClock, SystemRandom};
 use chainbot_core::error::code::general;
+use chainbot_core::observe::Dialect;
 use chainbot_core::port::{EventBus, Published};
 use chainbot_core::time::Timestamp;
 use chainbot_core::{Error, ErrorKind};
 
-use crate::failure::Failure;
+use crate::extension::{HANDOVER_FORMAT, read_handover};
+use crate::failure::{BAD_HANDOVER, Failure};
 use crate::gate::Gate;
 use crate::limits::{BODY_BYTES_MAX, QueueBounds};
 use crate::program::{InEvent, InRequest, OutReply, Program, Running, Taken, Work};
@@ -27,21 +29,30 @@ const NS_PER_MS: u64 = 1_000_000;
 
 /// Checks a configuration and makes a program of it.
 pub fn make(document: &str) -> Result<Arc<dyn Program>, Failure> {
-    Ok(Arc::new(Core { config: App::check(document)? }))
+    let config = App::check(document)?;
+    Ok(Arc::new(Core { config: Mutex::new(config), port: Mutex::new(None) }))
 }
 
+// `std` locks, though only threads of the module come here: the rule of this crate.
 struct Core {
-    config: Config,
+    config: Mutex<Config>,
+    /// Where the last start listened, or the version before.
+    port: Mutex<Option<u16>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Program for Core {
     fn queue_bounds(&self) -> QueueBounds {
-        let bounds = &self.config.alex_os;
-        QueueBounds { items: bounds.queue_items, bytes: bounds.queue_bytes }
+        let config = lock(&self.config);
+        QueueBounds { items: config.alex_os.queue_items, bytes: config.alex_os.queue_bytes }
     }
 
     fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>> {
-        let config = self.config.clone();
+        let config = lock(&self.config).clone();
+        let port_hint = *lock(&self.port);
         // From here on; what was said while the configuration was checked went out at the default level.
         log::set_max_level(config.log_level());
         Box::pin(async move {
@@ -50,10 +61,58 @@ impl Program for Core {
                 env: Env::new(Arc::new(clock), Arc::new(SystemRandom)),
                 bus: Some(Arc::new(HostBus(host))),
                 process: "module of an ALEX OS host".to_owned(),
+                module_path: own_path(),
+                port_hint,
             };
             let app = App::start(config, services).await?;
+            *lock(&self.port) = app.port().map(|address| address.port());
             Ok(Arc::new(RunningCore(app)) as Arc<dyn Running>)
         })
+    }
+
+    fn check(&self, document: &str) -> Result<(), Failure> {
+        let new = App::check(document)?;
+        app::check_change(&lock(&self.config), &new)?;
+        Ok(())
+    }
+
+    fn apply(&self, document: &str, running: &dyn Running) -> Result<(), Failure> {
+        let new = App::check(document)?;
+        running.reconfigure(&new)?;
+        *lock(&self.config) = new;
+        Ok(())
+    }
+
+    fn config(&self) -> String {
+        let config = lock(&self.config);
+        let keys = config.settings().iter().map(|setting| {
+            let path = setting.key.path;
+            let entry = serde_json::json!({
+                "value": setting.value, "origin": setting.origin.to_string(),
+                "change": if is_live(path) { "live" } else { "restart" },
+            });
+            (path.to_owned(), entry)
+        });
+        let keys: serde_json::Map<_, _> = keys.collect();
+        serde_json::json!({ "file": config.file(), "keys": keys }).to_string()
+    }
+
+    fn export(&self) -> String {
+        let port = *lock(&self.port);
+        serde_json::json!({
+            "format": HANDOVER_FORMAT, "module": "chainbot", "version": chainbot_core::VERSION, "port": port,
+        })
+        .to_string()
+    }
+
+    fn import(&self, state: &str) -> Result<(), Failure> {
+        let document = read_handover(state)?;
+        if document["module"] != "chainbot" {
+            let text = format!("it is of the module {}, not of chainbot", document["module"]);
+            return Err(Failure::new(Status::INVALID, BAD_HANDOVER, text));
+        }
+        *lock(&self.port) = document["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        Ok(())
     }
 }
 
@@ -89,6 +148,29 @@ impl Running for RunningCore {
         (report.score, report.detail)
     }
 
+    fn reconfigure(&self, config: &Config) -> Result<(), Failure> {
+        self.0.reconfigure(config)?;
+        Ok(())
+    }
+
+    fn metrics(&self) -> String {
+        let text = self.0.metrics().text(Dialect::OpenMetrics);
+        // This layer adds its own figures before the end.
+        text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text)
+    }
+
+    fn quiesce(&self, within: Duration) -> Work<'_, Result<(), String>> {
+        Box::pin(async move { self.0.quiesce(within).await.map_err(|error| error.to_string()) })
+    }
+
+    fn resume(&self) {
+        self.0.resume();
+    }
+
+    fn settle(&self, within: Duration) -> Work<'_, Result<(), String>> {
+        Box::pin(async move { self.0.settle(within).await.map_err(|error| error.to_string()) })
+    }
+
     fn failed(&self) -> Work<'_, String> {
         Box::pin(async { self.0.failed().await.to_string() })
     }
@@ -96,6 +178,20 @@ impl Running for RunningCore {
     fn stop(&self, within: Duration) -> Work<'_, Result<(), String>> {
         Box::pin(async move { self.0.stop(within).await.map_err(|error| error.to_string()) })
     }
+}
+
+/// Where this library lies, as the host loaded it.
+fn own_path() -> Option<String> {
+    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: the address is of a function of this library; `found` is filled when the call says so.
+    let known = unsafe { libc::dladdr(own_path as *const std::ffi::c_void, found.as_mut_ptr()) } != 0;
+    if !known {
+        return None;
+    }
+    // SAFETY: filled, as the call succeeded.
+    let name = unsafe { found.assume_init() }.dli_fname;
+    // SAFETY: null, or a text of the loader that stays as long as the library is mapped.
+    (!name.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy().into_owned())
 }
 
 /// The request as the module's own port would make it.

@@ -14,11 +14,11 @@ use chainbot_abi::{
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::guard::guarded;
-use crate::limits::CONFIG_BYTES_MAX;
+use crate::limits::{CONFIG_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::program::Factory;
 use crate::slots::Slots;
 use crate::state::Instance;
-use crate::{bridge, control, copy, hostlog, manifest, thread};
+use crate::{bridge, control, copy, extension, hostlog, manifest, thread};
 
 static INSTANCES: Slots<Instance> = Slots::new();
 
@@ -75,7 +75,7 @@ pub fn base() -> *const BaseModule {
 ///
 /// # Safety
 /// `err` as for [`ErrorBuf::write`].
-unsafe fn with_instance(
+pub unsafe fn with_instance(
     handle: *mut c_void,
     err: *mut ErrorBuf,
     body: impl FnOnce(Arc<Instance>) -> Result<(), Failure>,
@@ -133,15 +133,16 @@ pub unsafe fn initialize_with(
         let config = unsafe { copy::text(config, "config", CONFIG_BYTES_MAX) }?.to_owned();
         // SAFETY: the host keeps its table until cleanup, or until this call fails; the gate is closed then.
         let gate = Arc::new(unsafe { Gate::new(host) }?);
+        gate.check_control_thread("initialize");
         // On a thread of the module, because the core may use what must not touch a host's thread.
         let logged = Arc::clone(&gate);
         let made = thread::run(move || {
             hostlog::attach(&logged);
-            factory(&config)
+            let instance = Arc::new(Instance::new(factory(&config)?, logged));
+            instance.keep_config();
+            Ok(instance)
         });
-        let entered = made
-            .and_then(|made| made)
-            .and_then(|program| INSTANCES.insert(Arc::new(Instance::new(program, Arc::clone(&gate)))));
+        let entered = made.and_then(|made| made).and_then(|instance| INSTANCES.insert(instance));
         match entered {
             Ok(handle) => {
                 // SAFETY: as above.
@@ -226,7 +227,16 @@ unsafe extern "C" fn handle_webhook(
     unsafe { with_instance(instance, err, body) }
 }
 
-/// Null for every id: the manifest promises no extension (`manifest::EXTENSIONS` is empty).
-unsafe extern "C" fn get_extension(_instance: *mut c_void, _id: Str) -> *const c_void {
-    std::ptr::null()
+unsafe extern "C" fn get_extension(instance: *mut c_void, id: Str) -> *const c_void {
+    let mut found = std::ptr::null();
+    let body = |_: Arc<Instance>| {
+        // SAFETY: lent by the running call.
+        let id = unsafe { copy::text(id, "id", TEXT_BYTES_MAX) }?;
+        found = extension::table(id);
+        Ok(())
+    };
+    // A null instance has no extensions, and nobody is interested in a message.
+    // SAFETY: the error buffer is null.
+    let _ = unsafe { with_instance(instance, std::ptr::null_mut(), body) };
+    found
 }

@@ -28,6 +28,12 @@ pub const BAD_HOST: &str = "CB-0708";
 pub const TOO_MANY_INSTANCES: &str = "CB-0709";
 /// The host refused a service.
 pub const HOST_REFUSED: &str = "CB-0710";
+/// A control call came on a thread that may not make one.
+pub const WRONG_THREAD: &str = "CB-0711";
+/// The instance hands over and takes no new work.
+pub const DRAINING: &str = "CB-0712";
+/// What another version handed over cannot be read.
+pub const BAD_HANDOVER: &str = "CB-0713";
 
 /// Why a call failed.
 #[derive(Debug)]

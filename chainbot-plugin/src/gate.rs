@@ -6,9 +6,10 @@
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use chainbot_abi::{ABI_MAJOR, Event, Host, Sink, Status, Str};
+use chainbot_abi::name::EXT_THREAD_CHECK;
+use chainbot_abi::{ABI_MAJOR, Event, Host, Sink, Status, Str, ThreadCheckExt};
 
-use crate::failure::{BAD_HOST, Failure, HOST_REFUSED};
+use crate::failure::{BAD_HOST, Failure, HOST_REFUSED, WRONG_THREAD};
 
 type Log = unsafe extern "C" fn(*mut c_void, u32, Str, Str, Str);
 type Publish = unsafe extern "C" fn(*mut c_void, *const Event) -> Status;
@@ -16,6 +17,7 @@ type Subscribe = unsafe extern "C" fn(*mut c_void, Str, *mut u64) -> Status;
 type Unsubscribe = unsafe extern "C" fn(*mut c_void, u64) -> Status;
 type Config = unsafe extern "C" fn(*mut c_void, Str, Sink) -> Status;
 type Now = unsafe extern "C" fn(*mut c_void) -> u64;
+type IsControlThread = unsafe extern "C" fn(*mut c_void) -> u32;
 
 struct Api {
     ctx: *mut c_void,
@@ -24,6 +26,8 @@ struct Api {
     subscribe: Subscribe,
     unsubscribe: Unsubscribe,
     now: Now,
+    /// Of the host's extension `alex.thread-check/1`, when it has that.
+    is_control_thread: Option<IsControlThread>,
 }
 
 // SAFETY: the contract lets every service be called from any thread, with the context it came with.
@@ -64,7 +68,11 @@ impl Gate {
         let null = |name: &str| bad_host(&format!("the host's function `{name}` is null"));
         // Unused here, and yet checked: the contract says that none is null.
         let _: Config = host.config.ok_or_else(|| null("config"))?;
-        host.get_extension.ok_or_else(|| null("get_extension"))?;
+        let get_extension = host.get_extension.ok_or_else(|| null("get_extension"))?;
+        // SAFETY: the host's function with its own context; the id outlives the call.
+        let check = unsafe { get_extension(host.ctx, Str::of_text(EXT_THREAD_CHECK)) };
+        // SAFETY: null, or what the id names, valid until cleanup returns as the gate is.
+        let check = unsafe { check.cast::<ThreadCheckExt>().as_ref() };
         let api = Api {
             ctx: host.ctx,
             log: host.log.ok_or_else(|| null("log"))?,
@@ -72,6 +80,7 @@ impl Gate {
             subscribe: host.subscribe.ok_or_else(|| null("subscribe"))?,
             unsubscribe: host.unsubscribe.ok_or_else(|| null("unsubscribe"))?,
             now: host.now.ok_or_else(|| null("now"))?,
+            is_control_thread: check.and_then(|check| check.is_control_thread),
         };
         Ok(Gate { api, open: RwLock::new(true), subscriptions: Mutex::new(Vec::new()) })
     }
@@ -119,7 +128,16 @@ impl Gate {
 
     /// Ends all subscriptions.
     pub fn unsubscribe_all(&self) {
-        let ids = std::mem::take(&mut *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner));
+        self.unsubscribe(self.take_subscriptions());
+    }
+
+    /// Hands the subscriptions over to the caller, who ends them later.
+    pub fn take_subscriptions(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends these subscriptions.
+    pub fn unsubscribe(&self, ids: Vec<u64>) {
         for id in ids {
             // SAFETY: the gate is open; the id came from this host.
             let status = self.through(|api| unsafe { (api.unsubscribe)(api.ctx, id) });
@@ -133,6 +151,22 @@ impl Gate {
     pub fn now(&self) -> Option<u64> {
         // SAFETY: the gate is open.
         self.through(|api| unsafe { (api.now)(api.ctx) })
+    }
+
+    /// Says so in the log when the calling thread may not make control calls and the host is able to tell. The call goes
+    /// on: what it could break is in order all the same, but the host's author should know.
+    pub fn check_control_thread(&self, call: &str) {
+        let wrong = self.through(|api| match api.is_control_thread {
+            // SAFETY: the gate is open.
+            Some(check) => unsafe { check(api.ctx) == 0 },
+            None => false,
+        });
+        if wrong == Some(true) {
+            let text = format!(
+                "{WRONG_THREAD}: `{call}` came on a thread that is no control thread, as the host itself says"
+            );
+            self.log(Host::LOG_WARN, "chainbot_plugin::control", &text, "");
+        }
     }
 
     /// Lets no call through any more, and waits for those under way.

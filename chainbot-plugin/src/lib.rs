@@ -25,6 +25,9 @@ mod completion;
 mod control;
 mod copy;
 mod entry;
+mod extension;
+#[cfg(test)]
+mod extension_tests;
 mod failure;
 mod gate;
 mod guard;

@@ -24,6 +24,8 @@ pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
 /// A request's header object: what web servers take in all headers together.
 pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// What another version hands over: addresses and the like, never data.
+pub const HANDOVER_BYTES_MAX: usize = 1024 * 1024;
 /// A configuration: the schema's whole document with every default written out is a fraction of it.
 pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Instances at once: the old and the new of an upgrade, and room for a host that runs several.
@@ -40,6 +42,8 @@ pub const EVENT_RETRY: Duration = Duration::from_millis(20);
 pub const STOP_GRACE_MAX: Duration = Duration::from_secs(2);
 /// Kept back from a stop's deadline, at most, so that the report of what is left arrives within it.
 pub const STOP_MARGIN_MAX: Duration = Duration::from_millis(200);
+/// How long a drain that is taken back waits for effects under way, at most: their own usual bound.
+pub const CANCEL_MAX: Duration = Duration::from_secs(30);
 /// How long the threads of a failed start may take to end.
 pub const START_UNDO: Duration = Duration::from_secs(5);
 /// Worker threads of the runtime, at most: the core waits for disk and network, it does not compute.

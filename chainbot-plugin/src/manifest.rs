@@ -6,10 +6,8 @@
 use chainbot_abi::{ABI_MAJOR, ABI_MINOR};
 use serde_json::{Value, json};
 
+use crate::extension;
 use crate::limits::BODY_BYTES_MAX;
-
-/// Ids that `get_extension` answers.
-pub const EXTENSIONS: &[&str] = &[];
 
 /// The document.
 pub fn document() -> String {
@@ -30,7 +28,7 @@ pub fn document() -> String {
         json!({
             "abi": format!("{ABI_MAJOR}.{ABI_MINOR}"),
             "commit": env!("CHAINBOT_COMMIT"),
-            "extensions": EXTENSIONS,
+            "extensions": extension::IDS,
             "unload": "never",
         }),
     );
@@ -69,6 +67,8 @@ mod tests {
         }
         assert_eq!(manifest["name"], "chainbot");
         assert_eq!(manifest["abi"], "1.0");
+        assert_eq!(manifest["extensions"], json!(["alex.metrics/1", "alex.drain/1", "alex.reconfigure/1"]));
+        assert!(manifest["storage"]["version"].as_u64().is_some_and(|version| version > 0));
         assert_eq!(manifest["unload"], "never");
     }
 }

@@ -10,10 +10,10 @@ use std::time::Instant;
 use chainbot_abi::{Completion, Health, Status, borrow::cut};
 
 use crate::completion::Completions;
-use crate::failure::{Failure, QUEUE_FULL, STATE};
+use crate::failure::{DRAINING, Failure, QUEUE_FULL, STATE};
 use crate::gate::Gate;
 use crate::limits::HEALTH_STALE;
-use crate::program::{InEvent, InRequest, Program};
+use crate::program::{InEvent, InRequest, Program, Running};
 use crate::queue::Queue;
 use crate::thread::Thread;
 
@@ -23,6 +23,7 @@ pub enum State {
     Initialized,
     Starting,
     Started,
+    Draining,
     Stopping,
     Stopped,
     Failed,
@@ -35,6 +36,7 @@ impl State {
             State::Initialized => "initialized",
             State::Starting => "starting",
             State::Started => "started",
+            State::Draining => "draining",
             State::Stopping => "stopping",
             State::Stopped => "stopped",
             State::Failed => "failed",
@@ -46,6 +48,7 @@ impl State {
             State::Initialized => Health::STATE_INITIALIZED,
             State::Starting => Health::STATE_STARTING,
             State::Started => Health::STATE_STARTED,
+            State::Draining => Health::STATE_DRAINING,
             State::Stopping => Health::STATE_STOPPING,
             State::Stopped => Health::STATE_STOPPED,
             State::Failed => Health::STATE_FAILED,
@@ -53,9 +56,20 @@ impl State {
     }
 }
 
+/// How the work of a supervisor is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// In the time there is; what is not done by then is given up.
+    Stop,
+    /// Nothing is given up: the next version goes on with it.
+    Drain,
+    /// Not at all: back to work.
+    Resume,
+}
+
 /// What the supervisor tells a control call.
 pub enum Report {
-    /// Started.
+    /// Started, or at work again.
     Up,
     /// Not started; the supervisor leaves.
     Refused(Failure),
@@ -73,8 +87,17 @@ pub struct Inner {
     pub events: Queue<InEvent>,
     /// Their room is accounted for by the completions.
     pub requests: Vec<(u64, InRequest)>,
-    /// A stop was asked for; until when.
+    /// An end was asked for; until when.
     pub stop: Option<Instant>,
+    /// Which end.
+    pub ending: Ending,
+    /// While draining: store and port are let go and the supervisor is gone.
+    pub is_drained: bool,
+    /// What runs, for a change of the configuration.
+    pub running: Option<Arc<dyn Running>>,
+    /// The figures at the last look, and the text of the configuration.
+    pub metrics: String,
+    pub config: String,
     pub report: Option<Report>,
     /// What the supervisor is at, for a stop that times out.
     pub phase: &'static str,
@@ -106,6 +129,11 @@ impl Instance {
             events: Queue::new(bounds),
             requests: Vec::new(),
             stop: None,
+            ending: Ending::Stop,
+            is_drained: false,
+            running: None,
+            metrics: String::new(),
+            config: String::new(),
             report: None,
             phase: "at work",
             failure: None,
@@ -130,6 +158,12 @@ impl Instance {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps the text of the configuration for calls that may not wait. On a thread of the module.
+    pub fn keep_config(&self) {
+        let text = self.program.config();
+        self.lock().config = text;
+    }
+
     /// Counts a contained panic.
     pub fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +172,7 @@ impl Instance {
     /// Takes an event into the queue.
     pub fn push_event(&self, event: InEvent, bytes: usize) -> Result<(), Failure> {
         let mut inner = self.lock();
-        inner.expect("handle_event", &[State::Started])?;
+        inner.expect_work("handle_event")?;
         inner.events.push(event, bytes).map_err(|_| queue_full("events"))?;
         self.work.notify_one();
         Ok(())
@@ -152,7 +186,7 @@ impl Instance {
         completion: Completion,
     ) -> Result<(), Failure> {
         let mut inner = self.lock();
-        inner.expect("handle_webhook", &[State::Started])?;
+        inner.expect_work("handle_webhook")?;
         if !self.completions.has_room(bytes) {
             return Err(queue_full("requests"));
         }
@@ -160,6 +194,43 @@ impl Instance {
         inner.requests.push((id, request));
         self.work.notify_one();
         Ok(())
+    }
+
+    /// OpenMetrics text: what this layer knows at this moment, and what the core counted at the last look.
+    pub fn metrics(&self) -> String {
+        let in_flight = self.completions.in_flight();
+        let panics = self.panics.load(Ordering::Relaxed);
+        let inner = self.lock();
+        let (score, _) = inner.score();
+        let mut text = inner.metrics.clone();
+        if text.is_empty() {
+            // Not at work: the core has nothing to say, and the score is this layer's.
+            text = format!(
+                "# HELP chainbot_health_score Health from 0 to 1; the lowest component.\n\
+                 # TYPE chainbot_health_score gauge\nchainbot_health_score {score}\n"
+            );
+        }
+        let own = [
+            (
+                "state",
+                "gauge",
+                "",
+                f64::from(inner.state.number()),
+                "State of the instance, as the ABI numbers it.",
+            ),
+            ("events_queued", "gauge", "", inner.events.len() as f64, "Events of the host that wait."),
+            ("requests_queued", "gauge", "", inner.requests.len() as f64, "Requests of the host that wait."),
+            ("requests_in_flight", "gauge", "", in_flight as f64, "Requests of the host without an answer."),
+            ("threads", "gauge", "", f64::from(inner.live_threads), "Threads of the runtime."),
+            ("panics", "counter", "_total", f64::from(panics), "Panics contained since initialize."),
+        ];
+        drop(inner);
+        for (name, kind, suffix, value, help) in own {
+            let name = format!("chainbot_module_{name}");
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{suffix} {value}\n"));
+        }
+        text.push_str("# EOF\n");
+        text
     }
 
     /// Fills all of `out` but its `struct_size`.
@@ -195,9 +266,25 @@ impl Inner {
         Err(Failure::new(Status::STATE, STATE, text))
     }
 
+    /// BUSY while draining, so that the host keeps its work for the next version; else as [`Inner::expect`].
+    fn expect_work(&self, call: &str) -> Result<(), Failure> {
+        if self.state == State::Draining {
+            let text = format!(
+                "{call}: the instance hands over to another version; nothing has happened, try again"
+            );
+            return Err(Failure::new(Status::BUSY, DRAINING, text));
+        }
+        self.expect(call, &[State::Started])
+    }
+
     fn score(&self) -> (f64, String) {
         match self.state {
             State::Initialized => (0.5, "not started".to_owned()),
+            State::Draining => {
+                let before = self.health.as_ref().map_or(0.5, |(score, _, _)| *score);
+                let detail = if self.is_drained { "drained" } else { self.phase };
+                (before.min(0.5), detail.to_owned())
+            }
             State::Started => match &self.health {
                 Some((_, _, at)) if at.elapsed() > HEALTH_STALE => {
                     let text = format!("the supervisor has not answered for {} s", at.elapsed().as_secs());

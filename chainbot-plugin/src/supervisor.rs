@@ -20,8 +20,8 @@ use crate::failure::{Failure, NO_THREAD};
 use crate::guard::panic_failure;
 use crate::limits::{EVENT_RETRY, HEALTH_EVERY, START_UNDO, WORKERS_MAX};
 use crate::program::{InEvent, InRequest, Running, Taken};
-use crate::state::{Instance, Report, State};
-use crate::winddown;
+use crate::state::{Ending, Instance, Report, State};
+use crate::winddown::{self, Next};
 
 /// The body of the supervisor's thread.
 pub fn run(instance: &Arc<Instance>) {
@@ -41,16 +41,23 @@ pub fn run(instance: &Arc<Instance>) {
     watch(instance, &runtime, &running);
     {
         let mut inner = instance.lock();
+        inner.running = Some(Arc::clone(&running));
         inner.state = State::Started;
         inner.started = Some(Instant::now());
         inner.phase = "at work";
         inner.report = Some(Report::Up);
         instance.told.notify_all();
     }
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| serve(instance, &runtime, &running))) {
-        instance.panicked();
-        fail(instance, panic_failure(&*panic).text);
-        wait_for_stop(instance);
+    loop {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| serve(instance, &runtime, &running))) {
+            instance.panicked();
+            fail(instance, panic_failure(&*panic).text);
+            wait_for_stop(instance);
+        }
+        let is_drain = instance.lock().ending == Ending::Drain;
+        if !is_drain || winddown::quiesce(instance, &runtime, &running) == Next::End {
+            break;
+        }
     }
     winddown::run(instance, runtime, running);
     leave(instance, Report::Down);
@@ -88,8 +95,7 @@ fn start(instance: &Arc<Instance>, runtime: &Runtime) -> Result<Arc<dyn Running>
     let started = catch_unwind(AssertUnwindSafe(|| {
         chainbot_core::fault!("module.start" => return Err(Failure::new(Status::FAILED, NO_THREAD, "a fault on purpose at module.start")));
         let running = runtime.block_on(instance.program.start(gate))?;
-        let (score, detail) = running.health();
-        instance.lock().health = Some((score, detail, Instant::now()));
+        look(instance, running.as_ref());
         Ok(running)
     }));
     started.unwrap_or_else(|panic| {
@@ -156,11 +162,18 @@ fn serve(instance: &Arc<Instance>, runtime: &Runtime, running: &Arc<dyn Running>
             next_event = Instant::now() + EVENT_RETRY;
         }
         if Instant::now() >= next_health {
-            let (score, detail) = running.health();
-            instance.lock().health = Some((score, detail, Instant::now()));
+            look(instance, running.as_ref());
             next_health = Instant::now() + HEALTH_EVERY;
         }
     }
+}
+
+/// Asks how well it goes and takes the figures, for calls that may not wait.
+fn look(instance: &Instance, running: &dyn Running) {
+    let ((score, detail), metrics) = (running.health(), running.metrics());
+    let mut inner = instance.lock();
+    inner.health = Some((score, detail, Instant::now()));
+    inner.metrics = metrics;
 }
 
 /// Whether the event is dealt with; `false` means that it must be offered again.

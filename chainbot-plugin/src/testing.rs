@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::time::Duration;
 
+use chainbot_abi::name::{EXT_DRAIN, EXT_METRICS, EXT_RECONFIGURE, EXT_THREAD_CHECK};
 use chainbot_abi::{
-    ABI_VERSION, BaseModule, Completion, ErrorBuf, Event, Health, Host, Sink, Status, Str, WebhookReply,
-    WebhookRequest,
+    ABI_VERSION, BaseModule, Completion, DrainExt, ErrorBuf, Event, Health, Host, MetricsExt, ReconfigureExt,
+    Sink, Status, Str, ThreadCheckExt, WebhookReply, WebhookRequest,
 };
 use tokio::sync::Notify;
 
@@ -32,6 +33,11 @@ pub struct Plan {
     pub events_busy: AtomicBool,
     pub events: Mutex<Vec<String>>,
     pub stop_left: AtomicBool,
+    pub unsettled: AtomicBool,
+    pub quiesced: AtomicU32,
+    pub resumed: AtomicU32,
+    pub config: Mutex<String>,
+    pub imported: Mutex<String>,
     pub fail: Notify,
     /// A thread of the runtime waits for the gate.
     pub is_blocked: AtomicBool,
@@ -82,6 +88,32 @@ impl Program for Echo {
             Ok(Arc::new(Running1(Arc::clone(&self.0))) as Arc<dyn Running>)
         })
     }
+
+    fn check(&self, document: &str) -> Result<(), Failure> {
+        match document {
+            "restart" => Err(Failure::new(Status::UNSUPPORTED, "CB-0000", "needs a restart")),
+            _ => Ok(()),
+        }
+    }
+
+    fn apply(&self, document: &str, _: &dyn Running) -> Result<(), Failure> {
+        self.check(document)?;
+        *self.0.config.lock().unwrap() = document.to_owned();
+        Ok(())
+    }
+
+    fn config(&self) -> String {
+        self.0.config.lock().unwrap().clone()
+    }
+
+    fn export(&self) -> String {
+        "exported".to_owned()
+    }
+
+    fn import(&self, state: &str) -> Result<(), Failure> {
+        *self.0.imported.lock().unwrap() = state.to_owned();
+        Ok(())
+    }
 }
 
 /// Blocks a thread of the runtime until the gate is opened.
@@ -128,6 +160,32 @@ impl Running for Running1 {
         (0.9, "echo".to_owned())
     }
 
+    fn reconfigure(&self, _: &chainbot_core::config::Config) -> Result<(), Failure> {
+        unreachable!("the program of the tests applies by itself")
+    }
+
+    fn metrics(&self) -> String {
+        "echo_up 1\n".to_owned()
+    }
+
+    fn quiesce(&self, _: Duration) -> Work<'_, Result<(), String>> {
+        self.0.quiesced.fetch_add(1, SeqCst);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn resume(&self) {
+        self.0.resumed.fetch_add(1, SeqCst);
+    }
+
+    fn settle(&self, _: Duration) -> Work<'_, Result<(), String>> {
+        Box::pin(async {
+            match self.0.unsettled.load(SeqCst) {
+                true => Err("2 effects are under way".to_owned()),
+                false => Ok(()),
+            }
+        })
+    }
+
     fn failed(&self) -> Work<'_, String> {
         Box::pin(async {
             self.0.fail.notified().await;
@@ -147,9 +205,24 @@ impl Running for Running1 {
 pub struct Seen {
     pub subscribed: AtomicU32,
     pub unsubscribed: AtomicU32,
+    pub warnings: AtomicU32,
+    /// What the host's thread check answers.
+    pub is_control_thread: AtomicU32,
 }
 
-unsafe extern "C" fn log(_: *mut c_void, _: u32, _: Str, _: Str, _: Str) {}
+unsafe extern "C" fn log(ctx: *mut c_void, level: u32, _: Str, text: Str, _: Str) {
+    // SAFETY: the module lends the text for the call.
+    let is_ours = unsafe { text.text() }.is_ok_and(|text| text.starts_with("CB-0711"));
+    if level == Host::LOG_WARN && is_ours {
+        // SAFETY: the context is the `Seen` of the test, which outlives the instance.
+        unsafe { &*ctx.cast::<Seen>() }.warnings.fetch_add(1, SeqCst);
+    }
+}
+unsafe extern "C" fn is_control_thread(ctx: *mut c_void) -> u32 {
+    // SAFETY: as above.
+    unsafe { &*ctx.cast::<Seen>() }.is_control_thread.load(SeqCst)
+}
+static THREAD_CHECK: ThreadCheckExt = ThreadCheckExt { is_control_thread: Some(is_control_thread) };
 unsafe extern "C" fn publish(_: *mut c_void, _: *const Event) -> Status {
     Status::OK
 }
@@ -171,8 +244,12 @@ unsafe extern "C" fn host_config(_: *mut c_void, _: Str, _: Sink) -> Status {
 unsafe extern "C" fn now(_: *mut c_void) -> u64 {
     1_800_000_000_000_000_000
 }
-unsafe extern "C" fn get_extension(_: *mut c_void, _: Str) -> *const c_void {
-    std::ptr::null()
+unsafe extern "C" fn get_extension(_: *mut c_void, id: Str) -> *const c_void {
+    // SAFETY: the module lends the text for the call.
+    match unsafe { id.text() } {
+        Ok(EXT_THREAD_CHECK) => (&raw const THREAD_CHECK).cast(),
+        _ => std::ptr::null(),
+    }
 }
 
 /// A module under test: one instance, called as a host calls it.
@@ -198,6 +275,7 @@ impl Bench {
         let config = format!("plan {}", LAST_PLAN.fetch_add(1, SeqCst));
         PLANS.lock().unwrap().insert(config.clone(), Arc::clone(&plan));
         let seen = Arc::new(Seen::default());
+        seen.is_control_thread.store(1, SeqCst);
         let host = Box::new(Host {
             struct_size: size_of::<Host>() as u32,
             abi_version: ABI_VERSION,
@@ -253,6 +331,58 @@ impl Bench {
     pub fn cleanup(&self) -> Result<(), (Status, String)> {
         // SAFETY: as above.
         call(|err| unsafe { Self::module().cleanup.unwrap()(self.instance, err) })
+    }
+
+    fn extension<T>(&self, id: &str) -> &'static T {
+        // SAFETY: the id lives for the call.
+        let table = unsafe { Self::module().get_extension.unwrap()(self.instance, Str::of_text(id)) };
+        // SAFETY: the id says which table it is; it is a static of this library.
+        unsafe { table.cast::<T>().as_ref() }.expect("a live instance has it")
+    }
+
+    pub fn drain(&self, deadline_ms: u32) -> Result<(), (Status, String)> {
+        let begin = self.extension::<DrainExt>(EXT_DRAIN).begin.unwrap();
+        // SAFETY: as for `start`, here and below.
+        call(|err| unsafe { begin(self.instance, deadline_ms, err) })
+    }
+
+    pub fn cancel(&self) -> Result<(), (Status, String)> {
+        let cancel = self.extension::<DrainExt>(EXT_DRAIN).cancel.unwrap();
+        // SAFETY: as above.
+        call(|err| unsafe { cancel(self.instance, err) })
+    }
+
+    pub fn export(&self) -> Result<String, (Status, String)> {
+        let (export, mut out) = (self.extension::<DrainExt>(EXT_DRAIN).export_state.unwrap(), Vec::new());
+        let sink = Sink::into_vec(&mut out);
+        // SAFETY: as above.
+        call(|err| unsafe { export(self.instance, sink, err) })?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    pub fn import(&self, state: &str) -> Result<(), (Status, String)> {
+        let import = self.extension::<DrainExt>(EXT_DRAIN).import_state.unwrap();
+        // SAFETY: as above.
+        call(|err| unsafe { import(self.instance, Str::of_text(state), err) })
+    }
+
+    pub fn reconfigure(&self, check_only: bool, config: &str) -> Result<(), (Status, String)> {
+        let table = self.extension::<ReconfigureExt>(EXT_RECONFIGURE);
+        let function = if check_only { table.check } else { table.apply }.unwrap();
+        // SAFETY: as above.
+        call(|err| unsafe { function(self.instance, Str::of_text(config), err) })
+    }
+
+    /// The configuration in force, and the figures.
+    pub fn snapshots(&self) -> (String, String) {
+        let (mut config, mut figures) = (Vec::new(), Vec::new());
+        let snapshot = self.extension::<ReconfigureExt>(EXT_RECONFIGURE).snapshot.unwrap();
+        // SAFETY: as above.
+        assert!(unsafe { snapshot(self.instance, Sink::into_vec(&mut config)) }.is_ok());
+        let snapshot = self.extension::<MetricsExt>(EXT_METRICS).snapshot.unwrap();
+        // SAFETY: as above.
+        assert!(unsafe { snapshot(self.instance, Sink::into_vec(&mut figures)) }.is_ok());
+        (String::from_utf8(config).unwrap(), String::from_utf8(figures).unwrap())
     }
 
     pub fn event(&self, topic: &str, id: &str) -> Result<(), (Status, String)> {

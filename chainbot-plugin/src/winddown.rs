@@ -1,7 +1,10 @@
 //! The end of an instance's work, in order: unsubscribe, hand over what was accepted, let requests end, stop the program,
 //! cancel what is left, shut the runtime down, wait for its threads.
 //!
-//! Invariants: a step that did not end in time is taken up by the next stop, never skipped; the supervisor leaves only
+//! A drain comes to rest first ([`quiesce`], which can be taken back, then [`settle`]), so that the rest of the way has
+//! nothing to give up; and it keeps the subscriptions, so that the host misses no event for the next version.
+//!
+//! Invariants: a step that did not end in time is taken up by the next call, never skipped; the supervisor leaves only
 //! when every thread of the instance has ended and every request is completed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,18 +16,104 @@ use tokio::runtime::Runtime;
 use crate::guard::panic_failure;
 use crate::limits::{EVENT_RETRY, STOP_GRACE_MAX, STOP_MARGIN_MAX};
 use crate::program::Running;
-use crate::state::{Instance, Report};
+use crate::state::{Ending, Instance, Report, State};
 use crate::supervisor::{offer_event, spawn_request};
+
+/// Whether the end goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To the end.
+    End,
+    /// Back to work.
+    Work,
+}
+
+/// First part of a drain: everything that was accepted is handed over and every request is answered, while the program still
+/// takes all that these need.
+pub fn quiesce(instance: &Arc<Instance>, runtime: &Runtime, running: &Arc<dyn Running>) -> Next {
+    loop {
+        let deadline = next_stop(instance);
+        match instance.lock().ending {
+            Ending::Drain => {}
+            Ending::Stop => return Next::End,
+            Ending::Resume => break,
+        }
+        match try_quiesce(instance, runtime, running, deadline.until) {
+            Ok(()) => return Next::End,
+            Err(left) => tell_left(instance, deadline, left),
+        }
+    }
+    running.resume();
+    let mut inner = instance.lock();
+    inner.stop = None;
+    inner.state = State::Started;
+    inner.phase = "at work";
+    inner.report = Some(Report::Up);
+    instance.told.notify_all();
+    Next::Work
+}
+
+fn try_quiesce(
+    instance: &Arc<Instance>,
+    runtime: &Runtime,
+    running: &Arc<dyn Running>,
+    deadline: Instant,
+) -> Result<(), String> {
+    enter(instance, "handing over accepted events");
+    hand_over_events(instance, running.as_ref(), deadline)?;
+    let quiet = catch_unwind(AssertUnwindSafe(|| runtime.block_on(running.quiesce(remaining(deadline)))));
+    quiet.unwrap_or_else(|panic| {
+        instance.panicked();
+        Err(panic_failure(&*panic).text)
+    })?;
+    enter(instance, "answering requests");
+    let requests = std::mem::take(&mut instance.lock().requests);
+    for (id, request) in requests {
+        spawn_request(instance, runtime, running, id, request);
+    }
+    if !instance.completions.wait_quiet(remaining(deadline)) {
+        return Err(format!("{} requests are not answered", instance.completions.in_flight()));
+    }
+    Ok(())
+}
+
+/// Second part of a drain: what is under way comes to its next durable point. A stop that comes meanwhile has its own way.
+fn settle(instance: &Instance, runtime: &Runtime, running: &Arc<dyn Running>) {
+    loop {
+        let deadline = next_stop(instance);
+        if instance.lock().ending == Ending::Stop {
+            return;
+        }
+        enter(instance, "letting effects end");
+        let settled =
+            catch_unwind(AssertUnwindSafe(|| runtime.block_on(running.settle(remaining(deadline.until)))));
+        match settled {
+            Ok(Ok(())) => return,
+            Ok(Err(left)) => tell_left(instance, deadline, left),
+            Err(panic) => {
+                // What it held is given up by the stop that comes next.
+                instance.panicked();
+                log::error!("coming to rest failed: {}", panic_failure(&*panic).text);
+                return;
+            }
+        }
+    }
+}
 
 /// Runs to the end, over as many calls of stop as it takes.
 pub fn run(instance: &Arc<Instance>, runtime: Runtime, running: Arc<dyn Running>) {
-    enter(instance, "unsubscribing");
-    instance.gate.unsubscribe_all();
+    if instance.lock().ending == Ending::Stop {
+        enter(instance, "unsubscribing");
+        instance.gate.unsubscribe_all();
+    } else {
+        settle(instance, &runtime, &running);
+    }
     let mut deadline = next_stop(instance);
     while let Err(left) = close(instance, &runtime, &running, deadline.until) {
         tell_left(instance, deadline, left);
         deadline = next_stop(instance);
     }
+    instance.lock().running = None;
     drop(running);
     instance.completions.cancel_all();
     enter(instance, "shutting the runtime down");
@@ -112,7 +201,7 @@ fn wait_quiet(instance: &Instance, deadline: Instant) -> Result<(), String> {
     Ok(())
 }
 
-/// Until when a stop may take.
+/// Until when a call may take.
 #[derive(Clone, Copy)]
 struct Deadline {
     asked: Instant,
@@ -130,7 +219,7 @@ fn tell_left(instance: &Instance, deadline: Deadline, left: String) {
     }
 }
 
-/// Waits for a stop and gives its deadline.
+/// Waits for a call and gives its deadline.
 fn next_stop(instance: &Instance) -> Deadline {
     let mut inner = instance.lock();
     loop {

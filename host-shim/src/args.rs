@@ -20,6 +20,13 @@ pub enum Command {
     /// Run a module until SIGINT or SIGTERM
     #[command(after_long_help = RUN_HELP)]
     Run(RunArgs),
+    /// Put another version of the module into a running host
+    #[command(after_long_help = UPGRADE_HELP)]
+    Upgrade(UpgradeArgs),
+    /// Have the module of a running host read its configuration anew
+    Reconfigure(AskArgs),
+    /// Show the module of a running host
+    Status(AskArgs),
     /// Print a module's manifest
     Describe(DescribeArgs),
     /// Run a script of calls and print the transcript
@@ -38,6 +45,9 @@ pub struct RunArgs {
     /// Folder for the module's data
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Socket for `host-shim upgrade` and the like; `host-shim.sock` in the data folder unless named
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// One configuration value, such as http.port=8080; JSON if it parses as JSON, else text. Repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -56,6 +66,37 @@ pub struct RunArgs {
     /// How the log looks
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// A running host, and how it is asked.
+#[derive(Args, Debug)]
+pub struct AskArgs {
+    /// Data folder that the host was started with
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Socket that the host was started with
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print the host's lines as they are: one JSON object each, the last with `result`
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `host-shim upgrade`.
+#[derive(Args, Debug)]
+pub struct UpgradeArgs {
+    /// Which host
+    #[command(flatten)]
+    pub host: AskArgs,
+    /// The new version's shared library, under a name of its own
+    #[arg(long, value_name = "PATH")]
+    pub module: PathBuf,
+    /// How long each step may take
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// Take a version that brings the store to a form which the old one cannot read
+    #[arg(long)]
+    pub allow_migration: bool,
 }
 
 /// How the log looks.
@@ -119,9 +160,17 @@ for people and tests:
   GET  /host/events?since=N   events the module published after number N; wait_ms=M waits for one, topic=P filters
   GET  /host/health           health of the module
 
-Signals: SIGINT or SIGTERM stops the module and exits with 0; a second one exits at once.
+  GET  /host/metrics          figures of module and host, OpenMetrics text
+
+Signals: SIGINT or SIGTERM stops the module and exits with 0; a second one exits at once. SIGHUP upgrades when --module
+is a link that names another file now, else has the module read its configuration anew.
 Exit codes: 0 stopped as asked, 1 could not load, configure, start or end it, 2 wrong arguments,
 3 the module failed while it ran, 4 it did not stop in time, 128+N ended at once by a second signal N.";
+
+const UPGRADE_HELP: &str = "\
+The new version is loaded, described and initialized beside the old one; then requests and events wait in the host while the
+old one comes to rest and the new one starts. When anything fails, the old one goes on and the reason is told.
+Exit codes: 0 the new version serves, 1 it does not, 2 wrong arguments.";
 
 /// Reads `500ms`, `10s`, `2m`, or a plain number of seconds.
 fn parse_duration(text: &str) -> Result<Duration, String> {

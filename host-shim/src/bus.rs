@@ -2,8 +2,9 @@
 //!
 //! An event is delivered once, however many patterns match it, in the order of publishing, by one thread that calls
 //! `handle_event`: so a service that a module calls never calls the module on the same stack. Events wait from the
-//! first subscription until the module has started, and none is delivered once the bus is closed. Both queues are
-//! bounded by count and by bytes. The bus knows nothing of HTTP or of instances.
+//! first subscription until the module has started, and none is delivered once the bus is closed. While the bus is held,
+//! because another version takes over, events wait and a subscription that ends still counts: the next version will ask for
+//! the same. Both queues are bounded by count and by bytes. The bus knows nothing of HTTP or of instances.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -64,10 +65,18 @@ pub struct Bus {
     last_number: watch::Sender<u64>,
 }
 
+/// A pattern, and the version of the module that asked for it.
+struct Subscription {
+    owner: u64,
+    pattern: Pattern,
+    /// Ended while the bus was held: it counts until the hold is over.
+    is_over: bool,
+}
+
 #[derive(Default)]
 struct State {
     phase: Phase,
-    subscriptions: BTreeMap<u64, Pattern>,
+    subscriptions: BTreeMap<u64, Subscription>,
     next_subscription: u64,
     queue: VecDeque<EventOut>,
     queue_bytes: usize,
@@ -79,7 +88,7 @@ struct State {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
-    /// Events are queued, since the module has not started.
+    /// Events are queued, since the module has not started or is being replaced.
     #[default]
     Holding,
     Delivering,
@@ -93,8 +102,8 @@ impl Bus {
         Self { state: Mutex::default(), changed: Condvar::new(), last_number: watch::Sender::new(0) }
     }
 
-    /// Subscribes the module to a pattern.
-    pub fn subscribe(&self, pattern: &str) -> Result<u64, Refusal> {
+    /// Subscribes a version of the module to a pattern.
+    pub fn subscribe(&self, owner: u64, pattern: &str) -> Result<u64, Refusal> {
         let pattern = Pattern::parse(pattern).map_err(Refusal::Invalid)?;
         let mut state = self.lock();
         if state.subscriptions.len() >= SUBSCRIPTIONS_MAX {
@@ -102,13 +111,37 @@ impl Bus {
         }
         state.next_subscription += 1;
         let id = state.next_subscription;
-        state.subscriptions.insert(id, pattern);
+        state.subscriptions.insert(id, Subscription { owner, pattern, is_over: false });
         Ok(id)
     }
 
-    /// Ends a subscription; `false` when there is none of that id.
-    pub fn unsubscribe(&self, id: u64) -> bool {
-        self.lock().subscriptions.remove(&id).is_some()
+    /// Ends a subscription; `false` when there is none of that id and owner.
+    pub fn unsubscribe(&self, owner: u64, id: u64) -> bool {
+        let mut state = self.lock();
+        let is_held = state.phase == Phase::Holding;
+        match state.subscriptions.get_mut(&id) {
+            Some(found) if found.owner == owner && !found.is_over => {
+                found.is_over = true;
+                if !is_held {
+                    state.subscriptions.remove(&id);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends every subscription of a version that is gone.
+    pub fn end_owner(&self, owner: u64) {
+        self.lock().subscriptions.retain(|_, subscription| subscription.owner != owner);
+    }
+
+    /// Delivers nothing until [`Bus::open`]; a call under way still returns.
+    pub fn hold(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Delivering {
+            state.phase = Phase::Holding;
+        }
     }
 
     /// Publishes an event and says whether it goes to the module. On a refusal nothing has happened.
@@ -135,16 +168,23 @@ impl Bus {
         (events, state.published)
     }
 
+    /// What happened to events so far, and how many wait.
+    pub fn figures(&self) -> (Tally, usize) {
+        let state = self.lock();
+        (state.tally, state.queue.len())
+    }
+
     /// The number of the newest event of the module, to wait for the next.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.last_number.subscribe()
     }
 
-    /// Lets the delivering thread begin: the module has started.
+    /// Lets the delivering thread begin, or go on: the module has started. What nobody wants any more is dropped.
     pub fn open(&self) {
         let mut state = self.lock();
         if state.phase == Phase::Holding {
             state.phase = Phase::Delivering;
+            state.forget_what_is_over();
         }
         drop(state);
         self.changed.notify_all();
@@ -196,8 +236,8 @@ impl Bus {
         event: &EventOut,
         hand_over: &mut impl FnMut(&EventOut) -> Called,
     ) -> Delivery {
-        let mut wait = DELIVERY_WAIT_MIN;
-        for _ in 0..DELIVERY_TRIES_MAX {
+        let (mut wait, mut tries) = (DELIVERY_WAIT_MIN, 0);
+        while tries < DELIVERY_TRIES_MAX {
             match hand_over(event) {
                 Ok(()) => return Delivery::Accepted,
                 Err(error) if error.status == Status::BUSY => {}
@@ -206,16 +246,32 @@ impl Bus {
                     return Delivery::GivenUp;
                 }
             }
+            if self.was_held() {
+                // The time of a hand-over is not the module's fault.
+                (wait, tries) = (DELIVERY_WAIT_MIN, 0);
+                continue;
+            }
             if self.closed_within(wait) {
                 return Delivery::Closed;
             }
             wait = (wait * 2).min(DELIVERY_WAIT_MAX);
+            tries += 1;
         }
         log::error!(
             "event `{}` was not delivered: the module stayed BUSY [{EVENT_UNDELIVERED}]",
             event.topic
         );
         Delivery::GivenUp
+    }
+
+    /// Waits while the bus is held; whether it was.
+    fn was_held(&self) -> bool {
+        let state = self.lock();
+        if state.phase != Phase::Holding {
+            return false;
+        }
+        drop(self.changed.wait_while(state, |state| state.phase == Phase::Holding));
+        true
     }
 
     fn closed_within(&self, wait: Duration) -> bool {
@@ -240,7 +296,14 @@ enum Delivery {
 
 impl State {
     fn routes(&self, topic: &str) -> bool {
-        self.subscriptions.values().any(|pattern| pattern.matches(topic))
+        self.subscriptions.values().any(|subscription| subscription.pattern.matches(topic))
+    }
+
+    fn forget_what_is_over(&mut self) {
+        self.subscriptions.retain(|_, subscription| !subscription.is_over);
+        let queue = std::mem::take(&mut self.queue);
+        self.queue = queue.into_iter().filter(|event| self.routes(&event.topic)).collect();
+        self.queue_bytes = self.queue.iter().map(size_of_event).sum();
     }
 
     fn enqueue(&mut self, event: &EventOut) -> Result<(), Refusal> {
@@ -327,8 +390,8 @@ mod tests {
     #[test]
     fn an_event_is_delivered_once_though_two_patterns_match() {
         let bus = Bus::new();
-        bus.subscribe("a.#").unwrap();
-        bus.subscribe("a.*").unwrap();
+        bus.subscribe(1, "a.#").unwrap();
+        bus.subscribe(1, "a.*").unwrap();
         assert_eq!(bus.publish(Origin::Module, event("a.b", "{}")), Ok(true));
         assert_eq!(bus.publish(Origin::Client, event("b", "{}")), Ok(false));
         let (topics, tally) = delivered(&bus, |_| Ok(()));
@@ -339,7 +402,7 @@ mod tests {
     #[test]
     fn a_busy_module_gets_the_same_event_again_and_order_is_kept() {
         let bus = Bus::new();
-        bus.subscribe("#").unwrap();
+        bus.subscribe(1, "#").unwrap();
         for topic in ["a", "b"] {
             bus.publish(Origin::Client, event(topic, "1")).unwrap();
         }
@@ -358,7 +421,7 @@ mod tests {
     #[test]
     fn a_refused_event_is_given_up_and_the_next_one_comes() {
         let bus = Bus::new();
-        bus.subscribe("#").unwrap();
+        bus.subscribe(1, "#").unwrap();
         for topic in ["a", "b"] {
             bus.publish(Origin::Client, event(topic, "1")).unwrap();
         }
@@ -371,7 +434,7 @@ mod tests {
     #[test]
     fn a_full_queue_is_busy_and_remembers_nothing() {
         let bus = Bus::new();
-        bus.subscribe("#").unwrap();
+        bus.subscribe(1, "#").unwrap();
         for _ in 0..BUS_EVENTS_MAX {
             bus.publish(Origin::Module, event("a", "1")).unwrap();
         }
@@ -382,7 +445,7 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_by_bytes_too() {
         let bus = Bus::new();
-        bus.subscribe("#").unwrap();
+        bus.subscribe(1, "#").unwrap();
         let large = format!("\"{}\"", "x".repeat(EVENT_PAYLOAD_BYTES_MAX - 2));
         let taken =
             (0..BUS_EVENTS_MAX).take_while(|_| bus.publish(Origin::Client, event("a", &large)).is_ok());
@@ -415,18 +478,80 @@ mod tests {
     #[test]
     fn an_ended_subscription_gets_nothing_and_ends_once() {
         let bus = Bus::new();
-        let id = bus.subscribe("a").unwrap();
-        assert!(bus.unsubscribe(id));
-        assert!(!bus.unsubscribe(id));
+        let id = bus.subscribe(1, "a").unwrap();
+        assert!(bus.unsubscribe(1, id));
+        assert!(!bus.unsubscribe(1, id));
         assert_eq!(bus.publish(Origin::Module, event("a", "1")), Ok(false));
     }
 
     #[test]
     fn what_is_queued_when_the_bus_closes_is_counted() {
         let bus = Bus::new();
-        bus.subscribe("#").unwrap();
+        bus.subscribe(1, "#").unwrap();
         bus.publish(Origin::Client, event("a", "1")).unwrap();
         bus.close();
         assert_eq!(bus.deliver(|_| Ok(())).left, 1);
+    }
+
+    #[test]
+    fn while_held_an_event_waits_and_an_ended_subscription_still_counts() {
+        let bus = Bus::new();
+        let old = bus.subscribe(1, "a").unwrap();
+        bus.open();
+        bus.hold();
+        assert!(bus.unsubscribe(1, old));
+        assert_eq!(
+            bus.publish(Origin::Client, event("a", "1")),
+            Ok(true),
+            "the next version will ask for it"
+        );
+        bus.subscribe(2, "a").unwrap();
+        bus.publish(Origin::Client, event("b", "1")).unwrap();
+        bus.end_owner(1);
+        let (topics, _) = delivered(&bus, |_| Ok(()));
+        assert_eq!(topics, ["a"]);
+    }
+
+    #[test]
+    fn what_nobody_wants_after_a_hold_is_not_delivered() {
+        let bus = Bus::new();
+        let id = bus.subscribe(1, "a").unwrap();
+        bus.open();
+        bus.hold();
+        bus.publish(Origin::Client, event("a", "1")).unwrap();
+        bus.unsubscribe(1, id);
+        bus.open();
+        assert_eq!(bus.lock().queue.len(), 0);
+        assert_eq!(bus.publish(Origin::Client, event("a", "1")), Ok(false));
+    }
+
+    #[test]
+    fn a_version_ends_its_own_subscriptions_only() {
+        let bus = Bus::new();
+        let id = bus.subscribe(1, "a").unwrap();
+        assert!(!bus.unsubscribe(2, id));
+        bus.end_owner(2);
+        assert_eq!(bus.publish(Origin::Module, event("a", "1")), Ok(true));
+    }
+
+    #[test]
+    fn an_event_that_is_being_handed_over_waits_for_the_end_of_a_hold() {
+        let bus = Bus::new();
+        bus.subscribe(1, "#").unwrap();
+        bus.publish(Origin::Client, event("a", "1")).unwrap();
+        let mut calls = 0;
+        let (topics, tally) = std::thread::scope(|scope| {
+            delivered(&bus, |_| {
+                calls += 1;
+                if calls > 1 {
+                    return Ok(());
+                }
+                // The module drains, and many more tries than an event gets would pass until it is done.
+                bus.hold();
+                scope.spawn(|| bus.open());
+                answer(Status::BUSY)
+            })
+        });
+        assert_eq!((topics.len(), tally.delivered, calls), (1, 1, 2));
     }
 }

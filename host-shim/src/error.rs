@@ -17,7 +17,7 @@ pub struct Code {
 macro_rules! codes {
     ($($name:ident = $id:literal, $title:literal;)*) => {
         $(#[doc = $title] pub const $name: Code = Code { id: $id, title: $title };)*
-        #[cfg(test)]
+        #[doc = "All of them."]
         pub const ALL: &[Code] = &[$($name),*];
     };
 }
@@ -51,6 +51,13 @@ pub mod code {
         CLIENT_REFUSED = "CB-0822", "the client may not use the host's routes";
         OUTSIDE_MOUNT = "CB-0823", "nothing is mounted at this path";
         REQUEST_UNREADABLE = "CB-0824", "the request cannot be forwarded";
+        CONTROL_SOCKET = "CB-0830", "the host cannot be reached";
+        ALREADY_LOADED = "CB-0831", "the file is loaded already";
+        UPGRADE_FAILED = "CB-0832", "the upgrade failed";
+        UPGRADE_REFUSED = "CB-0833", "the upgrade is refused";
+        OLD_LOST = "CB-0834", "no version is left that serves";
+        CONTROL_REQUEST = "CB-0835", "the request to the host is wrong";
+        RECONFIGURE_REFUSED = "CB-0836", "the module did not take the configuration";
         DOOR_CLOSED = "CB-0839", "the module cannot be reached through abi_stable";
     }
 }

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chainbot_abi::Status;
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::completion::{self, Outcome, Reply};
+use crate::current::Current;
 use crate::error::code;
-use crate::instance::Instance;
 use crate::limits::{BODY_DISCARD_BYTES_MAX, BODY_READ_MAX, REQUEST_GRACE, REQUEST_TIMEOUT, REQUESTS_MAX};
-use crate::manifest::Manifest;
 use crate::module::{CallError, RequestOut};
 use crate::problem::{Problem, completion_status, refusal_status};
 
@@ -31,8 +31,7 @@ const FORGEABLE: [&str; 2] = ["x-forwarded-for", "x-forwarded-prefix"];
 
 /// What forwarding needs.
 pub struct Forwarder {
-    instance: Arc<Instance>,
-    manifest: Manifest,
+    current: Arc<Current>,
     mount: String,
     /// A permit is held until the module has completed, not until the client has left: what a module still
     /// works on counts.
@@ -41,8 +40,8 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// Forwards what lies below `mount`, a checked prefix (see [`check_mount`]).
-    pub fn new(instance: Arc<Instance>, manifest: Manifest, mount: String) -> Self {
-        Self { instance, manifest, mount, permits: Arc::new(Semaphore::new(REQUESTS_MAX)) }
+    pub fn new(current: Arc<Current>, mount: String) -> Self {
+        Self { current, mount, permits: Arc::new(Semaphore::new(REQUESTS_MAX)) }
     }
 
     /// Answers one request.
@@ -69,7 +68,7 @@ impl Forwarder {
             let detail = format!("{REQUESTS_MAX} requests are under way; try again later");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NO_ROOM, detail)
         })?;
-        let limit = self.manifest.body_bytes_max(parts.method.as_str(), &path);
+        let limit = self.current.get().manifest.body_bytes_max(parts.method.as_str(), &path);
         let body = read_body(&parts.headers, body, limit).await?;
         let trace =
             parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -83,18 +82,7 @@ impl Forwarder {
             trace: trace.to_owned(),
             timeout_ms: REQUEST_TIMEOUT.as_millis() as u32,
         };
-        let (answer, answered) = oneshot::channel();
-        let (ticket, completion) = completion::open(move |outcome| {
-            drop(permit);
-            // The client may have left: then nobody waits, and the outcome is not needed.
-            let _ = answer.send(outcome);
-        });
-        if let Err(error) = self.instance.handle_webhook(&out, completion) {
-            if !completion::withdraw(ticket) {
-                log::error!("the module refused a request and completed it all the same [CB-0814]");
-            }
-            return Err(refused(&error));
-        }
+        let answered = self.hand_over(&out, &Arc::new(permit)).await?;
         match timeout(REQUEST_TIMEOUT + REQUEST_GRACE, answered).await {
             Ok(Ok(outcome)) => answer_of(outcome, &out),
             // The sender is dropped only by a waiter that panicked before it sent.
@@ -105,6 +93,45 @@ impl Forwarder {
                     StatusCode::GATEWAY_TIMEOUT,
                     "the module did not complete the request in time",
                 ))
+            }
+        }
+    }
+}
+
+/// The permit goes with the request to whatever version takes it.
+type Permit = Arc<tokio::sync::OwnedSemaphorePermit>;
+
+impl Forwarder {
+    /// Gives the request to the version that serves. One that is replaced at this moment refuses it, and nothing has happened
+    /// then: the request goes to the next.
+    async fn hand_over(
+        &self,
+        out: &RequestOut,
+        permit: &Permit,
+    ) -> Result<oneshot::Receiver<Outcome>, Problem> {
+        loop {
+            if !self.current.open_within(REQUEST_TIMEOUT).await {
+                let detail = "the module is being replaced; try again in a moment";
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NO_ROOM, detail));
+            }
+            let version = self.current.get();
+            let (answer, answered) = oneshot::channel();
+            let kept = Arc::clone(permit);
+            let (ticket, completion) = completion::open(move |outcome| {
+                drop(kept);
+                // The client may have left: then nobody waits, and the outcome is not needed.
+                let _ = answer.send(outcome);
+            });
+            let Err(error) = version.instance.handle_webhook(out, completion) else {
+                return Ok(answered);
+            };
+            if !completion::withdraw(ticket) {
+                log::error!("the module refused a request and completed it all the same [CB-0814]");
+                return Err(refused(&error));
+            }
+            let is_passing = matches!(error.status, Status::BUSY | Status::STATE);
+            if !is_passing || !self.current.is_handing_over(&version) {
+                return Err(refused(&error));
             }
         }
     }

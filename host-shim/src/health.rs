@@ -8,6 +8,7 @@ use std::time::Duration;
 use chainbot_abi::Health;
 use serde_json::{Value, json};
 
+use crate::current::Current;
 use crate::error::{Error, Result, code};
 use crate::instance::Instance;
 use crate::logging;
@@ -80,17 +81,17 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Reads the health every `interval`; calls `failed` once if the module's state is failed.
+    /// Reads the health every `interval`; calls `failed` once for a version whose state is failed.
     pub fn start(
-        instance: Arc<Instance>,
+        current: Arc<Current>,
         reporter: Arc<Reporter>,
         interval: Duration,
-        failed: impl FnOnce(String) + Send + 'static,
+        failed: impl Fn(u64, String) + Send + 'static,
     ) -> Result<Self> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("health".to_owned())
-            .spawn(move || poll(&instance, &reporter, interval, &stopped, failed))
+            .spawn(move || poll(&current, &reporter, interval, &stopped, failed))
             .map_err(|error| {
                 Error::new(code::HOST_SETUP, format!("the health thread cannot start: {error}"))
             })?;
@@ -108,19 +109,21 @@ impl Poller {
 }
 
 fn poll(
-    instance: &Instance,
+    current: &Current,
     reporter: &Reporter,
     interval: Duration,
     stopped: &Receiver<()>,
-    failed: impl FnOnce(String),
+    failed: impl Fn(u64, String),
 ) {
-    let mut failed = Some(failed);
+    let mut told = 0;
     loop {
-        if let Some(health) = reporter.observe(instance)
+        let version = current.get();
+        if let Some(health) = reporter.observe(&version.instance)
             && health.state == Health::STATE_FAILED
-            && let Some(failed) = failed.take()
+            && told != version.number
         {
-            failed(health.detail);
+            told = version.number;
+            failed(version.number, health.detail);
         }
         match stopped.recv_timeout(interval) {
             Err(RecvTimeoutError::Timeout) => {}

@@ -43,7 +43,13 @@ pub struct Provided {
     services: &'static Services,
 }
 
-/// Makes the services of one module. They are leaked: a process makes one or two in its life, and a late call of
+// SAFETY: the table is never written after it was made, and its context is `Services`, which is `Sync`; the ABI lets every
+// service be called from any thread.
+unsafe impl Send for Provided {}
+// SAFETY: as above.
+unsafe impl Sync for Provided {}
+
+/// Makes the services of one module. They are leaked: a process makes one for each version in its life, and a late call of
 /// a module must not meet freed memory. The calling thread becomes the control thread.
 pub fn provide(events: impl EventPort + 'static, config: Value) -> Provided {
     let services: &'static Services = Box::leak(Box::new(Services {
@@ -68,6 +74,11 @@ pub fn provide(events: impl EventPort + 'static, config: Value) -> Provided {
 }
 
 impl Provided {
+    /// The calling thread makes the control calls from here on.
+    pub fn take_control(self) {
+        self.services.control_thread.store(this_thread(), Ordering::Relaxed);
+    }
+
     /// Refuses every later call of a service.
     pub fn end(self) {
         self.services.ended.store(true, Ordering::Release);

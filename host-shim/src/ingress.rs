@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -22,11 +23,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::{Bus, Origin, Recent, Refusal};
+use crate::current::Current;
 use crate::error::{Error, Result, code};
 use crate::forward::Forwarder;
 use crate::health;
 use crate::host::unix_ns;
-use crate::instance::Instance;
 use crate::limits::{EVENT_PAYLOAD_BYTES_MAX, EVENTS_WAIT_MAX, INGRESS_SETTLE_MAX};
 use crate::module::EventOut;
 use crate::pattern::Pattern;
@@ -54,10 +55,8 @@ pub fn bind(address: &str) -> Result<Bound> {
 
 /// What the routes work on.
 pub struct Shared {
-    /// The module.
-    pub instance: Arc<Instance>,
-    /// Its name and version.
-    pub module: (String, String),
+    /// The version of the module that serves.
+    pub current: Arc<Current>,
     /// The bus.
     pub bus: Arc<Bus>,
     /// What everything else goes to.
@@ -129,6 +128,7 @@ fn router(shared: Shared, is_loopback: bool) -> Router {
             .route("/host/events/{topic}", post(publish))
             .route("/host/events", get(events))
             .route("/host/health", get(health_now))
+            .route("/host/metrics", get(metrics_now))
             .layer(DefaultBodyLimit::max(EVENT_PAYLOAD_BYTES_MAX))
     } else {
         Router::new()
@@ -209,13 +209,53 @@ async fn events(
 /// `GET /host/health`
 async fn health_now(State(shared): Everything, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     permitted(&headers)?;
-    let health = shared.instance.health().map_err(|error| {
+    let version = shared.current.get();
+    let health = version.instance.health().map_err(|error| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NOT_ANSWERED, error.to_string())
     })?;
     let mut document = health::document(&health);
-    let (name, version) = &shared.module;
-    document["module"] = json!({"name": name, "version": version});
+    document["module"] = version.document();
     Ok(Json(document))
+}
+
+/// `GET /host/metrics`: the module's figures and the host's own, as OpenMetrics text.
+async fn metrics_now(State(shared): Everything, headers: HeaderMap) -> Result<Response, Problem> {
+    permitted(&headers)?;
+    let version = shared.current.get();
+    let mut text = match version.instance.metrics() {
+        None => String::new(),
+        Some(Ok(text)) => text,
+        Some(Err(error)) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(Problem::new(status, code::NOT_ANSWERED, error.to_string()));
+        }
+    };
+    // The host's own come before the end.
+    if let Some(open) = text.strip_suffix("# EOF\n") {
+        text.truncate(open.len());
+    }
+    let (tally, queued) = shared.bus.figures();
+    let counter = |text: &mut String, name: &str, help: &str, value: u64| {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n{name}_total {value}\n"));
+    };
+    counter(&mut text, "alex_host_events_delivered", "Events that the module took.", tally.delivered);
+    counter(&mut text, "alex_host_events_given_up", "Events that the module never took.", tally.given_up);
+    let (done, failed) = (&shared.current.upgraded, &shared.current.failed);
+    counter(&mut text, "alex_host_upgrades", "Versions that took over.", done.load(Ordering::Relaxed));
+    counter(&mut text, "alex_host_upgrades_failed", "Versions that did not.", failed.load(Ordering::Relaxed));
+    let gauge = |text: &mut String, name: &str, help: &str, value: usize| {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
+    };
+    gauge(&mut text, "alex_host_events_queued", "Events that wait for the module.", queued);
+    gauge(
+        &mut text,
+        "alex_host_requests_held",
+        "Requests that wait for a version.",
+        shared.current.waiting(),
+    );
+    text.push_str("# EOF\n");
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, media)], text).into_response())
 }
 
 fn event_document(recent: &Recent) -> Value {

@@ -35,6 +35,44 @@ impl Instance {
         self.module.stop(self.handle, u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX))
     }
 
+    /// Whether it can hand over to another version.
+    pub fn can_drain(&self) -> bool {
+        self.module.can_drain(self.handle)
+    }
+
+    /// Brings it to rest. Only the control thread may, as for the next four.
+    pub fn drain(&self, deadline: Duration) -> Called {
+        self.module.drain_begin(self.handle, u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX))
+    }
+
+    /// Back to work.
+    pub fn cancel_drain(&self) -> Called {
+        self.module.drain_cancel(self.handle)
+    }
+
+    /// What the store does not hold.
+    pub fn export(&self) -> Called<String> {
+        self.module.export_state(self.handle)
+    }
+
+    /// What another version exported.
+    pub fn import(&self, state: &str) -> Called {
+        self.module.import_state(self.handle, state)
+    }
+
+    /// Another configuration.
+    pub fn reconfigure(&self, config: &str) -> Called {
+        self.module.reconfigure(self.handle, config)
+    }
+
+    /// The figures; `None` when the module has none.
+    pub fn metrics(&self) -> Option<Called<String>> {
+        match self.gate.enter("metrics.snapshot") {
+            Ok(_pass) => self.module.metrics(self.handle),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     /// Lets no further call begin and waits until those under way have returned. `Err` is how many had not by then.
     pub fn close(&self, wait: Duration) -> Result<(), usize> {
         self.gate.close(wait)

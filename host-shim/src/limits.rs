@@ -75,3 +75,20 @@ pub const TRANSCRIPT_IDS_MAX: usize = 65_536;
 pub const TRANSCRIPT_EVENT_WAIT: Duration = Duration::from_secs(10);
 /// How long `webhook` waits for the completion, as the language says.
 pub const TRANSCRIPT_COMPLETION_WAIT: Duration = Duration::from_secs(40);
+
+/// Versions mapped in one process: each costs its mapping, and some runtimes keep a thread-local key for each.
+pub const IMAGES_MAX: usize = 64;
+/// How long an upgrade may take for each of its steps unless it is said: what a large journal needs to recover on a Pi.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Readings of a new version's health, one after the other, before it serves.
+pub const HEALTH_READINGS: u32 = 3;
+/// Between two of them.
+pub const HEALTH_READING_EVERY: Duration = Duration::from_millis(50);
+/// One line of a request over the control socket: a path and some options.
+pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
+/// Connections to the control socket at once; a person has one.
+pub const CONTROL_CONNECTIONS_MAX: usize = 8;
+/// How long a client of the control socket may take to say what it wants, and to read a line.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a socket's address, the ending zero included: the kernel's own bound.
+pub const SOCKET_PATH_BYTES_MAX: usize = 108;

@@ -16,7 +16,7 @@ use crate::module::{Module, Table};
 
 /// Loads the module at `path`.
 pub fn load(path: &Path) -> Result<Module> {
-    let path = existing_file(path)?;
+    let path = real_file(path)?;
     // SAFETY: loading runs the library's initialisers. The person who names a module trusts it as much as
     // the host: that is the contract's rule, and nothing weaker is possible within one process.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
@@ -40,7 +40,7 @@ pub fn load(path: &Path) -> Result<Module> {
 
 /// Loads the module at `path` through abi_stable, which compares the layout of every type with this host's.
 pub fn load_compared(path: &Path) -> Result<Module> {
-    let path = existing_file(path)?;
+    let path = real_file(path)?;
     let refused =
         |error: LibraryError| Error::new(code::DOOR_CLOSED, format!("`{}`: {error}", path.display()));
     // Both are never closed: abi_stable leaks what it loads.
@@ -51,8 +51,9 @@ pub fn load_compared(path: &Path) -> Result<Module> {
     Ok(Module::new(table, path))
 }
 
-/// The absolute path of a file, so that the loader does not search the system's folders for a bare name.
-fn existing_file(path: &Path) -> Result<PathBuf> {
+/// The real path of a file: the loader must not search the system's folders for a bare name, and it takes a link for the
+/// file that the link named when it was first loaded.
+pub fn real_file(path: &Path) -> Result<PathBuf> {
     let fail = |why: String| Error::new(code::MODULE_MISSING, format!("`{}`: {why}", path.display()));
     let meta = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => fail("no such file; check --module".to_owned()),
@@ -61,7 +62,7 @@ fn existing_file(path: &Path) -> Result<PathBuf> {
     if !meta.is_file() {
         return Err(fail("not a file; --module names the shared library itself".to_owned()));
     }
-    std::path::absolute(path).map_err(|error| fail(error.to_string()))
+    path.canonicalize().map_err(|error| fail(error.to_string()))
 }
 
 /// The loader's own words, without the wrapper's.

@@ -6,20 +6,25 @@
 //! | file | holds |
 //! |---|---|
 //! | `args` `error` `limits` `logging` `signals` | the command's face and the process |
-//! | `load` `module` `instance` `wire` `manifest` | the way into a module |
+//! | `load` `module` `instance` `extension` `wire` `manifest` | the way into a module |
 //! | `host` `guard` `completion` | the way back: services and answers |
 //! | `bus` `pattern` `ingress` `forward` `problem` `health` `config` | what a running module is given |
+//! | `current` `images` `upgrade` `within` `control` | one version of a module in place of another |
 //! | `run` `transcript` | the commands |
 
 mod args;
 mod bus;
 mod completion;
 mod config;
+mod control;
+mod current;
 mod error;
+mod extension;
 mod forward;
 mod guard;
 mod health;
 mod host;
+mod images;
 mod ingress;
 mod instance;
 mod limits;
@@ -32,7 +37,9 @@ mod problem;
 mod run;
 mod signals;
 mod transcript;
+mod upgrade;
 mod wire;
+mod within;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -52,6 +59,9 @@ fn main() -> ExitCode {
             });
             ("run", prepared.and_then(|signals| run::run(&args, signals)))
         }
+        Command::Upgrade(args) => ("upgrade", success(control::upgrade(&args))),
+        Command::Reconfigure(args) => ("reconfigure", success(control::reconfigure(&args))),
+        Command::Status(args) => ("status", success(control::status(&args))),
         Command::Describe(args) => ("describe", describe(&args)),
         Command::Transcript(args) => return transcript::command(&args),
     };
@@ -69,6 +79,15 @@ fn main() -> ExitCode {
     end_at_once(error.exit as i32)
 }
 
+/// A request that was carried out and gave no: with `--json` its last line has said why.
+fn success(result: Result<bool>) -> Result<()> {
+    match result {
+        Ok(true) => Ok(()),
+        Ok(false) => end_at_once(1),
+        Err(error) => Err(error),
+    }
+}
+
 /// Ends the process without the destructors of static objects: threads of a module that has not stopped may still
 /// use what those destroy.
 fn end_at_once(code: i32) -> ! {
@@ -79,9 +98,12 @@ fn end_at_once(code: i32) -> ! {
 /// Prints a module's manifest.
 fn describe(args: &DescribeArgs) -> Result<()> {
     let manifest = manifest::Manifest::of(&load::load(&args.module)?)?;
-    let mut text = format!("{:#}", manifest.document);
-    text.push('\n');
-    match std::io::stdout().write_all(text.as_bytes()) {
+    say(&format!("{:#}", manifest.document))
+}
+
+/// A line on standard output.
+fn say(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(format!("{text}\n").as_bytes()) {
         // A reader such as `head` has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Error::new(code::HOST_SETUP, format!("standard output: {error}"))),

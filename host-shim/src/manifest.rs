@@ -54,6 +54,12 @@ impl Manifest {
         Ok(Self { document, name, version, webhooks })
     }
 
+    /// The form of the module's store and its version, where it has one.
+    pub fn storage(&self) -> Option<(&str, u64)> {
+        let storage = self.document.get("storage")?;
+        Some((storage.get("format")?.as_str()?, storage.get("version")?.as_u64()?))
+    }
+
     /// The largest body for a request: the bound of the entry that matches most of the path, where a named segment
     /// counts more than a `{placeholder}` and a named method more than `*`; without one the default.
     pub fn body_bytes_max(&self, method: &str, path: &str) -> usize {

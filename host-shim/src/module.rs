@@ -62,6 +62,11 @@ impl Handle {
     /// No instance.
     pub const NULL: Handle = Handle(std::ptr::null_mut());
 
+    /// What the module gave, to pass back.
+    pub fn raw(self) -> *mut c_void {
+        self.0
+    }
+
     /// Whether there is no instance behind it.
     pub fn is_null(self) -> bool {
         self.0.is_null()
@@ -274,14 +279,19 @@ impl Module {
         })
     }
 
+    /// The table of an extension, or null.
+    pub fn extension(&self, handle: Handle, id: &str) -> *const c_void {
+        // SAFETY: the module checks the handle; `id` outlives the call; the result is not followed here.
+        unsafe { (self.table.get_extension)(handle.0, Str::of(id.as_bytes())) }
+    }
+
     /// Whether the instance offers an extension.
     pub fn has_extension(&self, handle: Handle, id: &str) -> bool {
-        // SAFETY: the module checks the handle; `id` outlives the call; the result is not followed.
-        !unsafe { (self.table.get_extension)(handle.0, Str::of(id.as_bytes())) }.is_null()
+        !self.extension(handle, id).is_null()
     }
 
     /// Calls with an error buffer and makes a result of the status.
-    fn call(&self, call: &'static str, run: impl FnOnce(*mut ErrorBuf) -> Status) -> Called {
+    pub fn call(&self, call: &'static str, run: impl FnOnce(*mut ErrorBuf) -> Status) -> Called {
         let mut message = Message::new(self.error_bytes);
         let mut lent = message.lend();
         match run(&mut lent) {

@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM, taken by one thread.
+//! SIGINT, SIGTERM and SIGHUP, taken by one thread.
 //!
-//! Both are blocked before any other thread starts, so that every thread, the module's included, inherits the
+//! They are blocked before any other thread starts, so that every thread, the module's included, inherits the
 //! mask and only this thread sees them. No handler is installed. SIGPIPE stays ignored, as the Rust runtime sets it: a
 //! reader of the log that goes away must not end the module.
 
@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 
 use crate::error::{Error, Result, code};
 
-/// The signals that end a run, blocked in the calling thread and in all it starts.
+/// The signals of a run, blocked in the calling thread and in all it starts.
 pub struct Blocked(libc::sigset_t);
 
 /// Blocks the signals. Called while the process has one thread.
@@ -20,6 +20,7 @@ pub fn block() -> Result<Blocked> {
         let mut set = set.assume_init();
         libc::sigaddset(&mut set, libc::SIGINT);
         libc::sigaddset(&mut set, libc::SIGTERM);
+        libc::sigaddset(&mut set, libc::SIGHUP);
         (set, libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()))
     };
     match failed {
@@ -30,13 +31,23 @@ pub fn block() -> Result<Blocked> {
     }
 }
 
-/// Calls `first` for the first signal; the second one ends the process at once with 128 + its number. Nobody joins
-/// the thread: it waits for signals as long as the process lives.
-pub fn watch(blocked: Blocked, first: impl FnOnce(&'static str) + Send + 'static) -> Result<()> {
+/// Calls `first` for the first signal to end, and `hangup` for each SIGHUP; the second signal to end ends the process at
+/// once with 128 + its number. Nobody joins the thread: it waits for signals as long as the process lives.
+pub fn watch(
+    blocked: Blocked,
+    first: impl FnOnce(&'static str) + Send + 'static,
+    hangup: impl Fn() + Send + 'static,
+) -> Result<()> {
     let run = move || {
-        let Some(signal) = wait(&blocked) else { return };
+        let next = || loop {
+            match wait(&blocked)? {
+                libc::SIGHUP => hangup(),
+                signal => return Some(signal),
+            }
+        };
+        let Some(signal) = next() else { return };
         first(name(signal));
-        let Some(signal) = wait(&blocked) else { return };
+        let Some(signal) = next() else { return };
         let message = format!(
             "host-shim: second signal ({}): ending at once, without stopping the module\n",
             name(signal)

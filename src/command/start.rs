@@ -95,9 +95,10 @@ fn find(named: Option<&Path>, what: &str, flag: &str, names: &[&str]) -> Result<
         let beside = own.parent().unwrap_or(Path::new("/"));
         looked.extend(names.iter().map(|name| beside.join(name)));
     }
-    // Absolute, for the loader of libraries would look up a bare name elsewhere.
+    // Absolute, for the loader of libraries would look up a bare name elsewhere. Links stay: the host looks again at what the
+    // module's link names when it gets SIGHUP.
     if let Some(found) = looked.iter().find(|path| path.is_file()) {
-        return found.canonicalize().map_err(|error| unusable(found, &error));
+        return std::path::absolute(found).map_err(|error| unusable(found, &error));
     }
     let places: Vec<String> = looked.iter().map(|path| path.display().to_string()).collect();
     Err(Error::new(&code::PROGRAM, format!("{what} is not at {}", places.join(" nor at ")))

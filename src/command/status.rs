@@ -50,8 +50,11 @@ pub async fn run(args: &Query) -> Result<u8> {
             printable(why)
         ))?;
     }
-    if let Some(version) = info["version"].as_str() {
+    if let Some(version) = info["version"].as_str().or(server.version.as_deref()) {
         output::line(&format!("version  {}", printable(version)))?;
+    }
+    if let Some(module) = &server.module {
+        output::line(&format!("module   {}", printable(module)))?;
     }
     if let Value::Object(counts) = &info["counts"] {
         let parts: Vec<String> = ["running", "queued", "waiting"]

@@ -52,6 +52,11 @@ struct Shared(Host);
 // SAFETY: the table is never written and its context is null.
 unsafe impl Sync for Shared {}
 
+/// A host that does nothing.
+pub fn host() -> *const Host {
+    &raw const HOST.0
+}
+
 /// The entry of the built library, which stays loaded until the tests end.
 fn entry() -> EntryFn {
     static LIBRARY: OnceLock<libloading::Library> = OnceLock::new();

@@ -48,7 +48,9 @@ fn is_caught(promise: &'static str) {
     let mut kills = vec![now_ms()];
     while kills.len() < KILLS_MAX {
         for _ in 0..5 {
-            (0..RUNS_A_KILL).for_each(|_| drop(load.add()));
+            for _ in 0..RUNS_A_KILL {
+                load.add();
+            }
             kills.push(live(&module, &mut random, &mut load, &data, &ledger));
         }
         let wrong = judge(&module, &mut load, &data, &ledger, &kills);

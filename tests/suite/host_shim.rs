@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// The built program, which lies beside the folder of this test's executable.
-fn host_shim() -> Command {
+pub fn host_shim() -> Command {
     static BUILD: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILD.lock().unwrap();
     let me = std::env::current_exe().unwrap();
@@ -52,18 +52,24 @@ fn output(args: &[&str], module: &Path) -> Output {
 }
 
 /// A running host with the echo module.
-struct Host {
+pub struct Host {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
     address: String,
-    _folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Host {
     fn start(args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let module = compile(folder.path(), "echo", &[]);
+        let mut host = Self::of(&compile(folder.path(), "echo", &[]), args);
+        host.folder = Some(folder);
+        host
+    }
+
+    /// With another module.
+    pub fn of(module: &Path, args: &[&str]) -> Self {
         let mut child = host_shim()
             .args(["run", "--http", "127.0.0.1:0", "--health-interval", "10ms", "--module"])
             .arg(module)
@@ -79,7 +85,7 @@ impl Host {
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let mut host = Self { child, lines, seen: Vec::new(), address: String::new(), _folder: folder };
+        let mut host = Self { child, lines, seen: Vec::new(), address: String::new(), folder: None };
         let line = host.line_with("http: ");
         host.address = line["http: http://".len()..].split('/').next().unwrap().to_owned();
         host.line_with("running");
@@ -99,7 +105,7 @@ impl Host {
     }
 
     /// Reads stdout up to a line that holds `text`.
-    fn line_with(&mut self, text: &str) -> String {
+    pub fn line_with(&mut self, text: &str) -> String {
         while let Some(line) = self.line() {
             if line.contains(text) {
                 return line;
@@ -109,7 +115,7 @@ impl Host {
         panic!("the host ended before it printed {text:?}: {:?}\n{stderr}", self.seen);
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
@@ -123,19 +129,19 @@ impl Host {
     }
 
     /// Waits for the end: exit code and stderr.
-    fn end(mut self) -> (i32, String) {
+    pub fn end(mut self) -> (i32, String) {
         while self.line().is_some() {}
         let stderr = self.stderr();
         (self.child.wait().unwrap().code().unwrap(), stderr)
     }
 
-    fn stop(self) -> (i32, String) {
+    pub fn stop(self) -> (i32, String) {
         self.signal("TERM");
         self.end()
     }
 
     /// One request on a connection of its own: status, head in lower case, body.
-    fn request(&self, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    pub fn request(&self, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
         let mut stream = self.send(head, body);
         read_response(&mut stream)
     }
@@ -155,7 +161,7 @@ impl Host {
         stream
     }
 
-    fn json(&self, head: &str, body: &[u8]) -> (u16, Value) {
+    pub fn json(&self, head: &str, body: &[u8]) -> (u16, Value) {
         let (status, _, body) = self.request(head, body);
         (
             status,

@@ -12,6 +12,7 @@ mod events;
 mod health;
 mod inbox;
 mod info;
+mod metrics;
 mod people;
 mod runs;
 mod secrets;
@@ -25,6 +26,7 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
         .merge(health::routes())
         .merge(info::routes())
+        .merge(metrics::routes())
         .merge(workflows::routes())
         .merge(runs::routes())
         .merge(control::routes())

@@ -54,6 +54,7 @@ impl Bench {
             token: token.clone(),
             env,
             health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
+            metrics: Arc::new(crate::observe::Metrics::default),
             manifest: serde_json::json!({ "name": "chainbot" }),
             own_port: None,
             limits,

@@ -13,7 +13,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::sync::OnceCell;
 
 use super::EgressError;
-use super::policy::Rules;
+use super::policy::InForce;
 use super::resolve::{Checked, Resolver};
 use super::url::Target;
 use crate::error::code::net as code;
@@ -41,13 +41,13 @@ struct Slot {
 /// The clients, oldest first. The lock is held for one look-up, never over an await.
 pub(crate) struct Clients {
     resolver: Arc<dyn Resolver>,
-    rules: Arc<Rules>,
+    rules: InForce,
     kept: Mutex<Vec<(Slot, reqwest::Client)>>,
     tls: Arc<OnceCell<ClientConfig>>,
 }
 
 impl Clients {
-    pub(crate) fn new(resolver: Arc<dyn Resolver>, rules: Arc<Rules>) -> Self {
+    pub(crate) fn new(resolver: Arc<dyn Resolver>, rules: InForce) -> Self {
         Self { resolver, rules, kept: Mutex::default(), tls: Arc::default() }
     }
 

@@ -57,7 +57,7 @@ impl Egress {
                     Ok(answer) => answer.map_err(|error| no_address(name, &error.to_string()))?,
                     Err(_) => return Err(no_address(name, "the resolver did not answer")),
                 };
-                judge(rules, &parsed, port, answer)?
+                judge(&rules, &parsed, port, answer)?
             }
         };
         let mut why = String::new();

@@ -6,6 +6,9 @@
 //! API that runs it would act with nobody's rights.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::EgressError;
 use super::address::{Zone, zone_of};
@@ -47,6 +50,25 @@ pub(crate) struct Rules {
     public: bool,
     public_ports: Vec<u16>,
     own: Vec<SocketAddr>,
+}
+
+/// The rules in force, shared by all who judge; an operator may replace them while requests are under way. Who judges a
+/// request takes the rules at each step, so a grant that was taken back opens nothing any more.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce(Arc<RwLock<Arc<Rules>>>);
+
+impl InForce {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Rules> {
+        self.0.read().clone()
+    }
+
+    pub(crate) fn set(&self, rules: Rules) {
+        *self.0.write() = Arc::new(rules);
+    }
 }
 
 impl Rules {

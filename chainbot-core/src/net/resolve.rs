@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::EgressError;
-use super::policy::Rules;
+use super::policy::{InForce, Rules};
 use super::url::Host;
 use crate::error::code::net as code;
 use crate::limits::EGRESS_ADDRESSES_MAX;
@@ -47,7 +47,7 @@ pub(crate) fn is_this_machine(ip: IpAddr) -> bool {
 /// The resolver of the clients of one port: asks, judges every address, hands out those that passed.
 pub(crate) struct Checked {
     pub(crate) resolver: Arc<dyn Resolver>,
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) rules: InForce,
     pub(crate) port: u16,
 }
 
@@ -58,7 +58,7 @@ impl reqwest::dns::Resolve for Checked {
         let lookup = self.resolver.lookup(&name);
         Box::pin(async move {
             let answer = lookup.await.map_err(|error| no_address(&name, &error.to_string()))?;
-            let passed = judge(&rules, &Host::Name(name), port, answer)?;
+            let passed = judge(&rules.get(), &Host::Name(name), port, answer)?;
             Ok(Box::new(passed.into_iter()) as reqwest::dns::Addrs)
         })
     }

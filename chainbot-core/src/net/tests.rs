@@ -47,6 +47,26 @@ async fn a_granted_host_is_reached_and_its_reply_comes_whole() {
 }
 
 #[tokio::test]
+async fn a_policy_that_is_replaced_counts_from_the_next_request_on() {
+    let server = Server::start(|_, _| Act::Reply(reply(200, "", ""))).await;
+    let port = server.address.port();
+    let policy = |ports: Vec<u16>| {
+        let grants = vec![Grant { host: "127.0.0.1".into(), ports, why: String::new() }];
+        Policy { grants, public: false, own_addresses: Vec::new() }
+    };
+    let egress = Egress::new(policy(vec![1]), Env::system()).unwrap();
+    assert_eq!(egress.send(get(server.url("/"))).await.expect_err("not granted").code.id, "CB-0601");
+    egress.set_policy(&policy(vec![port])).unwrap();
+    assert_eq!(egress.send(get(server.url("/"))).await.unwrap().status, 200);
+    let wrong = egress.set_policy(&policy(vec![0])).expect_err("port 0 is none");
+    assert_eq!(wrong.code().id, "CB-0613");
+    assert_eq!(egress.send(get(server.url("/"))).await.unwrap().status, 200, "a wrong one changes nothing");
+    // The connection of before is still open, and opens nothing.
+    egress.set_policy(&policy(vec![1])).unwrap();
+    assert!(egress.send(get(server.url("/"))).await.is_err());
+}
+
+#[tokio::test]
 async fn the_own_address_is_refused_even_with_a_grant() {
     let server = Server::start(|_, _| Act::Reply(reply(200, "", ""))).await;
     let grant =

@@ -12,12 +12,11 @@ use super::cell::Cell;
 /// The permits and the queue for them, first come first served; runs that were at work before go first.
 pub(super) struct Admission {
     state: Mutex<State>,
-    max: usize,
-    queued_max: usize,
 }
 
-#[derive(Default)]
 struct State {
+    max: usize,
+    queued_max: usize,
     active: usize,
     queue: VecDeque<Queued>,
 }
@@ -32,13 +31,24 @@ pub(super) enum Queued {
 
 impl Admission {
     pub(super) fn new(max: usize, queued_max: usize) -> Self {
-        Self { state: Mutex::default(), max: max.max(1), queued_max }
+        let state = State { max: max.max(1), queued_max, active: 0, queue: VecDeque::new() };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Other bounds from here on. Whoever is returned has a permit at once; who has one over a lower bound keeps it until
+    /// its work rests.
+    pub(super) fn set_bounds(&self, max: usize, queued_max: usize) -> Vec<Queued> {
+        let mut state = self.state.lock();
+        (state.max, state.queued_max) = (max.max(1), queued_max);
+        let free = state.max.saturating_sub(state.active).min(state.queue.len());
+        state.active += free;
+        state.queue.drain(..free).collect()
     }
 
     /// Takes a permit if one is free and nobody waits.
     pub(super) fn try_take(&self) -> bool {
         let mut state = self.state.lock();
-        let free = state.active < self.max && state.queue.is_empty();
+        let free = state.active < state.max && state.queue.is_empty();
         state.active += usize::from(free);
         free
     }
@@ -56,13 +66,14 @@ impl Admission {
 
     /// Whether one more may queue; `besides`: those that wait elsewhere.
     pub(super) fn has_room(&self, besides: usize) -> bool {
-        self.state.lock().queue.len() + besides < self.queued_max
+        let state = self.state.lock();
+        state.queue.len() + besides < state.queued_max
     }
 
     /// Queues; true when a permit was free after all and is taken.
     pub(super) fn queue(&self, who: Queued) -> Option<Queued> {
         let mut state = self.state.lock();
-        if state.active < self.max && state.queue.is_empty() {
+        if state.active < state.max && state.queue.is_empty() {
             state.active += 1;
             return Some(who);
         }
@@ -76,7 +87,7 @@ impl Admission {
     /// Gives a permit back; whoever is returned has it.
     pub(super) fn release(&self) -> Option<Queued> {
         let mut state = self.state.lock();
-        if state.active > self.max {
+        if state.active > state.max {
             state.active -= 1;
             return None;
         }
@@ -113,6 +124,22 @@ mod tests {
         assert!(!admission.try_take(), "nobody overtakes the queue");
         assert!(matches!(admission.release(), Some(Queued::Fresh(run)) if run == id(1)));
         assert_eq!(admission.counts(), (1, 1));
+    }
+
+    #[test]
+    fn a_higher_bound_lets_in_who_waits_and_a_lower_one_lets_nobody_in() {
+        let admission = Admission::new(1, 10);
+        assert!(admission.try_take());
+        for n in 1..=3 {
+            assert!(admission.queue(Queued::Fresh(id(n))).is_none());
+        }
+        assert_eq!(admission.set_bounds(3, 3).len(), 2);
+        assert_eq!(admission.counts(), (3, 1));
+        assert!(admission.has_room(1) && !admission.has_room(2));
+        assert!(admission.set_bounds(1, 10).is_empty());
+        assert!(admission.release().is_none());
+        assert!(admission.release().is_none());
+        assert!(admission.release().is_some(), "the last permit goes to who waits");
     }
 
     #[test]

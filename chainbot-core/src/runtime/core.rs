@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
 
 use crate::engine::{Command, Defaults, Input};
@@ -15,6 +15,7 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::limits;
+use crate::meter::Meters;
 use crate::port::upkeep::Retention;
 use crate::port::{EventBus, Store, StoredListen};
 use crate::step::Executors;
@@ -59,6 +60,8 @@ pub struct Options {
     pub signing_keys: Arc<dyn crate::port::SigningKeys>,
     /// What is kept for how long; `None` = everything, for good.
     pub retention: Option<Retention>,
+    /// Where work is counted.
+    pub meters: Arc<Meters>,
 }
 
 /// A running runtime. Ends by [`Runtime::stop`].
@@ -66,7 +69,9 @@ pub struct Runtime {
     pub(super) store: Arc<dyn Store>,
     pub(super) executors: Arc<Executors>,
     pub(super) env: Env,
-    pub(super) defaults: Defaults,
+    /// Replaced as a whole when the configuration changes; who decides takes what is there.
+    pub(super) defaults: RwLock<Arc<Defaults>>,
+    pub(super) meters: Arc<Meters>,
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) programs: Programs,
     pub(super) heads: Arc<Heads>,

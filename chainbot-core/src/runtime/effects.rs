@@ -24,6 +24,7 @@ impl Runtime {
         let mail = move |result| Mail::Input(Input::EffectDone { place: at, attempt, result });
         // From here on, also while it waits for its turn: its start is on disk, so a stop waits for it.
         self.effects_running.fetch_add(1, Ordering::SeqCst);
+        self.meters.effects.one();
         let running = Running(self.clone());
         let seat = if is_request(kind) { self.seat() } else { None };
         // Ended by itself, by its run's end (abort), or with its tokio runtime at stop. The semaphore is closed when a stop

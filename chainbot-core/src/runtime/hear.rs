@@ -32,6 +32,8 @@ const PAGE: u32 = 512;
 #[derive(Default)]
 pub(super) struct Inbound {
     queue: VecDeque<Delivery>,
+    /// One was taken out and is not on disk with everybody it is for.
+    in_hand: bool,
     /// The journal must be read from after this place.
     behind: Option<Lsn>,
 }
@@ -88,6 +90,13 @@ fn event_of(run: RunId, record: &Record) -> Option<Heard> {
             at: record.at,
         }),
         _ => None,
+    }
+}
+
+impl Inbound {
+    /// Whether every event that was taken has reached whom it is for.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.queue.is_empty() && !self.in_hand
     }
 }
 
@@ -154,7 +163,9 @@ impl Runtime {
         loop {
             let (next, behind) = {
                 let mut state = self.ears.state.lock();
-                (state.inbound.queue.pop_front(), state.inbound.behind)
+                let next = state.inbound.queue.pop_front();
+                state.inbound.in_hand = next.is_some();
+                (next, state.inbound.behind)
             };
             match (next, behind) {
                 (Some(delivery), _) => self.deliver_heard(delivery).await,

@@ -25,7 +25,7 @@ const CLOCK_ASK_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The thread's side of things.
 pub(super) struct Keeper {
-    rules: Retention,
+    rules: Mutex<Retention>,
     clock: Mutex<Believed>,
     is_closed: Mutex<bool>,
     closed: Condvar,
@@ -70,12 +70,17 @@ impl Keeper {
     /// `since`: a time that has certainly come.
     pub(super) fn new(rules: Retention, since: Timestamp, monotonic: Duration) -> Self {
         let clock = Mutex::new(Believed { at: since, monotonic, asked: monotonic });
-        Self { rules, clock, is_closed: Mutex::new(false), closed: Condvar::new() }
+        Self { rules: Mutex::new(rules), clock, is_closed: Mutex::new(false), closed: Condvar::new() }
     }
 
     pub(super) fn close(&self) {
         *self.is_closed.lock() = true;
         self.closed.notify_all();
+    }
+
+    /// Other rules from the next piece on.
+    pub(super) fn set_rules(&self, rules: Retention) {
+        *self.rules.lock() = rules;
     }
 
     /// Waits; false when it is to end.
@@ -119,7 +124,7 @@ impl Runtime {
         let room = self.look_for_room();
         let keep = |workflow| self.keep_of(workflow);
         let now = self.believed_now(keeper);
-        let upkeep = Upkeep { now, rules: keeper.rules, keep: &keep };
+        let upkeep = Upkeep { now, rules: *keeper.rules.lock(), keep: &keep };
         let more = match self.store.tidy(&upkeep) {
             Ok(done) => {
                 add(round, done);

@@ -56,7 +56,10 @@ impl Subscription {
                 }
                 Ok(Note::Record(_)) => {}
                 Ok(Note::Uncopied(lsn)) => self.is_behind = lsn > self.seen,
-                Err(RecvError::Lagged(_)) => self.is_behind = true,
+                Err(RecvError::Lagged(missed)) => {
+                    self.runtime.meters.bus_gaps.add(missed);
+                    self.is_behind = true;
+                }
                 Err(RecvError::Closed) => return None,
             }
             if self.runtime.is_over() {

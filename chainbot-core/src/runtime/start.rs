@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
@@ -75,7 +75,8 @@ impl Runtime {
             store: options.store,
             executors: options.executors,
             env: options.env,
-            defaults: options.defaults,
+            defaults: RwLock::new(Arc::new(options.defaults)),
+            meters: options.meters,
             tokio: options.tokio,
             admission: Admission::new(options.runs_max, options.queued_max),
             bus: Bus::new(),
@@ -264,7 +265,7 @@ impl Runtime {
 
     /// Whether an effect is under way or its outcome is not on disk. Looked at on both sides of the count: an outcome goes
     /// from the count to a mailbox, and a commit that was under way may have sent an effect.
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.is_committing() || self.effects_running.load(Ordering::SeqCst) > 0 || self.is_committing()
     }
 

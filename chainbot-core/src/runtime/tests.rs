@@ -223,6 +223,7 @@ fn start(
         signing_keys: Arc::new(Keys),
         tokio: tokio::runtime::Handle::current(),
         retention: None,
+        meters: Arc::default(),
     })
     .unwrap()
 }

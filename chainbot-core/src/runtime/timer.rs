@@ -52,13 +52,13 @@ impl Timers {
     }
 
     /// Waits until something is due, or for one look. `None` when closed.
-    fn next(&self, now: impl Fn() -> Timestamp, floor: Timestamp) -> Option<Option<RunId>> {
+    fn next(&self, now: impl Fn() -> Timestamp, floor: Timestamp) -> Option<Option<(Timestamp, RunId)>> {
         let mut heap = self.heap.lock();
         if heap.is_closed {
             return None;
         }
         match heap.due(now(), floor) {
-            Ok(run) => return Some(Some(run)),
+            Ok(found) => return Some(Some(found)),
             Err(wait) => self.changed.wait_for(&mut heap, wait.min(LOOK)),
         };
         if heap.is_closed { None } else { Some(None) }
@@ -67,19 +67,19 @@ impl Timers {
     /// Who is due, or how long nobody is. Waits for nothing.
     #[cfg(test)]
     pub(super) fn poll(&self, now: Timestamp, floor: Timestamp) -> std::result::Result<RunId, Duration> {
-        self.heap.lock().due(now, floor)
+        self.heap.lock().due(now, floor).map(|(_, run)| run)
     }
 }
 
 impl Heap {
-    /// Takes out who is due; else how long nobody is, as the clock stands.
-    fn due(&mut self, now: Timestamp, floor: Timestamp) -> std::result::Result<RunId, Duration> {
+    /// Takes out who is due, and since when; else how long nobody is, as the clock stands.
+    fn due(&mut self, now: Timestamp, floor: Timestamp) -> std::result::Result<(Timestamp, RunId), Duration> {
         match self.moments.peek() {
             Some(_) if now < floor => Err(floor.since(now)),
             Some(Reverse((due, run))) if *due <= now => {
-                let run = *run;
+                let found = (*due, *run);
                 self.moments.pop();
-                Ok(run)
+                Ok(found)
             }
             Some(Reverse((due, _))) => Err(due.since(now)),
             None => Err(Duration::MAX),
@@ -102,8 +102,11 @@ impl Runtime {
         self.spawn_thread("cb-timer", |runtime| {
             while let Some(due) = runtime.timers.next(|| runtime.env.now(), runtime.clock_floor) {
                 match due {
-                    Some(run) => {
+                    Some((due, run)) => {
                         crate::fault!("timer.due");
+                        let late_ms = runtime.env.now().0.saturating_sub(due.0);
+                        let late = Duration::from_millis(u64::try_from(late_ms).unwrap_or(0));
+                        runtime.meters.timer_lateness.time(late);
                         runtime.deliver(run, Mail::Input(Input::Tick));
                     }
                     None => {
@@ -125,7 +128,10 @@ mod tests {
         let timers = Timers::default();
         timers.arm(Timestamp(5), RunId::from([1; 16]));
         assert_eq!(timers.next(|| Timestamp(10), Timestamp(100)), Some(None));
-        assert_eq!(timers.next(|| Timestamp(100), Timestamp(100)), Some(Some(RunId::from([1; 16]))));
+        assert_eq!(
+            timers.next(|| Timestamp(100), Timestamp(100)),
+            Some(Some((Timestamp(5), RunId::from([1; 16]))))
+        );
     }
 
     #[test]
@@ -134,6 +140,9 @@ mod tests {
         timers.arm(Timestamp(30), RunId::from([3; 16]));
         timers.arm(Timestamp(20), RunId::from([2; 16]));
         assert_eq!(timers.next(|| Timestamp(19), Timestamp(0)), Some(None));
-        assert_eq!(timers.next(|| Timestamp(20), Timestamp(0)), Some(Some(RunId::from([2; 16]))));
+        assert_eq!(
+            timers.next(|| Timestamp(20), Timestamp(0)),
+            Some(Some((Timestamp(20), RunId::from([2; 16]))))
+        );
     }
 }

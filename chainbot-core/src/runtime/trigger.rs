@@ -140,6 +140,11 @@ impl Triggers {
         self.changed.notify_one();
     }
 
+    /// Whether every event of the host that was taken has been matched, or is being matched.
+    pub(super) fn is_matched(&self) -> bool {
+        self.queue.lock().inbound.is_empty()
+    }
+
     fn wake(&self) {
         self.queue.lock().is_changed = true;
         self.changed.notify_one();

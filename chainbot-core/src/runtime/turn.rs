@@ -161,8 +161,9 @@ impl Runtime {
             body.effects.remove(place);
         }
         crate::fault!("turn.decide");
+        let defaults = self.defaults.read().clone();
         let context =
-            Context { watch: worker, now: self.env.now(), random: worker.random(), defaults: &self.defaults };
+            Context { watch: worker, now: self.env.now(), random: worker.random(), defaults: &defaults };
         // An effect begun now might not end in time, and a step that began without an end may need a person.
         let decide = if self.is_stopping.load(Ordering::SeqCst) { settle } else { decide };
         match decide(&mut body.state, &mut body.agenda, input, &context) {
@@ -422,6 +423,7 @@ impl Runtime {
     /// A run that is over leaves memory.
     fn forget(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body) {
         cell.show(body.state.status);
+        self.count_end(body.state.status);
         for (_, effect) in body.effects.drain() {
             effect.abort();
         }
@@ -434,6 +436,15 @@ impl Runtime {
         }
         if std::mem::take(&mut body.has_permit) {
             self.release_permit();
+        }
+    }
+
+    fn count_end(&self, status: RunStatus) {
+        match status {
+            RunStatus::Completed => self.meters.runs_completed.one(),
+            RunStatus::Failed => self.meters.runs_failed.one(),
+            RunStatus::Cancelled => self.meters.runs_cancelled.one(),
+            _ => {}
         }
     }
 

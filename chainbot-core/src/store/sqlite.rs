@@ -32,6 +32,7 @@ mod writer;
 
 #[cfg(test)]
 pub(super) use self::chore::Chore;
+pub use self::migrate::SCHEMA_VERSION;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ use super::reserve::Reserve;
 use super::{DataDir, batch, problem};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::meter::Meters;
 use crate::model::event::Committed;
 use crate::model::{Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
@@ -66,6 +68,8 @@ pub struct OpenOptions {
     pub readers: usize,
     /// Whether a reserve file is kept for the day the disk is full.
     pub reserve: bool,
+    /// Where commits are counted.
+    pub meters: Arc<Meters>,
 }
 
 impl OpenOptions {
@@ -77,6 +81,7 @@ impl OpenOptions {
             commit_delay: Duration::ZERO,
             readers: 2,
             reserve: false,
+            meters: Arc::default(),
         }
     }
 }
@@ -108,7 +113,7 @@ impl SqliteStore {
         room::take(&conn, &path).map_err(fail)?;
         let readers = Readers::open(&path, options.readers)?;
         let reserve = options.reserve.then(|| Reserve::new(options.data_dir.path()));
-        let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay, reserve)
+        let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay, reserve, options.meters)
             .map_err(|error| problem::open(&path, &error))?;
         Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), data_dir: options.data_dir }))
     }

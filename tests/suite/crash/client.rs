@@ -34,6 +34,11 @@ impl Client {
         Some(Self { address, token: token.trim().to_owned() })
     }
 
+    /// The same API by another door.
+    pub fn at(&self, address: &str) -> Self {
+        Self { address: address.to_owned(), token: self.token.clone() }
+    }
+
     /// A GET that must be answered with 200.
     pub fn get(&self, path: &str) -> Value {
         let reply = self.send("GET", path, "", "").unwrap_or_else(|error| panic!("GET {path}: {error}"));
@@ -93,7 +98,8 @@ impl Client {
         }
     }
 
-    fn open(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<TcpStream> {
+    /// Sends a request and leaves the answer to the caller.
+    pub fn open(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<TcpStream> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(HANG))?;
         stream.set_write_timeout(Some(HANG))?;

@@ -24,6 +24,11 @@ impl Module {
         Self { library: support::plugin(), variables: Vec::new() }
     }
 
+    /// Another file of it.
+    pub fn at(library: &Path) -> Self {
+        Self { library: library.to_owned(), variables: Vec::new() }
+    }
+
     /// The one that can be told to go wrong: `CHAINBOT_FAULT` says where, `CHAINBOT_SABOTAGE` which promise it breaks.
     pub fn with_fault(variable: &'static str, value: &str) -> Self {
         Self { library: support::plugin_with_faults(), variables: vec![(variable, value.to_owned())] }
@@ -35,6 +40,8 @@ pub struct Host {
     /// Locked by whoever ends the process, so that its number is not used after its end was seen.
     child: Arc<Mutex<Child>>,
     stdout: BufReader<ChildStdout>,
+    /// Address of the host's own HTTP ingress, once it serves one.
+    pub ingress: Option<String>,
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -46,6 +53,11 @@ impl Host {
 
     /// The same with this library.
     pub fn start_module(module: &Module, data: &Path, ledger_port: u16) -> Self {
+        Self::of(module, data, ledger_port, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn of(module: &Module, data: &Path, ledger_port: u16, args: &[&str]) -> Self {
         let grant = serde_json::json!([
             { "host": "127.0.0.1", "ports": [ledger_port], "why": "the test's ledger" }
         ]);
@@ -58,19 +70,20 @@ impl Host {
                 "workflow_engine.max_concurrent_workflows=64",
                 &format!("egress.grants={grant}"),
             ],
+            args,
         )
     }
 
     /// Starts it with these values.
     pub fn with(data: &Path, set: &[&str]) -> Self {
-        Self::spawn(&Module::shipped(), data, set)
+        Self::spawn(&Module::shipped(), data, set, &[])
     }
 
-    fn spawn(module: &Module, data: &Path, set: &[&str]) -> Self {
+    fn spawn(module: &Module, data: &Path, set: &[&str], args: &[&str]) -> Self {
         let mut command = Command::new(support::host_shim());
         command.args(["run", "--stop-timeout", "10s", "--module"]).arg(&module.library);
         command.envs(module.variables.iter().map(|(name, value)| (name, value)));
-        command.arg("--data").arg(data);
+        command.arg("--data").arg(data).args(args);
         set.iter().for_each(|value| {
             command.args(["--set", value]);
         });
@@ -84,7 +97,7 @@ impl Host {
             let _ = stderr.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        Self { child: Arc::new(Mutex::new(child)), stdout, stderr: Some(stderr) }
+        Self { child: Arc::new(Mutex::new(child)), stdout, ingress: None, stderr: Some(stderr) }
     }
 
     /// Waits until it serves. `None` when it ended before; its output says so at once, so nothing is polled.
@@ -95,6 +108,9 @@ impl Host {
             match self.stdout.read_line(&mut line) {
                 Ok(0) | Err(_) => return None,
                 Ok(_) if line.starts_with("running") => break,
+                Ok(_) if line.starts_with("http: http://") => {
+                    self.ingress = line["http: http://".len()..].split('/').next().map(str::to_owned);
+                }
                 Ok(_) => {}
             }
         }

@@ -10,4 +10,5 @@ codes! {
     SYNTAX = "CB-0506", Malformed, "The configuration file is not YAML";
     DOCUMENT = "CB-0507", Malformed, "What the host handed over as configuration is not of the agreed shape";
     PORT = "CB-0508", Storage, "The port cannot be opened";
+    NEEDS_RESTART = "CB-0509", Unsupported, "The change needs a restart";
 }

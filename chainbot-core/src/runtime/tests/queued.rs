@@ -30,3 +30,30 @@ async fn a_signal_to_a_queued_run_survives_a_restart() {
     assert_eq!(bench.ended(third).await.status, RunStatus::Completed);
     bench.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_higher_bound_of_a_running_engine_lets_in_who_waits() {
+    let bench = Bench::new(1, 10).await;
+    bench.workflow("slow", SLOW).await;
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        runs.push(bench.start("slow").await);
+    }
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    assert_eq!(bench.handle.counts().queued, 3);
+    let tuning = |runs_max| Tuning {
+        runs_max,
+        queued_max: 10,
+        defaults: Defaults::default(),
+        retention: Default::default(),
+    };
+    bench.handle.0.tune(tuning(3));
+    bench.server.until(|counts| counts.in_flight == 3).await;
+    assert_eq!(bench.handle.counts().queued, 1);
+    bench.handle.0.tune(tuning(1));
+    bench.gate.add_permits(4);
+    for run in runs {
+        assert_eq!(bench.ended(run).await.status, RunStatus::Completed);
+    }
+    bench.end().await;
+}

@@ -61,7 +61,7 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
 }
 
 /// SQLite would make the file with mode 0644; its log and index take the mode of the file.
-fn make_private(path: &Path) -> Result<()> {
+pub(super) fn make_private(path: &Path) -> Result<()> {
     OpenOptions::new()
         .read(true)
         .write(true)

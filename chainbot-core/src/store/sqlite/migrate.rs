@@ -4,7 +4,9 @@
 //! or of another
 //! program, is refused before anything is written to it.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
@@ -14,6 +16,9 @@ use crate::store::problem;
 
 /// "CBOT": set by the first migration.
 const APPLICATION_ID: i64 = 1_128_419_156;
+
+/// Of the databases that this version writes. It reads older ones, and refuses newer ones.
+pub const SCHEMA_VERSION: usize = STEPS.len();
 
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_journal.sql")),
@@ -40,8 +45,46 @@ pub fn check(conn: &Connection, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where the database is kept as it was before it was brought up from `version`.
+pub fn kept(path: &Path, version: i64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".schema-");
+    name.push(version.to_string());
+    PathBuf::from(name)
+}
+
+/// Puts a whole copy aside before the first migration of an older database: the version before refuses the migrated one,
+/// so without it there would be no way back.
+fn keep(conn: &Connection, path: &Path) -> Result<()> {
+    let fail = |error: rusqlite::Error| problem::open(path, &error);
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
+    if version == 0 || version >= STEPS.len() as i64 {
+        return Ok(());
+    }
+    let copy = kept(path, version);
+    let io = |error: std::io::Error| problem::open(&copy, &error);
+    match fs::remove_file(&copy) {
+        // Of a start that did not come to its end: the database is still the same.
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    super::connection::make_private(&copy)?;
+    conn.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(fail)?;
+    File::open(&copy).and_then(|file| file.sync_all()).map_err(io)?;
+    if let Some(folder) = copy.parent() {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+    }
+    log::info!(
+        "the database has schema {version} and goes to {}; it is kept as it was in {}",
+        STEPS.len(),
+        copy.display()
+    );
+    Ok(())
+}
+
 /// Runs the migrations that have not run.
 pub fn to_latest(conn: &mut Connection, path: &Path) -> Result<()> {
+    keep(conn, path)?;
     let fail = |error| match error {
         // Each step is one transaction, so nothing of the schema is half there.
         rusqlite_migration::Error::RusqliteError { err, .. }

@@ -34,6 +34,7 @@ use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::Lsn;
 use crate::limits;
+use crate::meter::Meters;
 use crate::port::upkeep::Room;
 use crate::store::batch::Work;
 use crate::store::chain::Chains;
@@ -58,6 +59,7 @@ struct Shared {
     /// Who commits now: an acknowledgement that closes the store must not wait for its own thread.
     who: Mutex<Option<ThreadId>>,
     delay: Duration,
+    meters: Arc<Meters>,
 }
 
 /// What a commit needs.
@@ -84,6 +86,7 @@ impl Writer {
         next: Lsn,
         commit_delay: Duration,
         reserve: Option<Reserve>,
+        meters: Arc<Meters>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -94,6 +97,7 @@ impl Writer {
             desk: Mutex::new(Some(Desk { conn, next, checkpoints: Checkpoints::new() })),
             who: Mutex::default(),
             delay: commit_delay.min(Duration::from_millis(limits::COMMIT_DELAY_MS_MAX)),
+            meters,
         });
         let of_thread = shared.clone();
         // Joined by `close`, which dropping the store calls.
@@ -357,6 +361,7 @@ impl Shared {
     }
 
     fn try_commit(&self, conn: &Connection, next: Lsn, works: &mut [Work]) -> Result<(Vec<Outcome>, Lsn)> {
+        let begun = Instant::now();
         let filled = self.fill(conn, next, works)?;
         #[cfg(feature = "fault")]
         self.acknowledge_too_early(works, &filled.0);
@@ -365,6 +370,11 @@ impl Shared {
         commit.execute([]).map_err(problem::write)?;
         // As when the last flush answers with an error: what is on the disk, only the next start can say.
         crate::fault!("journal.commit.after", problem::write_on_purpose);
+        let records = works.iter().map(|work| work.record_count).sum::<usize>();
+        self.meters.commit_time.time(begun.elapsed());
+        self.meters.commit_records.value(records as f64);
+        self.meters.journal_records.add(records as u64);
+        self.meters.journal_bytes.add(works.iter().map(|work| work.bytes as u64).sum());
         Ok(filled)
     }
 

@@ -21,6 +21,12 @@ fn a_database_of_the_first_schema_opens_and_says_the_same() {
     let old = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/databases/schema-1.db");
     std::fs::copy(old, folder.path().join("chainbot.db")).unwrap();
     let store = open(folder.path(), None).unwrap();
+    let kept = folder.path().join("chainbot.db.schema-1");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = Connection::open(&kept).unwrap();
+    let version: i64 = before.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let runs: i64 = before.query_row("SELECT count(*) FROM run", [], |row| row.get(0)).unwrap();
+    assert_eq!((version, runs), (1, 5), "it is kept as it was");
     assert_eq!(check(&store).unwrap(), []);
     let recovery = store.recover().unwrap();
     assert_eq!((recovery.parked, recovery.timers.len(), recovery.live.len()), (2, 1, 0));

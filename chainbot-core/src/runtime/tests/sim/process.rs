@@ -71,6 +71,7 @@ impl Process {
             tokio: tokio.handle().clone(),
             signing_keys: Arc::new(Keys),
             retention: Some(Default::default()),
+            meters: Arc::default(),
         };
         let runtime = Runtime::recovered(options).expect("it starts");
         let told = runtime.outbox_left(runtime.outbox.as_ref().expect("a bus")).expect("it starts");

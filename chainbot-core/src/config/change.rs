@@ -1,0 +1,89 @@
+//! What differs between two configurations, and which of it takes effect without a restart.
+//!
+//! A key is live when every part that reads it reads it anew, and nothing that was decided under the old value becomes
+//! wrong. Everything else needs a start: places on the disk, the port, what was handed out by copy.
+
+use super::Config;
+
+/// Keys that take effect at once.
+const LIVE: &[&str] = &[
+    "module.log_level",
+    "logging.level",
+    "workflow_engine.max_concurrent_workflows",
+    "workflow_engine.max_queued",
+    "workflow_engine.retry_attempts",
+    "workflow_engine.retry_delay",
+    "workflow_engine.cancel_grace",
+    "egress.public",
+    "egress.grants",
+    "alex_os.emit_prefixes",
+    "retention.completed",
+    "retention.failed",
+    "retention.cancelled",
+    "retention.max_runs",
+    "retention.archive_after",
+    "retention.idempotency_keys",
+];
+
+/// Whether a key takes effect without a restart.
+pub fn is_live(path: &str) -> bool {
+    LIVE.contains(&path)
+}
+
+/// Keys with another value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Take effect at once.
+    pub live: Vec<&'static str>,
+    /// Need a restart.
+    pub restart: Vec<&'static str>,
+}
+
+impl Config {
+    /// What another configuration has otherwise.
+    pub fn changes(&self, other: &Config) -> Changes {
+        let mut changes = Changes::default();
+        for (own, new) in self.settings().iter().zip(other.settings()) {
+            if own.value != new.value {
+                let path = own.key.path;
+                if is_live(path) { &mut changes.live } else { &mut changes.restart }.push(path);
+            }
+        }
+        // Whoever wrote it decides which of the two levels counts, also when neither value differs.
+        if self.log_level() != other.log_level() && changes.live.is_empty() {
+            changes.live.push("logging.level");
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::table::KEYS;
+    use super::*;
+
+    fn config(values: &serde_json::Value) -> Config {
+        Config::load(&json!({ "data_dir": "/tmp/none", "values": values }).to_string()).unwrap()
+    }
+
+    #[test]
+    fn every_live_key_is_a_key() {
+        for path in LIVE {
+            assert!(KEYS.iter().any(|key| key.path == *path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_change_says_which_of_its_keys_need_a_restart() {
+        let old = config(&json!({}));
+        let new = config(&json!({
+            "workflow_engine": { "max_concurrent_workflows": 3, "commit_delay_ms": 7 }, "api": { "port": 9 },
+        }));
+        let changes = old.changes(&new);
+        assert_eq!(changes.live, ["workflow_engine.max_concurrent_workflows"]);
+        assert_eq!(changes.restart, ["api.port", "workflow_engine.commit_delay_ms"]);
+        assert_eq!(old.changes(&old), Changes::default());
+    }
+}

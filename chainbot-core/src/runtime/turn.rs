@@ -313,12 +313,7 @@ impl Runtime {
                 }
             }),
         };
-        // Who commits waits for the disk: not while other runs wait for this thread.
-        let handed = match self.jobs.is_empty() {
-            true => self.store.commit(batch),
-            false => self.store.submit(batch),
-        };
-        if let Err(error) = handed {
+        if let Err(error) = self.store.commit(batch) {
             self.not_committed(cell, Arc::new(error));
         }
     }

@@ -265,7 +265,6 @@ impl App {
             serving.task
         });
         let engine = deadline.saturating_sub(STOP_RESERVE.min(deadline / 4));
-        crate::fault!("app.stop");
         let stopped = self.runtime.stop(engine).await;
         // Also when threads of the engine are left: they are refused from here on.
         self.pins.close();
@@ -324,7 +323,6 @@ struct Opened {
 impl Opened {
     fn open(config: &Config, process: &str, env: &Env, meters: Arc<Meters>) -> Result<Self> {
         let data_dir = Arc::new(DataDir::open(&config.module.data_dir, process)?);
-        crate::fault!("app.open", Error::on_purpose);
         let store = SqliteStore::open(OpenOptions {
             path: config.database.file.clone(),
             commit_delay: config.workflow_engine.commit_delay,

@@ -134,6 +134,12 @@ fn a_full_disk_refuses_new_runs_reads_and_deletes_and_recovers_alone() {
         define(&client);
         let first = id_of(&start_run(&client, "first").expect("an answer"));
         client.wait_until(|| runs(&client).iter().all(|run| run["status"] == "completed"));
+        // Made some seconds after the start; it is what deleting lives on when the disk is full.
+        let begun = Instant::now();
+        while !data.join("reserve").exists() {
+            assert!(begun.elapsed() < HANG, "no reserve is made");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let ballast = disk.mount().join("ballast");
         // What is left goes to somebody else, to the last block.
         let to = format!("of={}", ballast.display());

@@ -93,7 +93,10 @@ impl Handle {
     async fn keep_answer(&self, question: &StoredQuestion, answer: &NewAnswer) -> Result<()> {
         let NewAnswer { action, data, by } = answer.clone();
         let (id, data, at) = (question.id, Json::new(data), self.0.env.now());
-        self.0.write(vec![Op::InboxAnswer(InboxAnswer { id, action, data, by, at })]).await
+        let run = question.run;
+        // Wakes it at the next start when this process ends before it has: nobody is asked any more.
+        let wake = Op::TimerSet { run, seq: 0, due: at };
+        self.0.write(vec![Op::InboxAnswer(InboxAnswer { id, action, data, by, at }), wake]).await
     }
 }
 

@@ -154,6 +154,10 @@ impl Runtime {
             if let Some(answer) = answer {
                 // Nobody may be waiting any more.
                 let _ = answer.send(Err(Refusal::Over));
+            } else if matches!(input, Input::Tick) {
+                // A retry takes it up as soon as its end is on disk, which may be before this cell knows of that. Out of
+                // memory by now, it is read again; one that is over indeed is found to be so there.
+                self.deliver(cell.id, Mail::Input(Input::Tick));
             }
             return;
         }
@@ -425,8 +429,11 @@ impl Runtime {
         self.cells.lock().remove(&cell.id);
         let mail = std::mem::take(&mut cell.mailbox.lock().mail);
         for mail in mail {
-            if let Mail::Asked(_, answer) = mail {
-                let _ = answer.send(Err(Refusal::Over));
+            match mail {
+                Mail::Asked(_, answer) => drop(answer.send(Err(Refusal::Over))),
+                // As in `decide`: it may have been taken up again meanwhile.
+                Mail::Input(Input::Tick) => self.deliver(cell.id, Mail::Input(Input::Tick)),
+                Mail::Input(_) => {}
             }
         }
         if std::mem::take(&mut body.has_permit) {

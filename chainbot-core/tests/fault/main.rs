@@ -173,6 +173,23 @@ fn an_upgrade_survives_a_fault_at_every_place() {
     check("upgrade");
 }
 
+/// The kernel may have dropped the pages, so a second flush of them would lie.
+#[test]
+fn after_a_failed_commit_none_is_tried_again() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    on_tokio(async {
+        for name in ["journal.commit.before", "journal.commit.after"] {
+            let plan = Plan { name: name.to_owned(), hit: 3, kind: Kind::Error, mode: Mode::Once };
+            let folder = tempfile::tempdir().expect("a folder");
+            let world = World::new(folder.path(), world::Ledger::get().port, 888_888, 0);
+            fault::arm(Some(plan));
+            assert_eq!(live(&SCENARIOS[0], &Arc::new(world)).await, End::Refused);
+            let (passed, fired) = fault::passed();
+            assert_eq!((passed["journal.commit.before"].hits, fired), (3, 1), "after {name}");
+        }
+    });
+}
+
 /// The process that a schedule ends. Alone it has nothing to do.
 #[test]
 fn a_life_in_a_process_of_its_own() {
@@ -205,6 +222,17 @@ fn every_named_place_of_the_core_is_passed_by_a_scenario() {
         let world = World::new(folder.path(), world::Ledger::get().port, 999_999, 0);
         fault::arm(Some(plan));
         live(&SCENARIOS[0], &Arc::new(world)).await;
+        passed.extend(fault::passed().0.into_keys());
+        // And some when runs were at work as the last life ended.
+        let folder = tempfile::tempdir().expect("a folder");
+        let world = Arc::new(World::new(folder.path(), world::Ledger::get().port, 999_998, 0));
+        let plan =
+            Plan { name: "journal.commit.before".to_owned(), hit: 6, kind: Kind::Error, mode: Mode::Once };
+        fault::arm(Some(plan));
+        live(&SCENARIOS[0], &world).await;
+        world.next_life();
+        fault::arm(None);
+        live(&SCENARIOS[0], &world).await;
         passed.extend(fault::passed().0.into_keys());
     });
     let never: Vec<_> = named.iter().filter(|name| !passed.contains(*name)).collect();

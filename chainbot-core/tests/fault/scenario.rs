@@ -96,7 +96,13 @@ impl Stage {
                     answer_all(self).await?;
                     self.tick().await;
                 }
-                _ => self.tick().await,
+                _ => {
+                    // It may wait for another that is held.
+                    if self.life.handle.inbox().await?.iter().any(|question| question.kind == "poison") {
+                        answer_all(self).await?;
+                    }
+                    self.tick().await;
+                }
             }
         };
         self.world.acknowledged(&format!("over {run} {}", status.as_str()));

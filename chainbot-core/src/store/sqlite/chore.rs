@@ -122,7 +122,6 @@ pub fn delete(conn: &Connection, run: RunId) -> rusqlite::Result<bool> {
 }
 
 fn vacuum(conn: &Connection) -> rusqlite::Result<u64> {
-    crate::fault!("retention.vacuum", crate::store::problem::on_purpose);
     let free =
         |conn: &Connection| conn.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
     let before = free(conn)?;

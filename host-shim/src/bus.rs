@@ -76,6 +76,8 @@ struct Subscription {
 #[derive(Default)]
 struct State {
     phase: Phase,
+    /// Held between two versions, not before the first.
+    is_handing_over: bool,
     subscriptions: BTreeMap<u64, Subscription>,
     next_subscription: u64,
     queue: VecDeque<EventOut>,
@@ -118,7 +120,7 @@ impl Bus {
     /// Ends a subscription; `false` when there is none of that id and owner.
     pub fn unsubscribe(&self, owner: u64, id: u64) -> bool {
         let mut state = self.lock();
-        let is_held = state.phase == Phase::Holding;
+        let is_held = state.is_handing_over;
         match state.subscriptions.get_mut(&id) {
             Some(found) if found.owner == owner && !found.is_over => {
                 found.is_over = true;
@@ -141,6 +143,7 @@ impl Bus {
         let mut state = self.lock();
         if state.phase == Phase::Delivering {
             state.phase = Phase::Holding;
+            state.is_handing_over = true;
         }
     }
 
@@ -184,6 +187,7 @@ impl Bus {
         let mut state = self.lock();
         if state.phase == Phase::Holding {
             state.phase = Phase::Delivering;
+            state.is_handing_over = false;
             state.forget_what_is_over();
         }
         drop(state);

@@ -241,6 +241,7 @@ impl Life {
                 tokio: tokio::runtime::Handle::current(),
                 signing_keys: Arc::new(NoKeys),
                 retention: None,
+                meters: Arc::default(),
             })?;
             let handle = Handle::new(runtime.clone());
             closed.whole();

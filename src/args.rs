@@ -1,6 +1,7 @@
 //! The command line: what it accepts and the help it prints.
 
 mod author;
+mod machine;
 mod people;
 
 use std::net::SocketAddr;
@@ -11,6 +12,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub use author::{Format, Graph, Import, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
+use machine::{GPIO_HELP, OUTBOX_HELP};
+pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
 use people::{ANSWER_HELP, DIFF_HELP, FORK_HELP};
 pub use people::{Answer, Diff, Fork, Inbox, OfRun, Pause, Rollback, Versions};
 
@@ -126,6 +129,20 @@ pub enum Command {
         /// What is done.
         #[command(subcommand)]
         view: SecretView,
+    },
+    /// List, resend and remove messages that leave after their steps
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = OUTBOX_HELP)]
+    Outbox {
+        /// What is done.
+        #[command(subcommand)]
+        view: OutboxView,
+    },
+    /// List the configured pins, and drive one by hand
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = GPIO_HELP)]
+    Gpio {
+        /// What is done.
+        #[command(subcommand)]
+        view: GpioView,
     },
 }
 
@@ -596,6 +613,10 @@ impl Command {
             Command::Secret { view: SecretView::Set(args) } => args.json.json,
             Command::Secret { view: SecretView::List(args) } => args.json.json,
             Command::Secret { view: SecretView::Remove(args) } => args.json.json,
+            Command::Outbox { view: OutboxView::List(args) } => args.json.json,
+            Command::Outbox { view: OutboxView::Resend(args) | OutboxView::Remove(args) } => args.json.json,
+            Command::Gpio { view: GpioView::List(args) } => args.json.json,
+            Command::Gpio { view: GpioView::Set(args) } => args.json.json,
         }
     }
 }

@@ -7,11 +7,13 @@ mod deploy;
 mod doctor;
 mod dry;
 mod fsck;
+mod gpio;
 mod graph;
 mod health;
 mod import;
 mod inbox;
 mod logs;
+mod outbox;
 mod run;
 mod runs;
 mod secret;
@@ -66,6 +68,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
         Command::Secret { view } => with_runtime(secret::run(&view)),
+        Command::Outbox { view } => with_runtime(outbox::run(&view)),
+        Command::Gpio { view } => with_runtime(gpio::run(&view)),
     }
 }
 

@@ -22,15 +22,20 @@ pub fn read(pairs: &[String], file: Option<&Path>) -> Result<Value> {
 
 /// Names and values written as `name=value`.
 pub fn pairs(pairs: &[String]) -> Result<Map<String, Value>> {
+    named("input", pairs)
+}
+
+/// As [`pairs`], of an option that is called so.
+pub fn named(option: &str, pairs: &[String]) -> Result<Map<String, Value>> {
     let mut values = Map::new();
     for pair in pairs {
         let Some((name, text)) = pair.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::new(&code::INPUT, format!("`{pair}` is not name=value"))
-                .help("write --input name=value, for example --input zone=north"));
+                .help(format!("write --{option} name=value, for example --{option} zone=north")));
         };
         if values.contains_key(name) {
-            return Err(Error::new(&code::INPUT, format!("the input `{name}` is given twice"))
-                .help("give a list as JSON, for example --input 'rows=[1, 2]'"));
+            return Err(Error::new(&code::INPUT, format!("the {option} `{name}` is given twice"))
+                .help(format!("give a list as JSON, for example --{option} 'rows=[1, 2]'")));
         }
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
         values.insert(name.to_owned(), value);

@@ -20,7 +20,7 @@ use crate::engine::Defaults;
 use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
-use crate::gpio::{Pins, SimBackend};
+use crate::gpio::{Mode, PinSetup, Pins, SimBackend};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
 use crate::meter::Meters;
 use crate::net::{Egress, Grant, MailServer, Policy};
@@ -31,6 +31,7 @@ use crate::secret::Vault;
 use crate::step::{Executors, MailAccount};
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 use crate::time::Timestamp;
+use crate::validate::{Known, KnownPin};
 
 mod live;
 
@@ -124,13 +125,14 @@ impl App {
         let port = listener.as_ref().map(|(_, address)| *address);
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
         // Before any run or trigger: outputs are safe from here on.
-        let pins = Pins::open(&SimBackend::new(env.clone()), config.gpio.pins.clone(), env.clone())?;
+        let pins = Pins::open(Arc::new(SimBackend::new(env.clone())), config.gpio.pins.clone(), env.clone())?;
         let options = Options {
             store: store.clone(),
             executors: Arc::new(
                 Executors::new(egress.clone(), env.clone())
                     .with_secrets(vault.clone())
                     .with_mail(accounts(&config))
+                    .with_channels(config.notification.channels.clone())
                     .with_pins(pins.clone()),
             ),
             env: env.clone(),
@@ -142,6 +144,8 @@ impl App {
             poison_file: Some(data_dir.path().join("evaluating")),
             tokio: tokio::runtime::Handle::current(),
             signing_keys: Arc::new(HookKeys(vault.clone())),
+            known: known(&config),
+            pins: Some(pins.clone()),
             retention: Some(config.retention),
             meters: meters.clone(),
         };
@@ -169,6 +173,7 @@ impl App {
                 ..ApiLimits::default()
             },
             secrets: Some(vault),
+            pins: Some(pins.clone()),
         };
         let told = || match port {
             None => Ok(()),
@@ -416,12 +421,28 @@ fn accounts(config: &Config) -> Vec<MailAccount> {
         .collect()
 }
 
+/// What definitions may name on this machine.
+fn known(config: &Config) -> Known {
+    let pin = |setup: &PinSetup| KnownPin {
+        name: setup.name.clone(),
+        number: setup.pin.0,
+        is_output: matches!(setup.mode, Mode::Output { .. }),
+    };
+    Known {
+        channels: Some(config.notification.channels.iter().map(|channel| channel.name.clone()).collect()),
+        pins: Some(config.gpio.pins.iter().map(pin).collect()),
+        constants: Some(config.workflow_engine.constants.keys().cloned().collect()),
+        accounts: Some(config.email.accounts.iter().map(|account| account.name.clone()).collect()),
+    }
+}
+
 fn defaults(config: &Config) -> Defaults {
     Defaults {
         retry_attempts: config.workflow_engine.retry_attempts,
         retry_delay: config.workflow_engine.retry_delay,
         cancel_grace: config.workflow_engine.cancel_grace,
         emit_prefixes: config.alex_os.emit_prefixes.clone(),
+        constants: config.workflow_engine.constants.clone(),
         ..Defaults::default()
     }
 }
@@ -484,7 +505,7 @@ pub fn manifest() -> Value {
                 "chainbot.module.ready", "chainbot.module.stopping", "chainbot.workflow.started",
                 "chainbot.workflow.completed", "chainbot.workflow.failed", "chainbot.workflow.cancelled",
                 "chainbot.workflow.waiting", "chainbot.workflow.skipped", "chainbot.workflow.enabled",
-                "chainbot.workflow.disabled", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
+                "chainbot.workflow.disabled", "chainbot.message.dead", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
             ],
             "subscribe": [],
         },

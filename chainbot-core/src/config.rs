@@ -7,6 +7,7 @@
 
 mod account;
 mod change;
+mod channels;
 mod check;
 mod key;
 mod pins;
@@ -55,6 +56,8 @@ pub struct Config {
     pub email: Email,
     /// What is kept for how long.
     pub retention: Retention,
+    /// Channels of notifications.
+    pub notification: Notification,
     /// Pins.
     pub gpio: Gpio,
     settings: Vec<Setting>,
@@ -110,6 +113,8 @@ pub struct WorkflowEngine {
     pub retry_delay: Duration,
     /// How long effects under way may go on in a cancelled run.
     pub cancel_grace: Duration,
+    /// `config` in expressions.
+    pub constants: crate::engine::Constants,
     /// How long a commit waits for others.
     pub commit_delay: Duration,
 }
@@ -176,6 +181,13 @@ pub struct Account {
     pub password: Option<String>,
     /// Sender of every mail.
     pub from: String,
+}
+
+/// Section `notification`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Channels that steps may name.
+    pub channels: Vec<crate::step::Channel>,
 }
 
 /// Section `gpio`.

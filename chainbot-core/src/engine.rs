@@ -29,6 +29,7 @@ pub mod inputs;
 mod leaf;
 mod people;
 pub mod program;
+mod queue;
 mod reopen;
 mod resume;
 mod retry;
@@ -40,7 +41,7 @@ mod trigger;
 pub mod view;
 
 pub use compile::compile;
-pub use decide::{Agenda, Command, Context, Decision, Defaults, Input, decide, settle};
+pub use decide::{Agenda, Command, Constants, Context, Decision, Defaults, Input, decide, settle};
 pub use hear::Heard;
 pub use people::Answer;
 pub use program::Program;

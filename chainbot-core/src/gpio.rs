@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-pub use pins::{Held, Mode, PinSetup, Pins};
+pub use pins::{Held, Mode, PinSetup, PinView, Pins};
 pub use sim::SimBackend;
 
 use crate::time::Timestamp;
@@ -36,6 +36,8 @@ pub trait GpioBackend: Send + Sync {
     fn lines(&self) -> Result<Vec<LineInfo>, GpioError>;
     /// Takes a line as output. It has the initial level from its first moment on.
     fn output(&self, pin: Bcm, cfg: &OutputCfg) -> Result<Box<dyn OutputLine>, GpioError>;
+    /// Puts a level on an input from outside, in volts. Only a backend without real lines can.
+    fn drive(&self, pin: Bcm, level: bool) -> Result<(), GpioError>;
     /// Takes a line as input.
     fn input(&self, pin: Bcm, cfg: &InputCfg) -> Result<Box<dyn InputLine>, GpioError>;
 }
@@ -70,6 +72,8 @@ pub struct Change {
 pub struct BackendInfo {
     /// `sim`.
     pub kind: &'static str,
+    /// Whether [`GpioBackend::drive`] works.
+    pub is_simulated: bool,
     /// What people should know before they trust it with a pump.
     pub warnings: Vec<String>,
 }

@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
+use crate::gpio::Pins;
 use crate::limits;
 use crate::secret::Vault;
 use crate::time::Timestamp;
@@ -110,6 +111,8 @@ pub struct ApiOptions {
     pub limits: ApiLimits,
     /// The vault, where there is one.
     pub secrets: Option<Arc<Vault>>,
+    /// The configured pins, where there are some.
+    pub pins: Option<Arc<Pins>>,
 }
 
 /// Bounds of the API.
@@ -173,6 +176,7 @@ struct Shared {
     started_at: Timestamp,
     limits: ApiLimits,
     secrets: Option<Arc<Vault>>,
+    pins: Option<Arc<Pins>>,
 }
 
 impl Shared {
@@ -195,7 +199,7 @@ impl Shared {
 impl Api {
     /// Makes the service. Opens nothing.
     pub fn new(options: ApiOptions) -> Result<Self> {
-        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets } =
+        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets, pins } =
             options;
         let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
             .merge(route::all())
@@ -220,6 +224,7 @@ impl Api {
             openapi,
             limits,
             secrets,
+            pins,
         });
         let router =
             router.method_not_allowed_fallback(no_method).fallback(no_route).with_state(shared.clone());

@@ -308,6 +308,28 @@ pub const WAIT_EDGE_DEFAULT: Duration = Duration::from_secs(3_600);
 pub const PIN_SLACK: Duration = Duration::from_secs(30);
 /// Configured pins: a header has 28.
 pub const PINS_MAX: usize = 64;
+/// A message to a broker: what brokers take unless told otherwise.
+pub const MQTT_PACKET_BYTES_MAX: usize = 256 * 1024;
+/// The operator's constants together: they are copied into scopes, and a table belongs into a file that a step reads.
+pub const CONSTANTS_BYTES_MAX: usize = 64 * 1024;
+/// Channels of one notification, and of the configuration.
+pub const CHANNELS_MAX: usize = 32;
+/// Messages in the outbox that are still to be sent: a day without network at one message in nine seconds.
+pub const OUTBOX_ROWS_MAX: usize = 10_000;
+/// What they may weigh together: a small part of a card, and read back one at a time.
+pub const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// One message: what receivers of webhooks take as a rule.
+pub const OUTBOX_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Delivered messages that are kept, and as many that were given up: what a person looks through.
+pub const OUTBOX_KEPT_MAX: u32 = 1_000;
+/// Rows of the outbox deleted in one transaction.
+pub const OUTBOX_PRUNE_ROWS_MAX: u32 = 256;
+/// Messages under way at once: a receiver that hangs holds one for its timeout.
+pub const OUTBOX_SENDS_MAX: usize = 8;
+/// One try of a message: what Standard Webhooks gives a receiver.
+pub const OUTBOX_TRY_S_MAX: u64 = 30;
+/// How long a receiver that says 429, 502 or 504 is left alone when it does not say how long.
+pub const OUTBOX_SLOW_S: u64 = 60;
 /// Decisions of one case of a test or of a dry run: a loop of the most iterations takes a few for each.
 pub const TEST_TURNS_MAX: u32 = 1_000_000;
 /// Cases in one test file: more are several files.

@@ -2,18 +2,23 @@
 //!
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
+mod outbox;
 mod secret;
 pub mod upkeep;
 
 use std::sync::Arc;
 
+pub use outbox::{
+    MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, OutboxRoom, PendingMessage,
+    StoredMessage,
+};
 pub use secret::{OpenSecret, SecretRows, SecretText, Secrets, StoredSecret};
 
 use self::upkeep::{Room, Tidied, Upkeep};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
-use crate::model::{Json, Place, Record, RunRow, RunStatus};
+use crate::model::{EffectKey, Json, Place, Record, RunRow, RunStatus};
 use crate::time::Timestamp;
 
 /// Called once, by whoever commits, in the order of the journal, when the batch is on disk (with the place of its first record;
@@ -102,6 +107,14 @@ pub enum Op {
     SecretPut(Box<StoredSecret>),
     /// The secret is gone. Does nothing when there is none.
     SecretRemove { name: String },
+    /// A message for the courier, pending and due at once. Does nothing when it is there already.
+    OutboxPut(Box<NewMessage>),
+    /// Where a message stands.
+    OutboxMark(MessageMark),
+    /// A message is forgotten.
+    OutboxRemove { id: EffectKey },
+    /// Forgets messages that ended before a time, and all but the newest `keep` delivered and given up; a bounded number.
+    OutboxPrune { before: Timestamp, keep: u32 },
 }
 
 /// What a trigger did.
@@ -397,6 +410,12 @@ pub trait Store: Send + Sync {
     fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>>;
     /// How far a reader of the journal has come.
     fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
+    /// Messages that are to be sent, the next first.
+    fn outbox_pending(&self) -> Result<Vec<PendingMessage>>;
+    /// A message, with its content.
+    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>>;
+    /// A list of messages.
+    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>>;
     /// Triggers, switches and gates.
     fn automation(&self) -> Result<Automation>;
     /// Commits what is queued, then closes. Later calls fail.

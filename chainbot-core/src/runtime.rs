@@ -21,6 +21,7 @@ mod again;
 mod bus;
 mod cell;
 mod core;
+mod courier;
 mod diff;
 mod ears;
 mod effects;

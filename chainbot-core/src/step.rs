@@ -10,6 +10,9 @@
 
 mod api_call;
 mod auth;
+mod channel;
+#[cfg(test)]
+mod channel_tests;
 mod config;
 mod email;
 mod failure;
@@ -32,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::engine::program::EffectKind;
+pub use channel::{Channel, Way};
 pub use email::MailAccount;
 pub use failure::Failure;
 
@@ -69,6 +73,7 @@ pub struct Executors {
     env: Env,
     secrets: Option<Arc<dyn Secrets>>,
     accounts: Vec<MailAccount>,
+    channels: Vec<Channel>,
     pins: Option<Arc<Pins>>,
     #[cfg(test)]
     script: Option<Arc<dyn Script>>,
@@ -93,6 +98,7 @@ impl Executors {
             env,
             secrets: None,
             accounts: Vec::new(),
+            channels: Vec::new(),
             pins: None,
             #[cfg(test)]
             script: None,
@@ -115,6 +121,12 @@ impl Executors {
     /// With accounts that mail is sent over.
     pub fn with_mail(mut self, accounts: Vec<MailAccount>) -> Self {
         self.accounts = accounts;
+        self
+    }
+
+    /// With channels that notifications go over.
+    pub fn with_channels(mut self, channels: Vec<Channel>) -> Self {
+        self.channels = channels;
         self
     }
 
@@ -141,6 +153,7 @@ impl Executors {
             EffectKind::Email => email::execute(self, &effect).await,
             EffectKind::Hmac => hmac::execute(self, &effect),
             EffectKind::Gpio => gpio::execute(self, &effect).await,
+            EffectKind::Channel => channel::execute(self, &effect).await,
         };
         let outcome = sealed::redacted(self, outcome);
         let Effect { run, key, attempt, kind, .. } = effect;

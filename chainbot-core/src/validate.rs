@@ -7,14 +7,15 @@
 //! ```
 //!
 //! Every stage reports into one bounded list and goes on as far as it can. A definition comes out only when
-//! there is no error. Nothing here does IO, runs an expression, or knows which agents, secrets or workflows
-//! exist on this machine; a source of any kind is answered in bounded time and never by a panic.
+//! there is no error. Nothing here does IO or runs an expression, and what is configured on a machine is known only
+//! as far as the caller says ([`Known`]); a source of any kind is answered in bounded time and never by a panic.
 
 mod check;
 mod decode;
 mod document;
 mod findings;
 pub mod keys;
+mod known;
 mod place;
 mod scalar;
 mod schema;
@@ -22,6 +23,7 @@ mod schema;
 mod tests;
 
 pub use decode::compile_schema;
+pub use known::{Known, KnownPin};
 pub use schema::{schema, schema_text};
 
 use crate::error::Diagnostic;
@@ -45,9 +47,14 @@ pub struct Checked {
 /// assert_eq!(checked.diagnostics[0].hint.as_deref(), Some("did you mean `set`?"));
 /// ```
 pub fn check(source: &str) -> Checked {
+    check_on(source, &Known::default())
+}
+
+/// Checks it for a machine that has this.
+pub fn check_on(source: &str, known: &Known) -> Checked {
     let mut findings = Findings::default();
     let decoded = document::read(source, &mut findings).and_then(|document| {
-        let decoded = decode::decode(&document, &mut findings)?;
+        let decoded = decode::decode(&document, known, &mut findings)?;
         check::check(source, &document, &decoded, &mut findings);
         Some(decoded)
     });

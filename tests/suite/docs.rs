@@ -15,7 +15,7 @@ fn read(path: impl AsRef<Path>) -> String {
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<PathBuf> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).into();
-    for folder in ["docs", "docs/abi", "docs/decisions"] {
+    for folder in ["docs", "docs/abi", "docs/decisions", "docs/workflows"] {
         let entries = std::fs::read_dir(root().join(folder)).unwrap();
         let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
         pages.extend(files.map(|path| path.strip_prefix(root()).unwrap().to_owned()));
@@ -85,7 +85,9 @@ fn every_definition_in_the_pages_is_valid() {
     let folder = tempfile::tempdir().unwrap();
     let mut checked = 0;
     for page in pages() {
-        for block in blocks(&read(&page), "yaml").into_iter().filter(|block| block.starts_with("name:")) {
+        let text = read(&page);
+        let all = blocks(&text, "yaml").into_iter().chain(blocks(&text, "yaml run"));
+        for block in all.filter(|block| block.starts_with("name:")) {
             std::fs::write(folder.path().join("block.yaml"), block).unwrap();
             let shown = chainbot(folder.path(), &["validate", "block.yaml", "--json"]);
             let report: Value = serde_json::from_str(&shown.stdout).unwrap();
@@ -93,7 +95,87 @@ fn every_definition_in_the_pages_is_valid() {
             checked += 1;
         }
     }
-    assert!(checked >= 3, "{checked} definitions were found");
+    assert!(checked >= 20, "{checked} definitions were found");
+}
+
+/// Definitions that a page says run as they stand, each with the output under it.
+#[test]
+fn what_the_guide_says_runs_gives_what_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = 0;
+    for page in pages() {
+        let text = read(&page);
+        for rest in text.split("```yaml run\n").skip(1) {
+            let (block, rest) = rest.split_once("\n```").unwrap();
+            let shown = rest.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next());
+            let expected: Value = serde_json::from_str(shown.expect("the output follows")).unwrap();
+            std::fs::write(folder.path().join("block.yaml"), block).unwrap();
+            let ended = chainbot(folder.path(), &["run", "block.yaml", "--data", "data", "--json"]);
+            let view: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
+            assert_eq!(
+                view["run"]["output"],
+                expected,
+                "{}:\n{block}\n{}{}",
+                page.display(),
+                ended.stdout,
+                ended.stderr
+            );
+            run += 1;
+        }
+    }
+    assert!(run >= 8, "{run} examples were run");
+}
+
+#[test]
+fn every_expression_of_the_reference_gives_the_result_beside_it() {
+    let page = read("docs/workflows/expressions.md");
+    let mut variables = serde_json::Map::new();
+    let mut rows: Vec<(String, Value)> = Vec::new();
+    for table in page.split("| expression | result |\n|---|---|\n").skip(1) {
+        for row in table.lines().take_while(|line| line.starts_with("| `")) {
+            let (expression, result) = row[3..].split_once("` | `").unwrap_or_else(|| panic!("{row}"));
+            let plain = |text: &str| text.replace("\\|", "|");
+            let result = plain(result.strip_suffix("` |").unwrap());
+            let result = serde_json::from_str(&result).unwrap_or(Value::Null);
+            variables.insert(format!("e{}", rows.len()), Value::from(plain(expression)));
+            rows.push((plain(expression), result));
+        }
+    }
+    assert!(rows.len() > 80, "{} rows", rows.len());
+    let inputs = serde_json::json!({ "type": "object", "properties": { "missing": {} } });
+    let step = serde_json::json!({ "id": "all", "type": "set", "config": { "variables": variables } });
+    let workflow = serde_json::json!({ "name": "reference", "inputs": inputs, "steps": [step] });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("all.json"), workflow.to_string()).unwrap();
+    let ended = chainbot(folder.path(), &["run", "all.json", "--data", "data", "--json"]);
+    let view: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
+    assert_eq!(view["run"]["status"], "completed", "{}{}", ended.stdout, ended.stderr);
+    let wrong: Vec<String> = rows
+        .iter()
+        .enumerate()
+        .map(|(number, (expression, wanted))| {
+            (expression, wanted, &view["run"]["output"][format!("e{number}")])
+        })
+        .filter(|(_, wanted, got)| wanted != got)
+        .map(|(expression, wanted, got)| format!("{expression} gives {got}, not {wanted}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // What there is, by the list that the reviewer of an engine's new version sees.
+    for name in read("chainbot-core/src/expr/tests/data/reachable.txt").lines() {
+        let (kind, name) = name.split_once(' ').unwrap();
+        let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+        let shown = match kind {
+            "filter" => {
+                // Those that are functions too are shown as such.
+                let is_shown =
+                    |row: &str| row.contains(&format!("| {name}")) || row.contains(&format!("{name}("));
+                rows.iter().any(|(row, _)| is_shown(row))
+            }
+            "test" => is_operator || rows.iter().any(|(row, _)| row.contains(&format!("is {name}"))),
+            _ => page.contains(&format!("{name}(")) || name.starts_with("__"),
+        };
+        assert!(shown, "the reference does not show the {kind} `{name}`");
+    }
 }
 
 #[test]
@@ -122,7 +204,7 @@ fn the_readme_is_short_and_begins_with_what_to_install() {
 
 #[test]
 fn the_language_page_names_every_type_of_step() {
-    let page = read("docs/workflows.md");
+    let page = read("docs/workflows/steps.md");
     let folder = tempfile::tempdir().unwrap();
     let check = |kind: &str| {
         let source = format!("name: x\nsteps: [{{ id: x, type: {kind} }}]\n");
@@ -133,10 +215,10 @@ fn the_language_page_names_every_type_of_step() {
         let mut codes = codes.filter_map(|found| found["code"].as_str()).map(str::to_owned);
         codes.next().unwrap_or_default()
     };
-    let table = page.split("| type | `config` | output |").nth(1).unwrap().split("\n\n").next().unwrap();
-    let listed = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let listed: Vec<&str> = listed.collect();
-    assert_eq!(listed.len(), 11, "{listed:?}");
+    let listed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let schema: Value = serde_json::from_str(&read("docs/schemas/workflow.schema.json")).unwrap();
+    let types = schema["$defs"]["step"]["properties"]["type"]["enum"].as_array().unwrap();
+    assert_eq!(listed.len(), types.len(), "{listed:?} and {types:?}");
     let unknown = check("nonsense");
     for kind in listed {
         assert_ne!(check(kind), unknown, "`{kind}` is listed and not known");

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::id::{RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Place, Record, RecordBody, RunCreated, StepError, Trigger};
+use crate::port::{Op, OutboxRoom};
 use crate::time::Timestamp;
 
 /// The run of a test; fixed, so that `uuid()` and `random()` give the same each time.
@@ -32,6 +33,8 @@ pub(super) struct Drive {
     pub(super) journal: Vec<Record>,
     /// The virtual clock.
     pub(super) now: Timestamp,
+    /// Put into the outbox and not yet taken by the caller.
+    pub(super) queued: Vec<(Place, Json)>,
     /// Asked of the outside and not yet taken by the caller.
     pub(super) asked: VecDeque<Command>,
     agenda: Agenda,
@@ -63,6 +66,7 @@ impl Drive {
             state,
             journal: vec![first],
             now: start,
+            queued: Vec::new(),
             asked: VecDeque::new(),
             agenda: Agenda::default(),
             pending: Decision::default(),
@@ -94,11 +98,18 @@ impl Drive {
                 "give the loop or the wait that goes on for ever an end, with `max_iterations` or a mock",
             ));
         }
-        let context = Context { watch: &NoWatch, now: self.now, random: 0, defaults: &self.defaults };
+        let context = Context {
+            watch: &NoWatch,
+            now: self.now,
+            random: 0,
+            defaults: &self.defaults,
+            outbox: OutboxRoom::EMPTY,
+        };
         let decision = decide(&mut self.state, &mut self.agenda, input, &context)?;
         if let Some(refused) = decision.refused {
             return Ok(Some(refused));
         }
+        self.queued.extend(queued(&decision));
         self.pending.records.extend(decision.records);
         self.pending.commands.extend(decision.commands);
         self.pending.is_durable |= decision.is_durable;
@@ -123,6 +134,26 @@ impl Drive {
     pub(super) fn step_name(&self, place: &Place) -> String {
         step_name(&self.program.node(place.node).id, &place.path)
     }
+}
+
+/// The messages that a decision put into the outbox, each with its step, which the output of the step tells.
+fn queued(decision: &Decision) -> Vec<(Place, Json)> {
+    let messages = decision.ops.iter().filter_map(|op| match op {
+        Op::OutboxPut(message) => Some(message),
+        _ => None,
+    });
+    let place_of = |id: &str| {
+        decision.records.iter().find_map(|record| match &record.body {
+            RecordBody::StepCompleted { place, output, .. } => {
+                let of_channels = output["queued"].as_object();
+                let is_its = output["message_id"] == id
+                    || of_channels.is_some_and(|queued| queued.values().any(|other| other == id));
+                is_its.then(|| place.clone())
+            }
+            _ => None,
+        })
+    };
+    messages.filter_map(|message| Some((place_of(&message.id.to_string())?, message.input.clone()))).collect()
 }
 
 /// A step with the indexes of its loops.

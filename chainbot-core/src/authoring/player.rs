@@ -158,6 +158,19 @@ impl Player<'_> {
     /// Tells the engine, and deals with what it asks for.
     fn tell(&mut self, input: Input) -> Result<Option<StepError>> {
         let refused = self.drive.tell(input)?;
+        for (place, input) in std::mem::take(&mut self.drive.queued) {
+            let node = self.drive.program.node(place.node);
+            let at = self.drive.now.since(self.start);
+            // Done with the message on its way, so there is nothing to answer.
+            self.calls.push(Call {
+                step: node.id.clone(),
+                path: place.path,
+                kind: node.kind,
+                attempt: 1,
+                input,
+                at,
+            });
+        }
         while let Some(command) = self.drive.asked.pop_front() {
             match command {
                 Command::Execute(execute) => self.execute(execute),
@@ -214,9 +227,9 @@ impl Player<'_> {
         let (delay, result) = if reply.delay > timeout {
             let message = format!("not done within {}", spoken(timeout));
             let error = StepError::new(class::TIMEOUT, &run::STEP_TIMEOUT, message);
-            (timeout, Err(Failure { error, retry_after: None }))
+            (timeout, Err(Failure { error, retry_after: None, status: None }))
         } else {
-            let failure = |error| Failure { error, retry_after: reply.retry_after };
+            let failure = |error| Failure { error, retry_after: reply.retry_after, status: None };
             (reply.delay, reply.result.map(|output| whole(kind, output)).map_err(failure))
         };
         self.plan(delay, Coming::Done { place, attempt, result });

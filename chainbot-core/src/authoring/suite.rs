@@ -201,6 +201,9 @@ fn check_mock(reader: &mut Reader, program: &Program, named: &Named, path: &str)
         let message = format!("step `{}` is a `{}`, which runs as it is", named.id(), node.kind);
         let hint = match &node.op {
             Op::Wait(_) => "let it end with `send`; time passes by itself",
+            Op::Queue(_) => {
+                "it is done once the message is queued; what it sends can be expected with `calls`"
+            }
             Op::Emit { .. } | Op::Notify(_) => "what it emits can be expected with `events`",
             _ => "mock the steps that call out, such as `api_call`",
         };

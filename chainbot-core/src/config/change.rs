@@ -23,6 +23,7 @@ const LIVE: &[&str] = &[
     "retention.max_runs",
     "retention.archive_after",
     "retention.idempotency_keys",
+    "retention.outbox",
 ];
 
 /// Whether a key takes effect without a restart.

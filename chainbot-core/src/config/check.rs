@@ -51,6 +51,25 @@ impl Problem {
     }
 }
 
+/// Values that expressions see as `config.<name>`.
+fn constants(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
+    let NodeValue::Map(entries) = &node.value else { return Err(vec![wrong(key, node)]) };
+    let mut problems = Vec::new();
+    for (name, pos, _) in entries {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.len() > 63 || !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(fits)
+        {
+            let message = "a constant's name is 1 to 63 letters, digits and `_`, and begins with a letter";
+            problems.push(Problem::new(*pos, message).below(format!(".{name}")));
+        }
+    }
+    let value = node.to_json();
+    if let Err(error) = crate::expr::check_json(&value, crate::limits::CONSTANTS_BYTES_MAX) {
+        problems.push(Problem::new(node.pos, format!("the constants: {}", error.message)));
+    }
+    if problems.is_empty() { Ok(value) } else { Err(problems) }
+}
+
 /// The normal form of `node` for `key`, or everything that is wrong with it.
 pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
     let one = |result: Result<Value, Problem>| result.map_err(|problem| vec![problem]);
@@ -73,6 +92,11 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
         Kind::Prefixes => prefixes(key, node),
         Kind::Grants => grants(key, node),
         Kind::Accounts => super::account::accounts(items(key, node)?),
+        Kind::Constants => constants(key, node),
+        Kind::Channels => match &node.value {
+            NodeValue::Map(entries) => super::channels::channels(entries),
+            _ => Err(vec![wrong(key, node)]),
+        },
         Kind::Pins => match &node.value {
             NodeValue::Map(entries) => super::pins::pins(entries),
             _ => Err(vec![wrong(key, node)]),

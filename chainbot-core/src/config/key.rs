@@ -55,6 +55,10 @@ pub enum Kind {
     Accounts,
     /// A map from names to `{pin, mode, safe, active_low, max_on, bias, debounce}`.
     Pins,
+    /// A map from names to `{kind, ...}`.
+    Channels,
+    /// A map from names to any values.
+    Constants,
 }
 
 impl Kind {
@@ -75,6 +79,8 @@ impl Kind {
             Kind::Prefixes => "a list of topic beginnings, each ending in `.`".to_owned(),
             Kind::Grants => "a list of {host, ports, why}".to_owned(),
             Kind::Accounts => "a list of {name, host, port, tls, user, password, from}".to_owned(),
+            Kind::Constants => "a map from names to values".to_owned(),
+            Kind::Channels => "a map from names to {kind: ntfy | telegram | mqtt, ...}".to_owned(),
             Kind::Pins => {
                 "a map from names to {pin, mode, safe, active_low, max_on, bias, debounce}".to_owned()
             }

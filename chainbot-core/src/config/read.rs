@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
-    AlexOs, Api, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Retention, Setting,
-    WorkflowEngine, table,
+    AlexOs, Api, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Notification, Retention,
+    Setting, WorkflowEngine, table,
 };
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
@@ -238,6 +238,7 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             retry_attempts: values.count("workflow_engine.retry_attempts").max(1),
             retry_delay: values.duration("workflow_engine.retry_delay"),
             cancel_grace: values.duration("workflow_engine.cancel_grace"),
+            constants: values.constants("workflow_engine.constants"),
             commit_delay: Duration::from_millis(values.count("workflow_engine.commit_delay_ms").into()),
         },
         egress: Egress { public: values.flag("egress.public"), grants: values.grants("egress.grants") },
@@ -255,7 +256,9 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             runs_max: values.count("retention.max_runs"),
             archive_after: values.duration("retention.archive_after"),
             keys: values.duration("retention.idempotency_keys"),
+            outbox: values.duration("retention.outbox"),
         },
+        notification: Notification { channels: super::channels::read(values.get("notification.channels")) },
         gpio: Gpio { pins: super::pins::read(values.get("gpio.pins")) },
         settings,
         warnings,
@@ -294,6 +297,11 @@ impl<'a> Values<'a> {
 
     fn address(&self, path: &str) -> IpAddr {
         self.text(path).parse().expect("a checked address")
+    }
+
+    fn constants(&self, path: &str) -> crate::engine::Constants {
+        let entries = self.get(path).as_object().expect("a checked map");
+        entries.iter().map(|(name, value)| (name.clone(), crate::model::Json::new(value.clone()))).collect()
     }
 
     fn duration(&self, path: &str) -> Duration {

@@ -64,6 +64,8 @@ fn property(key: &Key) -> Value {
         }
         Kind::Accounts => super::account::schema(),
         Kind::Pins => super::pins::schema(),
+        Kind::Constants => json!({ "type": "object", "description": "Any values by name." }),
+        Kind::Channels => super::channels::schema(),
         Kind::Grants => json!({ "type": "array", "items": {
             "type": "object",
             "properties": {

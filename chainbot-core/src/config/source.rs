@@ -248,7 +248,7 @@ fn from_text(kind: Kind, text: &str) -> Node {
                 .map(|item| Node { pos: Pos::default(), value: NodeValue::String(item.to_owned()) })
                 .collect(),
         ),
-        Kind::Prefixes | Kind::Grants | Kind::Pins => {
+        Kind::Prefixes | Kind::Grants | Kind::Pins | Kind::Channels | Kind::Constants => {
             return serde_json::from_str(text).map_or_else(
                 |_| Node { pos: Pos::default(), value: as_text() },
                 |value: Value| from_json(&value),

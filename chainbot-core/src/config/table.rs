@@ -115,6 +115,12 @@ pub const KEYS: &[Key] = &[
               0 is fastest; 250 spares an SD card at the cost of latency.",
     },
     Key {
+        path: "workflow_engine.constants",
+        kind: Kind::Constants,
+        default: "{}",
+        doc: "Values that expressions see as `config.<name>`: {zone: north, limit_mm: 4}. No secrets: they are shown.",
+    },
+    Key {
         path: "egress.public",
         kind: Kind::Bool,
         default: "true",
@@ -195,6 +201,19 @@ pub const KEYS: &[Key] = &[
         doc: "How long an Idempotency-Key is remembered: 7 days. A repeat after that is a new request.",
     },
     Key {
+        path: "retention.outbox",
+        kind: Kind::Duration { min_s: 60, max_s: TEN_YEARS_S },
+        default: "2592000",
+        doc: "How long messages of the outbox that were delivered or given up are kept: 30 days, the newest 1,000 of each.",
+    },
+    Key {
+        path: "notification.channels",
+        kind: Kind::Channels,
+        default: "{}",
+        doc: "Channels that `notification` steps may name besides `gui` and `event_bus`: {phone: {kind: ntfy, topic: my-garden}}, with \
+              kind ntfy, telegram or mqtt. Tokens and passwords are names of secrets.",
+    },
+    Key {
         path: "gpio.pins",
         kind: Kind::Pins,
         default: "{}",
@@ -266,7 +285,6 @@ pub const KNOWN: &[&str] = &[
     "backup.*",
     "mqtt.*",
     "mcp.*",
-    "notification.*",
 ];
 
 /// What to write instead of a name without effect, where there is something.

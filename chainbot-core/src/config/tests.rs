@@ -393,3 +393,57 @@ fn every_code_of_this_area_has_a_page_with_its_title() {
         assert!(page.starts_with(&format!("# {}: {}\n", code.id, code.title)), "{path} has another heading");
     }
 }
+
+#[test]
+fn channels_are_read_with_their_defaults_and_shown_as_they_load() {
+    let channels = json!({
+        "phone": { "kind": "ntfy", "topic": "beds", "token": "ntfy_token" },
+        "family": { "kind": "telegram", "token": "bot_token", "chat": -42 },
+        "home": { "kind": "mqtt", "host": "broker.lan", "topic": "home/beds", "tls": false },
+    });
+    let config = load("", &[], json!({ "notification": { "channels": channels } })).unwrap();
+    let shown = load("", &[], config.show()).unwrap();
+    assert_eq!(config.notification, shown.notification);
+    let names: Vec<&str> = config.notification.channels.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!(names, ["family", "home", "phone"]);
+    let crate::step::Way::Mqtt { broker, .. } = &config.notification.channels[1].way else {
+        panic!("{names:?}")
+    };
+    assert_eq!((broker.port, broker.is_encrypted), (1_883, false));
+}
+
+#[test]
+fn mistakes_in_channels_are_named_with_their_place() {
+    for (channel, path, part) in [
+        (json!({ "kind": "nfty", "topic": "a" }), "x.kind", "no kind of channel"),
+        (json!({ "topic": "a" }), "x.kind", "needs `kind`"),
+        (json!("phone"), "x", "is a map"),
+        (json!({ "kind": "ntfy" }), "x.topic", "needs `topic`"),
+        (json!({ "kind": "ntfy", "topic": "a b" }), "x.topic", "letters, digits"),
+        (json!({ "kind": "ntfy", "topic": "a", "tokn": "t" }), "x.tokn", "has no `tokn`"),
+        (json!({ "kind": "ntfy", "topic": "a", "token": "tk_SECRET" }), "x.token", "name of a secret"),
+        (json!({ "kind": "ntfy", "topic": "a", "url": "https://u:p@h/" }), "x.url", "takes an address"),
+        (json!({ "kind": "ntfy", "topic": "a", "tags": "b" }), "x.tags", "a list"),
+        (json!({ "kind": "telegram", "token": "t", "chat": "us" }), "x.chat", "number of a chat"),
+        (json!({ "kind": "mqtt", "host": "h", "topic": "a/#" }), "x.topic", "without `+` and `#`"),
+        (json!({ "kind": "mqtt", "host": "h", "topic": "a", "port": 0 }), "x.port", "1 to 65535"),
+        (json!({ "kind": "mqtt", "host": "h", "topic": "a", "password": "p" }), "x.user", "needs a `user`"),
+    ] {
+        let values = json!({ "notification": { "channels": { "x": channel } } });
+        let error = load("", &[], values).unwrap_err();
+        let found = &error.diagnostics()[0];
+        assert_eq!(found.path, format!("notification.channels.{path}"), "{channel}");
+        assert!(found.message.contains(part), "{channel}: {}", found.message);
+    }
+    let values = json!({ "notification": { "channels": { "gui": { "kind": "ntfy", "topic": "a" } } } });
+    assert!(load("", &[], values).is_err(), "a name that is taken");
+}
+
+#[test]
+fn constants_are_any_values_by_name() {
+    let values =
+        json!({ "workflow_engine": { "constants": { "zone": "north", "limits": { "mm": [1, 2] } } } });
+    let config = load("", &[], values).unwrap();
+    assert_eq!(*config.workflow_engine.constants["limits"], json!({ "mm": [1, 2] }));
+    assert!(load("", &[], json!({ "workflow_engine": { "constants": { "a-b": 1 } } })).is_err());
+}

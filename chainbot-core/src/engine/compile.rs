@@ -218,10 +218,11 @@ impl Compiler {
                 "api_call",
                 Op::Effect(EffectOp { kind: EffectKind::ApiCall, input: template(&api_call(call))? }),
             ),
-            Action::Webhook(webhook) => (
-                "webhook",
-                Op::Effect(EffectOp { kind: EffectKind::Webhook, input: template(&webhook_input(webhook))? }),
-            ),
+            Action::Webhook(webhook) => {
+                let effect =
+                    EffectOp { kind: EffectKind::Webhook, input: template(&webhook_input(webhook))? };
+                ("webhook", if webhook.is_queued { Op::Queue(effect) } else { Op::Effect(effect) })
+            }
             Action::Email(email) => (
                 "email",
                 Op::Effect(EffectOp { kind: EffectKind::Email, input: template(&email_input(email))? }),

@@ -3,7 +3,7 @@
 //! `decide` takes an input, works off the agenda that follows from it, and returns the records that came of it together
 //! with what is to be done. The agenda is not journaled: it can be derived from the state at any time (`resume.rs`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::expr::Data;
 use crate::id::{DefinitionHash, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{EffectKey, Json, ParentStep, Place, Record, RecordBody, RunStatus, StepError, class};
-use crate::port::Op as StoreOp;
+use crate::port::{Op as StoreOp, OutboxRoom};
 use crate::time::Timestamp;
 
 use super::program::{BlockId, EffectKind, Program};
@@ -44,7 +44,12 @@ pub struct Context<'a> {
     pub random: u64,
     /// What definitions leave open.
     pub defaults: &'a Defaults,
+    /// How many more messages are taken for later.
+    pub outbox: OutboxRoom,
 }
+
+/// The operator's constants by name: `config` in expressions.
+pub type Constants = BTreeMap<String, Json>;
 
 /// What definitions leave open, from the configuration.
 #[derive(Clone, Debug)]
@@ -59,6 +64,8 @@ pub struct Defaults {
     pub emit_prefixes: Vec<String>,
     /// How long effects under way may go on in a cancelled run.
     pub cancel_grace: Duration,
+    /// `config` in expressions.
+    pub constants: Constants,
     /// Drawn by the process: no data from outside can look like a secret's marker.
     pub marker_key: [u8; 32],
 }
@@ -71,6 +78,7 @@ impl Default for Defaults {
             effect_timeout: Duration::from_secs(30),
             emit_prefixes: vec!["chainbot.user.".to_owned(), "user.".to_owned()],
             cancel_grace: Duration::from_secs(10),
+            constants: Constants::new(),
             marker_key: [0; 32],
         }
     }
@@ -118,6 +126,8 @@ pub struct Failure {
     pub error: StepError,
     /// What the other side asked for.
     pub retry_after: Option<Duration>,
+    /// Its status, when it answered over HTTP.
+    pub status: Option<u16>,
 }
 
 /// A child run about to be made.

@@ -97,7 +97,10 @@ impl Stepper<'_> {
     }
 
     fn is_wanted(&self, when: &Expression, place: &Place, said: &Value) -> Result<bool, StepError> {
-        let scope = WithEvent { inner: PlaceScope::new(self.state, place), event: Data::new(said.clone()) };
+        let scope = WithEvent {
+            inner: PlaceScope::new(self.state, place, &self.context.defaults.constants),
+            event: Data::new(said.clone()),
+        };
         let volatile = volatile(self.state, place, self.context.now, b'v');
         when.test(&scope, &volatile).map_err(|error| expression_error(&error))
     }

@@ -19,7 +19,7 @@ use crate::port::Op as StoreOp;
 use crate::time::{Timestamp, parse_duration};
 
 use super::decide::{Command, Execute, NewChild, Outcome, Stepper, Todo, bug, child_timer_seq, prefixed};
-use super::program::{EffectOp, NotifyOp, Op, SECRETS_KEY, WaitOp, WaitTarget};
+use super::program::{EffectOp, Op, SECRETS_KEY, WaitOp, WaitTarget};
 use super::scope::{PlaceScope, volatile};
 
 impl Stepper<'_> {
@@ -31,6 +31,7 @@ impl Stepper<'_> {
             Op::Transform(transformer) => self.transform(transformer, &place).map(Begun::Done),
             Op::Emit { topic, data } => return self.emit(place, topic, data.as_ref()),
             Op::Notify(notify) => return self.notify(place, notify),
+            Op::Queue(effect) => return self.queue(place, effect),
             Op::Wait(wait) => self.wait(wait, &place),
             Op::Effect(effect) => self.effect_input(&effect.input, &place).map(Begun::Effect),
             Op::Child { workflow, inputs, wait } => {
@@ -93,7 +94,10 @@ impl Stepper<'_> {
             let value = match value.constant() {
                 Some(constant) => constant.clone(),
                 None => {
-                    let scope = Ahead { inner: PlaceScope::new(self.state, place), set: &values };
+                    let scope = Ahead {
+                        inner: PlaceScope::new(self.state, place, &self.context.defaults.constants),
+                        set: &values,
+                    };
                     let volatile = volatile(self.state, place, self.context.now, index as u8);
                     value
                         .evaluate(&scope, &volatile)
@@ -106,7 +110,7 @@ impl Stepper<'_> {
     }
 
     fn transform(&mut self, transformer: &Transformer, place: &Place) -> Result<Data, StepError> {
-        let scope = PlaceScope::new(self.state, place);
+        let scope = PlaceScope::new(self.state, place, &self.context.defaults.constants);
         let volatile = volatile(self.state, place, self.context.now, b'x');
         let output = transformer.run(&scope, &volatile).map_err(|error| expression_error(&error))?;
         Ok(Data::object(vec![("transformed", output)]))
@@ -216,39 +220,20 @@ impl Stepper<'_> {
         }
     }
 
-    fn notify(&mut self, place: Place, notify: &NotifyOp) -> Result<()> {
-        let rendered = self.render_text(&notify.message, &place, b'm').and_then(|message| {
-            let title =
-                notify.title.as_ref().map(|title| self.render_text(title, &place, b'n')).transpose()?;
-            Ok(json!({
-                "message": message, "title": title, "type": notify.level, "channels": notify.channels,
-                "run": self.state.id, "workflow": self.state.created.name,
-            }))
-        });
-        match rendered {
-            Ok(data) => {
-                self.event(&place, "chainbot.notification".to_owned(), Json::new(data))?;
-                let output = json!({ "notification_sent": true, "channels": notify.channels });
-                self.complete_step(place, Data::new(output))
-            }
-            Err(error) => self.fail_step(place, error),
-        }
-    }
-
     pub(super) fn event(&mut self, place: &Place, topic: String, data: Json) -> Result<String> {
         let id = format!("{}-{}", self.state.id, self.state.next_seq);
         self.record(RecordBody::EventEmitted { place: place.clone(), topic, data })?;
         Ok(id)
     }
 
+    pub(super) fn effect_key(&self, place: &Place) -> EffectKey {
+        let step = &self.state.program.node(place.node).id;
+        effect_key(self.state.id.as_bytes(), self.state.generation, step, &place.path)
+    }
+
     /// Sends an effect for the first time.
     fn start_effect(&mut self, place: Place, input: Json) -> Result<()> {
-        let key = effect_key(
-            self.state.id.as_bytes(),
-            self.state.generation,
-            &self.state.program.node(place.node).id,
-            &place.path,
-        );
+        let key = self.effect_key(&place);
         self.attempt_effect(place, 1, key, input.clone(), input)
     }
 
@@ -307,12 +292,7 @@ impl Stepper<'_> {
     }
 
     fn start_child(&mut self, place: Place, input: Json) -> Result<()> {
-        let key = effect_key(
-            self.state.id.as_bytes(),
-            self.state.generation,
-            &self.state.program.node(place.node).id,
-            &place.path,
-        );
+        let key = self.effect_key(&place);
         self.record(RecordBody::StepStarted { place: place.clone(), attempt: 1, key, input: input.clone() })?;
         self.out.is_durable = true;
         self.resolve_child(place, &input);
@@ -491,13 +471,13 @@ impl Stepper<'_> {
         if let Some(constant) = what.constant() {
             return Ok(constant.clone());
         }
-        let scope = PlaceScope::new(self.state, place);
+        let scope = PlaceScope::new(self.state, place, &self.context.defaults.constants);
         let volatile = volatile(self.state, place, self.context.now, purpose);
         what.evaluate(&scope, &volatile).map_err(|error| expression_error(&error))
     }
 
     pub(super) fn test(&self, what: &Expression, place: &Place, purpose: u8) -> Result<bool, StepError> {
-        let scope = PlaceScope::new(self.state, place);
+        let scope = PlaceScope::new(self.state, place, &self.context.defaults.constants);
         let volatile = volatile(self.state, place, self.context.now, purpose);
         what.test(&scope, &volatile).map_err(|error| expression_error(&error))
     }
@@ -506,19 +486,20 @@ impl Stepper<'_> {
         if let Some(constant) = what.constant() {
             return Ok(constant.clone());
         }
-        let scope = PlaceScope::new(self.state, place);
+        let scope = PlaceScope::new(self.state, place, &self.context.defaults.constants);
         let volatile = volatile(self.state, place, self.context.now, purpose);
         what.render(&scope, &volatile).map_err(|error| expression_error(&error))
     }
 
     /// An effect's input, with secrets as places and names beside it: what is journaled and shown holds none.
-    fn effect_input(&self, what: &Template, place: &Place) -> Result<Json, StepError> {
+    pub(super) fn effect_input(&self, what: &Template, place: &Place) -> Result<Json, StepError> {
         let volatile = volatile(self.state, place, self.context.now, b'e');
         if !what.names().iter().any(|name| name.root == "secrets") {
             return self.render(what, place, b'e').map(|input| input.json().clone());
         }
         let marker = Marker::new(&self.context.defaults.marker_key, &volatile.seed);
-        let scope = PlaceScope::new(self.state, place).with_secrets(&marker);
+        let scope =
+            PlaceScope::new(self.state, place, &self.context.defaults.constants).with_secrets(&marker);
         let input = what.render(&scope, &volatile).map_err(|error| expression_error(&error))?;
         let (mut shown, fills) = marker.split(input.json());
         if let Value::Object(entries) = &mut shown {
@@ -534,13 +515,13 @@ impl Stepper<'_> {
         place: &Place,
         purpose: u8,
     ) -> Result<String, StepError> {
-        let scope = PlaceScope::new(self.state, place);
+        let scope = PlaceScope::new(self.state, place, &self.context.defaults.constants);
         let volatile = volatile(self.state, place, self.context.now, purpose);
         what.render_text(&scope, &volatile).map_err(|error| expression_error(&error))
     }
 
     pub(super) fn items(&self, source: &ItemSource, place: &Place) -> Result<Vec<Data>, StepError> {
-        let scope = PlaceScope::new(self.state, place);
+        let scope = PlaceScope::new(self.state, place, &self.context.defaults.constants);
         let volatile = volatile(self.state, place, self.context.now, b'f');
         source.evaluate(&scope, &volatile).map_err(|error| expression_error(&error))
     }

@@ -172,7 +172,7 @@ impl Node {
         self.when.as_ref().is_none_or(Expression::is_plain)
             && match &self.op {
                 Op::Set(variables) => variables.iter().all(|(_, value)| value.is_plain()),
-                Op::Effect(effect) => effect.input.is_plain(),
+                Op::Effect(effect) | Op::Queue(effect) => effect.input.is_plain(),
                 Op::Emit { topic, data } => topic.is_plain() && is_plain(data),
                 Op::Notify(notify) => notify.message.is_plain() && is_plain(&notify.title),
                 Op::Child { workflow, inputs, .. } => workflow.is_plain() && is_plain(inputs),
@@ -221,6 +221,8 @@ pub enum Op {
     Wait(WaitOp),
     /// Leaves the process.
     Effect(EffectOp),
+    /// Leaves the process later: the step is done with the message on disk.
+    Queue(EffectOp),
     /// Tells the bus.
     Emit { topic: Template, data: Option<Template> },
     /// Tells people, through the same bus.
@@ -355,6 +357,8 @@ pub enum EffectKind {
     Hmac,
     /// A pin of the machine.
     Gpio,
+    /// A notification over a channel of the configuration.
+    Channel,
 }
 
 /// `notification`.
@@ -365,6 +369,6 @@ pub struct NotifyOp {
     pub title: Option<Template>,
     /// `info`, `success`, `warning` or `error`.
     pub level: String,
-    /// `gui`, `event_bus`.
+    /// `gui`, `event_bus`, and names of the configuration.
     pub channels: Vec<String>,
 }

@@ -9,6 +9,7 @@ use crate::expr::{Data, Marker, Scope, Volatile};
 use crate::model::{Phase, Place, StepStatus};
 use crate::time::Timestamp;
 
+use super::decide::Constants;
 use super::program::{Op, Owner};
 use super::state::{Control, RunState};
 
@@ -20,6 +21,8 @@ pub(super) struct PlaceScope<'a> {
     loops: Vec<LoopNames<'a>>,
     /// What secrets are here; nowhere else have they a value.
     marker: Option<&'a Marker>,
+    /// `config`.
+    constants: &'a Constants,
 }
 
 struct LoopNames<'a> {
@@ -29,12 +32,12 @@ struct LoopNames<'a> {
 }
 
 impl<'a> PlaceScope<'a> {
-    pub(super) fn new(state: &'a RunState, place: &'a Place) -> Self {
+    pub(super) fn new(state: &'a RunState, place: &'a Place, constants: &'a Constants) -> Self {
         let mut loops = Vec::new();
         if !place.path.is_empty() {
             enclosing_loops(state, place, &mut loops);
         }
-        Self { state, place, loops, marker: None }
+        Self { state, place, loops, marker: None, constants }
     }
 
     /// For the input of an effect, where secrets may be written out.
@@ -127,6 +130,7 @@ impl Scope for PlaceScope<'_> {
         match container {
             "steps" => self.step(member),
             "vars" => self.state.vars.get(member).cloned(),
+            "config" => self.constants.get(member).map(|value| Data::from_json(value.clone())),
             // Whether there is such a secret is known where it is opened.
             "secrets" => self.marker.map(|marker| Data::new(marker.text(member).into())),
             _ => None,
@@ -141,6 +145,7 @@ impl Scope for PlaceScope<'_> {
                 program.by_id.iter().filter(|(_, node)| visible(**node)).map(|(id, _)| id.clone()).collect()
             }
             "vars" => self.state.vars.keys().cloned().collect(),
+            "config" => self.constants.keys().cloned().collect(),
             _ => Vec::new(),
         }
     }

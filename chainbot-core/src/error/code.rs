@@ -31,6 +31,7 @@ pub mod general;
 pub mod gpio;
 pub mod mail;
 pub mod net;
+pub mod outbox;
 pub mod run;
 pub mod secret;
 pub mod store;
@@ -47,6 +48,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         net::ALL,
         secret::ALL,
         mail::ALL,
+        outbox::ALL,
         gpio::ALL,
         authoring::ALL,
     ]

@@ -50,8 +50,26 @@ pub enum Mode {
     Input(InputCfg),
 }
 
+/// A pin as it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PinView {
+    /// What steps may call it.
+    pub name: String,
+    /// Its number.
+    pub pin: Bcm,
+    /// Whether it is driven; else it is watched.
+    pub is_output: bool,
+    /// Its level, after `active_low`.
+    pub level: bool,
+    /// What holds it.
+    pub backend: &'static str,
+    /// Whether an input can be driven by hand.
+    pub is_simulated: bool,
+}
+
 /// The configured pins.
 pub struct Pins {
+    backend: Arc<dyn GpioBackend>,
     setups: Vec<PinSetup>,
     inputs: Mutex<Vec<(Bcm, Box<dyn InputLine>)>>,
     shared: Arc<Shared>,
@@ -103,7 +121,7 @@ pub struct Held {
 
 impl Pins {
     /// Takes every configured pin; outputs have their safe level before anything else happens.
-    pub fn open(backend: &dyn GpioBackend, setups: Vec<PinSetup>, env: Env) -> Result<Arc<Self>> {
+    pub fn open(backend: Arc<dyn GpioBackend>, setups: Vec<PinSetup>, env: Env) -> Result<Arc<Self>> {
         let (mut outputs, mut inputs) = (Outputs::default(), Vec::new());
         if !setups.is_empty() {
             backend.info().warnings.iter().for_each(|warning| log::warn!("{warning}"));
@@ -136,7 +154,13 @@ impl Pins {
             .spawn(move || keeper.keep())
             .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
         // Joined by `close`.
-        Ok(Arc::new(Self { setups, inputs: Mutex::new(inputs), shared, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self {
+            backend,
+            setups,
+            inputs: Mutex::new(inputs),
+            shared,
+            thread: Mutex::new(Some(thread)),
+        }))
     }
 
     /// Brings every output to its safe level and gives all pins back. Whoever calls later is refused.
@@ -156,6 +180,57 @@ impl Pins {
         {
             log::error!("the thread of the pins had panicked; the outputs are safe");
         }
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Result<Vec<PinView>> {
+        let mut all = self
+            .setups
+            .iter()
+            .map(|setup| self.view(&Pin::Name(setup.name.clone())))
+            .collect::<Result<Vec<_>>>()?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// One, as it stands.
+    pub fn view(&self, pin: &Pin) -> Result<PinView> {
+        let setup = self.setup(pin)?;
+        let info = self.backend.info();
+        Ok(PinView {
+            name: setup.name.clone(),
+            pin: setup.pin,
+            is_output: matches!(setup.mode, Mode::Output { .. }),
+            level: self.read(pin)?,
+            backend: info.kind,
+            is_simulated: info.is_simulated,
+        })
+    }
+
+    /// Drives a pin for a person. `means_output`: an output is meant, though workflows drive it too.
+    pub fn set_by_hand(&self, pin: &Pin, level: bool, means_output: bool) -> Result<PinView> {
+        let setup = self.setup(pin)?;
+        match &setup.mode {
+            Mode::Output { .. } if means_output => self.write(pin, level)?,
+            Mode::Output { .. } => {
+                return Err(Error::new(
+                    &code::BY_HAND,
+                    format!("the pin `{pin}` is an output, which workflows drive"),
+                )
+                .help(
+                    "say that you mean it: `\"output\": true`, or `chainbot gpio set PIN LEVEL --output`",
+                ));
+            }
+            Mode::Input(_) if !self.backend.info().is_simulated => {
+                return Err(Error::new(&code::BY_HAND, format!("the pin `{pin}` is a real input"))
+                    .help("change its level at the pin"));
+            }
+            Mode::Input(cfg) => {
+                let volts = level != cfg.active_low;
+                self.backend.drive(setup.pin, volts).map_err(|error| unusable(pin, &error))?;
+            }
+        }
+        self.view(pin)
     }
 
     /// The level of a pin.

@@ -1,6 +1,6 @@
 //! Pins that exist in memory only: for machines without any, for tests, for trying an automation out.
 //!
-//! Has the lines of a Raspberry Pi's header. Inputs change by [`SimBackend::drive`]; what outputs did is in
+//! Has the lines of a Raspberry Pi's header. Inputs change by [`GpioBackend::drive`]; what outputs did is in
 //! [`SimBackend::history`], the newest last.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -71,8 +71,8 @@ impl SimBackend {
         }
     }
 
-    /// Drives an input from outside, in volts. A change within its debounce time of the last one does not count.
-    pub fn drive(&self, pin: Bcm, level: bool) -> Result<(), GpioError> {
+    /// A change within the line's debounce time of the last one does not count.
+    fn drive_line(&self, pin: Bcm, level: bool) -> Result<(), GpioError> {
         let (now, at) = (self.chip.env.monotonic(), self.chip.env.now());
         let mut lines = self.chip.lines.lock();
         let line = lines.get_mut(&pin).ok_or(GpioError::NoLine(pin))?;
@@ -128,7 +128,11 @@ impl Chip {
 
 impl GpioBackend for SimBackend {
     fn info(&self) -> BackendInfo {
-        BackendInfo { kind: "sim", warnings: vec!["pins are simulated: nothing is switched".to_owned()] }
+        BackendInfo {
+            kind: "sim",
+            is_simulated: true,
+            warnings: vec!["pins are simulated: nothing is switched".to_owned()],
+        }
     }
 
     fn lines(&self) -> Result<Vec<LineInfo>, GpioError> {
@@ -139,6 +143,10 @@ impl GpioBackend for SimBackend {
             consumer: line.consumer.clone(),
         };
         Ok(lines.iter().map(info).collect())
+    }
+
+    fn drive(&self, pin: Bcm, level: bool) -> Result<(), GpioError> {
+        self.drive_line(pin, level)
     }
 
     fn output(&self, pin: Bcm, cfg: &OutputCfg) -> Result<Box<dyn OutputLine>, GpioError> {

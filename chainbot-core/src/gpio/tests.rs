@@ -20,9 +20,9 @@ fn setups(safe: bool, active_low: bool, max_on: Option<Duration>) -> Vec<PinSetu
     ]
 }
 
-fn open(max_on: Option<Duration>) -> (SimBackend, Arc<Pins>) {
-    let chip = SimBackend::new(Env::system());
-    let pins = Pins::open(&chip, setups(false, false, max_on), Env::system()).unwrap();
+fn open(max_on: Option<Duration>) -> (Arc<SimBackend>, Arc<Pins>) {
+    let chip = Arc::new(SimBackend::new(Env::system()));
+    let pins = Pins::open(chip.clone(), setups(false, false, max_on), Env::system()).unwrap();
     (chip, pins)
 }
 
@@ -46,8 +46,8 @@ async fn until(chip: &SimBackend, did: impl Fn(&[bool]) -> bool) {
 #[test]
 fn outputs_are_safe_from_the_first_moment_to_the_last() {
     for (safe, active_low) in [(false, false), (true, false), (false, true), (true, true)] {
-        let chip = SimBackend::new(Env::system());
-        let pins = Pins::open(&chip, setups(safe, active_low, None), Env::system()).unwrap();
+        let chip = Arc::new(SimBackend::new(Env::system()));
+        let pins = Pins::open(chip.clone(), setups(safe, active_low, None), Env::system()).unwrap();
         assert_eq!(pins.read(&pump()).unwrap(), safe);
         pins.write(&pump(), !safe).unwrap();
         assert_eq!(pins.read(&Pin::Number(17)).unwrap(), !safe);
@@ -132,7 +132,7 @@ async fn changes_of_an_input_are_told_in_order() {
 
 #[test]
 fn changes_within_the_debounce_time_do_not_count() {
-    let chip = SimBackend::new(Env::system());
+    let chip = Arc::new(SimBackend::new(Env::system()));
     let cfg = InputCfg { bias: Bias::None, active_low: true, debounce: LONG };
     let line = chip.input(DOOR, &cfg).unwrap();
     assert!(line.level().unwrap(), "low is on");
@@ -154,7 +154,7 @@ fn what_cannot_be_used_is_refused() {
         assert_eq!(error.code(), wanted, "{error}");
         assert!(error.remedy().unwrap().contains(word), "{error}");
     }
-    let busy = Pins::open(&chip, setups(false, false, None), Env::system()).err().unwrap();
+    let busy = Pins::open(chip.clone(), setups(false, false, None), Env::system()).err().unwrap();
     assert_eq!(busy.code(), &code::LINE);
     assert!(busy.message().contains("in use by `chainbot`"), "{busy}");
 }

@@ -9,10 +9,12 @@ use super::Shared;
 
 mod control;
 mod events;
+mod gpio;
 mod health;
 mod inbox;
 mod info;
 mod metrics;
+mod outbox;
 mod people;
 mod runs;
 mod secrets;
@@ -37,4 +39,6 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(triggers::routes())
         .merge(secrets::routes())
         .merge(state::routes())
+        .merge(outbox::routes())
+        .merge(gpio::routes())
 }

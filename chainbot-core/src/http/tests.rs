@@ -59,6 +59,7 @@ impl Bench {
             own_port: None,
             limits,
             secrets: None,
+            pins: None,
         })
         .unwrap();
         Self { api, engine, token: token.reveal().to_owned() }

@@ -563,7 +563,12 @@ pub struct Webhook {
     pub headers: Option<Template>,
     /// Secrets that sign; none: unsigned.
     pub secrets: Vec<String>,
+    /// `delivery: outbox`: the step is done once the message is on disk.
+    pub is_queued: bool,
 }
+
+/// Channels of `notification` that need no configuration.
+pub const BUILT_IN_CHANNELS: [&str; 2] = ["gui", "event_bus"];
 
 /// `notification`.
 #[derive(Clone, Debug, PartialEq)]
@@ -574,7 +579,7 @@ pub struct Notification {
     pub title: Option<Text>,
     /// `info`, `success`, `warning` or `error`.
     pub level: String,
-    /// `gui`, `event_bus`.
+    /// [`BUILT_IN_CHANNELS`], and names of the configuration.
     pub channels: Vec<String>,
 }
 

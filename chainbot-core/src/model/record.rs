@@ -31,8 +31,24 @@ pub struct Place {
 }
 
 /// The key of an external effect: the same on every attempt, also after a crash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct EffectKey(pub [u8; 16]);
+
+impl std::str::FromStr for EffectKey {
+    type Err = ();
+
+    /// From 32 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut out = [0; 16];
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(());
+        }
+        for (index, byte) in out.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| ())?;
+        }
+        Ok(Self(out))
+    }
+}
 
 impl std::fmt::Display for EffectKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

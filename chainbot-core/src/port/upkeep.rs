@@ -21,6 +21,8 @@ pub struct Retention {
     pub archive_after: Duration,
     /// Idempotency keys.
     pub keys: Duration,
+    /// Messages that were delivered or given up.
+    pub outbox: Duration,
 }
 
 impl Default for Retention {
@@ -33,6 +35,7 @@ impl Default for Retention {
             runs_max: 10_000,
             archive_after: Duration::from_secs(600),
             keys: Duration::from_secs(7 * DAY),
+            outbox: Duration::from_secs(30 * DAY),
         }
     }
 }

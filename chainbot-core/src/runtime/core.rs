@@ -13,6 +13,7 @@ use crate::engine::{Command, Defaults, Input};
 use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
+use crate::gpio::Pins;
 use crate::id::RunId;
 use crate::limits;
 use crate::meter::Meters;
@@ -20,10 +21,12 @@ use crate::port::upkeep::Retention;
 use crate::port::{EventBus, Store, StoredListen};
 use crate::step::Executors;
 use crate::time::Timestamp;
+use crate::validate::Known;
 
 use super::admission::{Admission, Queued};
 use super::bus::Bus;
 use super::cell::{Cell, Mail};
+use super::courier::Courier;
 use super::ears::Ears;
 use super::heads::Heads;
 use super::keeper::Keeper;
@@ -58,6 +61,10 @@ pub struct Options {
     pub tokio: tokio::runtime::Handle,
     /// What signs incoming webhooks.
     pub signing_keys: Arc<dyn crate::port::SigningKeys>,
+    /// What this machine has, for definitions that name it.
+    pub known: Known,
+    /// The configured pins, for triggers that watch them.
+    pub pins: Option<Arc<Pins>>,
     /// What is kept for how long; `None` = everything, for good.
     pub retention: Option<Retention>,
     /// Where work is counted.
@@ -74,6 +81,8 @@ pub struct Runtime {
     pub(super) meters: Arc<Meters>,
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) programs: Programs,
+    pub(super) known: Known,
+    pub(super) pins: Option<Arc<Pins>>,
     pub(super) heads: Arc<Heads>,
     pub(super) admission: Admission,
     pub(super) bus: Bus,
@@ -105,6 +114,8 @@ pub struct Runtime {
     pub(super) workflows: tokio::sync::Mutex<()>,
     /// Upkeep of the store.
     pub(super) keeper: Option<Keeper>,
+    /// Messages that leave after their steps.
+    pub(super) courier: Courier,
     /// The newest record when this process began: no timer fires while the clock stands before it.
     pub(super) clock_floor: Timestamp,
     /// Nothing has a thread of its own: a test takes every step.

@@ -77,7 +77,7 @@ fn is_request(kind: EffectKind) -> bool {
 }
 
 /// Counts an effect for as long as it is under way, aborted ones too.
-pub(super) struct Running(Arc<Runtime>);
+pub(super) struct Running(pub(super) Arc<Runtime>);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::Result;
-use crate::id::{DefinitionHash, WorkflowId};
+use crate::id::{DefinitionHash, RunId, WorkflowId};
 use crate::limits;
 use crate::port::upkeep::{Keep, Retention, Room, Tidied, Upkeep};
-use crate::port::{RunFilter, Store};
+use crate::port::{Batch, Op, RunFilter, Store};
 use crate::time::Timestamp;
 
 use super::core::Runtime;
@@ -23,10 +23,15 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// How often the store is asked what time it is at least, while the wall clock is far ahead.
 const CLOCK_ASK_EVERY: Duration = Duration::from_secs(3_600);
 
+/// Between two looks for messages of the outbox that are kept long enough; the first comes a minute after a start.
+const MESSAGES_EVERY: Duration = Duration::from_secs(3_600);
+
 /// The thread's side of things.
 pub(super) struct Keeper {
     rules: Mutex<Retention>,
     clock: Mutex<Believed>,
+    /// When old messages are looked for again.
+    messages_at: Mutex<Duration>,
     is_closed: Mutex<bool>,
     closed: Condvar,
 }
@@ -70,7 +75,14 @@ impl Keeper {
     /// `since`: a time that has certainly come.
     pub(super) fn new(rules: Retention, since: Timestamp, monotonic: Duration) -> Self {
         let clock = Mutex::new(Believed { at: since, monotonic, asked: monotonic });
-        Self { rules: Mutex::new(rules), clock, is_closed: Mutex::new(false), closed: Condvar::new() }
+        let messages_at = Mutex::new(monotonic + MESSAGES_EVERY / 60);
+        Self {
+            rules: Mutex::new(rules),
+            clock,
+            messages_at,
+            is_closed: Mutex::new(false),
+            closed: Condvar::new(),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -141,8 +153,34 @@ impl Runtime {
         };
         if !more {
             told(&std::mem::take(round));
+            self.forget_messages(keeper, now);
         }
         more
+    }
+
+    /// Messages that ended long enough ago go, some at a time.
+    fn forget_messages(&self, keeper: &Keeper, now: Timestamp) {
+        let monotonic = self.env.monotonic();
+        {
+            let mut next = keeper.messages_at.lock();
+            if monotonic < *next {
+                return;
+            }
+            *next = monotonic + MESSAGES_EVERY;
+        }
+        let kept = i64::try_from(keeper.rules.lock().outbox.as_millis()).unwrap_or(i64::MAX);
+        let op =
+            Op::OutboxPrune { before: Timestamp(now.0.saturating_sub(kept)), keep: limits::OUTBOX_KEPT_MAX };
+        let batch = Batch {
+            run: RunId::from([0; 16]),
+            records: Vec::new(),
+            ops: vec![op],
+            // What could not be forgotten now is forgotten later.
+            ack: Box::new(|_| {}),
+        };
+        if let Err(error) = self.store.submit(batch) {
+            log::debug!("old messages are forgotten later: {error}");
+        }
     }
 
     fn believed_now(&self, keeper: &Keeper) -> Timestamp {

@@ -86,7 +86,7 @@ impl Programs {
 }
 
 /// All problems of a definition as one error.
-fn problems(diagnostics: Vec<crate::model::Diagnostic>) -> Error {
+pub(super) fn problems(diagnostics: Vec<crate::model::Diagnostic>) -> Error {
     let errors = diagnostics.iter().filter(|d| d.severity == crate::error::Severity::Error).count();
     let first = diagnostics.iter().find(|d| d.severity == crate::error::Severity::Error);
     let message = match first {

@@ -48,6 +48,7 @@ impl Runtime {
         runtime.spawn_timer()?;
         runtime.spawn_outbox()?;
         runtime.spawn_ears();
+        runtime.spawn_courier();
         runtime.spawn_triggers()?;
         runtime.spawn_keeper()?;
         crate::fault!("start.begun", crate::error::Error::on_purpose);
@@ -69,8 +70,11 @@ impl Runtime {
             }
             None => None,
         };
+        let messages = options.store.outbox_pending()?;
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
+            known: options.known,
+            pins: options.pins,
             heads: Arc::new(Heads::default()),
             store: options.store,
             executors: options.executors,
@@ -101,6 +105,7 @@ impl Runtime {
             shown: Mutex::default(),
             workflows: tokio::sync::Mutex::new(()),
             keeper,
+            courier: super::courier::Courier::new(messages),
             clock_floor: recovery.newest.unwrap_or_default(),
             #[cfg(test)]
             is_stepped: options.workers == super::tests::STEPPED,
@@ -229,6 +234,7 @@ impl Runtime {
         let left = self.effects_running.load(Ordering::SeqCst);
         self.end_threads();
         self.ears.close().await;
+        self.courier.close().await;
         let rest = deadline.saturating_sub(self.env.monotonic() - begun).max(reserve);
         crate::fault!("stop.join");
         let joined = self.join_threads(rest);

@@ -1,6 +1,8 @@
 //! The runtime on a real database, with a clock that stands still and a server that answers when told.
 
 mod broken;
+mod courier;
+mod edges;
 mod held;
 mod history;
 mod lane;
@@ -21,11 +23,12 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::engine::Defaults;
 use crate::env::{Env, SeededRandom, VirtualClock};
+use crate::gpio::{Bcm, Bias, InputCfg, Mode, PinSetup, Pins, SimBackend};
 use crate::id::RunId;
 use crate::model::{RecordBody, RunStatus, RunView};
 use crate::net::testing::{Act, Server, egress_to, reply};
 use crate::port::Store;
-use crate::step::Executors;
+use crate::step::{Channel, Executors, Way};
 use crate::store::{DataDir, OpenOptions, SqliteStore, check};
 use crate::time::Timestamp;
 
@@ -81,8 +84,6 @@ impl Bench {
         queued_max: usize,
         open: impl FnOnce(&Path) -> Arc<SqliteStore>,
     ) -> Self {
-        let folder = TempDir::new().unwrap();
-        let clock = Arc::new(VirtualClock::at(Timestamp(1_800_000_000_000)));
         let gate = Arc::new(Semaphore::new(0));
         let waits = gate.clone();
         let server = Server::start(move |_, request| {
@@ -90,6 +91,24 @@ impl Bench {
             if request.contains("/slow") { Act::Await(waits.clone(), bytes) } else { Act::Reply(bytes) }
         })
         .await;
+        Self::before(server, gate, runs_max, queued_max, open)
+    }
+
+    /// Before a server that answers as the test says.
+    async fn answering(answer: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> Self {
+        let server = Server::start(answer).await;
+        Self::before(server, Arc::new(Semaphore::new(0)), 4, 10, open)
+    }
+
+    fn before(
+        server: Server,
+        gate: Arc<Semaphore>,
+        runs_max: usize,
+        queued_max: usize,
+        open: impl FnOnce(&Path) -> Arc<SqliteStore>,
+    ) -> Self {
+        let folder = TempDir::new().unwrap();
+        let clock = Arc::new(VirtualClock::at(Timestamp(1_800_000_000_000)));
         let store = open(folder.path());
         let runtime = start(folder.path(), &store, &clock, &server, runs_max, queued_max, 1);
         let handle = Handle::new(runtime.clone());
@@ -210,9 +229,14 @@ fn start(
 ) -> Arc<Runtime> {
     let env = Env::new(clock.clone(), Arc::new(SeededRandom::new(seed)));
     let egress = Arc::new(egress_to(&[("127.0.0.1", server.address)]));
+    let mode = Mode::Input(InputCfg { bias: Bias::None, active_low: false, debounce: Duration::ZERO });
+    let door = PinSetup { name: "door".to_owned(), pin: Bcm(24), mode };
+    let pins = Pins::open(Arc::new(SimBackend::new(env.clone())), vec![door], env.clone()).unwrap();
+    let phone = Way::Ntfy { url: server.url(""), topic: "garden".to_owned(), token: None, tags: Vec::new() };
+    let channels = vec![Channel { name: "phone".to_owned(), way: phone }];
     Runtime::start(Options {
         store: store.clone(),
-        executors: Arc::new(Executors::new(egress, env.clone())),
+        executors: Arc::new(Executors::new(egress, env.clone()).with_channels(channels)),
         env,
         host_bus: None,
         defaults: Defaults::default(),
@@ -222,6 +246,8 @@ fn start(
         poison_file: Some(folder.join(NOTES)),
         signing_keys: Arc::new(Keys),
         tokio: tokio::runtime::Handle::current(),
+        known: crate::validate::Known::default(),
+        pins: Some(pins),
         retention: None,
         meters: Arc::default(),
     })

@@ -13,6 +13,7 @@
 //! an event of the host is accepted in memory, as the host is told. One thread does all this; it may block on the
 //! disk, and no other thread waits for it.
 
+mod edge;
 mod fire;
 pub(super) mod hook;
 mod own;
@@ -38,7 +39,8 @@ use crate::time::Timestamp;
 
 use super::core::Runtime;
 use super::handle::Handle;
-use table::Table;
+use edge::Watched;
+use table::{Id, Table};
 
 pub use hook::{HookCall, HookReply};
 pub use switch::{TriggerView, WorkflowSwitched};
@@ -58,12 +60,14 @@ pub(super) struct Triggers {
     looks: watch_channel::Sender<u64>,
     /// Patterns that the host was asked for.
     subscribed: Mutex<HashSet<String>>,
+    /// Pins that are watched.
+    watched: Mutex<Watched>,
 }
 
 /// What the thread has to look at. Locked for some instructions; never together with the table.
 #[derive(Default)]
 struct Queue {
-    inbound: VecDeque<Event>,
+    inbound: VecDeque<Inbound>,
     own: VecDeque<(Lsn, RunId)>,
     /// The journal has events that `own` could not hold.
     is_behind: bool,
@@ -72,6 +76,12 @@ struct Queue {
     is_closed: bool,
     /// The table changed.
     is_changed: bool,
+}
+
+/// Something that came in, and for which trigger, when it is not for all that ask for its topic.
+struct Inbound {
+    event: Event,
+    to: Option<Id>,
 }
 
 /// Something that happened.
@@ -104,6 +114,7 @@ impl Triggers {
             keys,
             looks: watch_channel::Sender::new(0),
             subscribed: Mutex::default(),
+            watched: Mutex::default(),
         }
     }
 
@@ -136,6 +147,7 @@ impl Triggers {
 
     /// The thread ends when it has offered what was accepted.
     pub(super) fn close(&self) {
+        self.watched.lock().clear();
         self.queue.lock().is_closed = true;
         self.changed.notify_one();
     }
@@ -204,7 +216,7 @@ impl Runtime {
             return Err(Error::new(&general::BUSY, "too many events wait to be matched")
                 .help("send the event again in a moment"));
         }
-        queue.inbound.push_back(event);
+        queue.inbound.push_back(Inbound { event, to: None });
         self.triggers.changed.notify_one();
         Ok(())
     }

@@ -166,8 +166,13 @@ impl Runtime {
         }
         crate::fault!("turn.decide");
         let defaults = self.defaults.read().clone();
-        let context =
-            Context { watch: worker, now: self.env.now(), random: worker.random(), defaults: &defaults };
+        let context = Context {
+            watch: worker,
+            now: self.env.now(),
+            random: worker.random(),
+            defaults: &defaults,
+            outbox: self.courier.room(),
+        };
         // An effect begun now might not end in time, and a step that began without an end may need a person.
         let decide = if self.is_stopping.load(Ordering::SeqCst) { settle } else { decide };
         match decide(&mut body.state, &mut body.agenda, input, &context) {
@@ -295,6 +300,7 @@ impl Runtime {
             unparks,
         });
         let events = self.events_in(cell.id, &pending.records);
+        let messages = self.courier.leaving(&pending.ops);
         let (runtime, owner) = (self.clone(), cell.clone());
         let batch = Batch {
             run: cell.id,
@@ -310,9 +316,11 @@ impl Runtime {
                     }
                     runtime.acknowledged(&owner, first, count, copies);
                     runtime.emitted(first, events);
+                    runtime.courier.made(messages);
                 }
                 Err(error) => {
                     runtime.children_lost(&children);
+                    runtime.courier.lost(&messages);
                     runtime.not_committed(&owner, error);
                 }
             }),

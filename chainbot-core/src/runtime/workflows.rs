@@ -132,7 +132,7 @@ impl Handle {
 
     /// Every problem of a definition; executes nothing.
     pub fn validate(&self, source: &str) -> Vec<crate::model::Diagnostic> {
-        validate::check(source).diagnostics
+        validate::check_on(source, &self.0.known).diagnostics
     }
 }
 
@@ -167,7 +167,15 @@ impl Runtime {
             return Ok(program);
         }
         let source = source.to_owned();
-        self.read(move |runtime| runtime.programs.compile(&source)).await
+        self.read(move |runtime| {
+            // What is stored already stays, whatever becomes of the configuration; what is new must fit.
+            let checked = validate::check_on(&source, &runtime.known);
+            if checked.definition.is_none() {
+                return Err(super::programs::problems(checked.diagnostics));
+            }
+            runtime.programs.compile(&source)
+        })
+        .await
     }
 
     /// Runs something that may block on the disk.

@@ -38,7 +38,7 @@ impl Failure {
             message.push_str(&format!(": {}", excerpt(&reply.body)));
         }
         let retry_after = reply.header("retry-after").and_then(|text| read_retry_after(text, env.now()));
-        Self { error: StepError::new(word, &code::STATUS, message), retry_after }
+        Self { error: StepError::new(word, &code::STATUS, message), retry_after, status: Some(status) }
     }
 }
 
@@ -52,7 +52,7 @@ impl Failure {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        Self { error, retry_after: None }
+        Self { error, retry_after: None, status: None }
     }
 }
 

@@ -6,26 +6,26 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::gpio::{Bcm, Bias, InputCfg, Mode, PinSetup, SimBackend};
+use crate::gpio::{Bcm, Bias, GpioBackend, InputCfg, Mode, PinSetup, SimBackend};
 use crate::model::class;
 use crate::net::testing::egress_to;
 
 struct Rig {
-    chip: SimBackend,
+    chip: Arc<SimBackend>,
     executors: Executors,
     pins: Arc<Pins>,
 }
 
 fn rig() -> Rig {
     let env = Env::system();
-    let chip = SimBackend::new(env.clone());
+    let chip = Arc::new(SimBackend::new(env.clone()));
     let input = InputCfg { bias: Bias::None, active_low: false, debounce: Duration::ZERO };
     let output = Mode::Output { safe: false, active_low: false, max_on: None };
     let setups = vec![
         PinSetup { name: "pump".to_owned(), pin: Bcm(17), mode: output },
         PinSetup { name: "door".to_owned(), pin: Bcm(24), mode: Mode::Input(input) },
     ];
-    let pins = Pins::open(&chip, setups, env.clone()).unwrap();
+    let pins = Pins::open(chip.clone(), setups, env.clone()).unwrap();
     let executors = Executors::new(Arc::new(egress_to(&[])), env).with_pins(pins.clone());
     Rig { chip, executors, pins }
 }

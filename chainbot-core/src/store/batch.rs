@@ -14,8 +14,8 @@ use super::problem;
 use crate::error::Result;
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
-use crate::model::{Record, RecordBody, RunRow, RunStatus};
-use crate::port::{Ack, Batch, Firing, Idempotency, InboxAnswer, Op, StoredSecret};
+use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
+use crate::port::{Ack, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op, StoredSecret};
 use crate::time::Timestamp;
 
 /// [`Op`] with everything encoded.
@@ -46,6 +46,10 @@ pub enum Change {
     GateLeave { run: RunId },
     SecretPut(Box<StoredSecret>),
     SecretRemove { name: String },
+    OutboxPut(Box<NewMessage>),
+    OutboxMark(Box<MessageMark>),
+    OutboxRemove { id: EffectKey },
+    OutboxPrune { before: Timestamp, keep: u32 },
 }
 
 /// A question to a person, as its row holds it.
@@ -230,6 +234,10 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::GateLeave { run } => Change::GateLeave { run },
         Op::SecretPut(secret) => Change::SecretPut(secret),
         Op::SecretRemove { name } => Change::SecretRemove { name },
+        Op::OutboxPut(message) => Change::OutboxPut(message),
+        Op::OutboxMark(mark) => Change::OutboxMark(Box::new(mark)),
+        Op::OutboxRemove { id } => Change::OutboxRemove { id },
+        Op::OutboxPrune { before, keep } => Change::OutboxPrune { before, keep },
     })
 }
 
@@ -246,6 +254,7 @@ fn weight(change: &Change) -> usize {
         Change::InboxPut(question) => question.question.len(),
         Change::WorkflowInsert { version, .. } | Change::WorkflowVersion(version) => version.source.len(),
         Change::SecretPut(secret) => secret.sealed.len(),
+        Change::OutboxPut(message) => message.bytes(),
         _ => 0,
     }
 }

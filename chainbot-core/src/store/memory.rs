@@ -5,6 +5,7 @@
 //! the change can be read, in order. Without a thread of its own that thread is the caller's.
 
 mod automation;
+mod outbox;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -18,11 +19,11 @@ use super::{batch, problem};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
-use crate::model::{Record, RunRow};
+use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, Batch, IdempotencyHit, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion,
-    StoredRun, StoredVersion, StoredWorkflow,
+    Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Store,
+    StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
 };
 
 /// The store.
@@ -153,6 +154,18 @@ impl Store for MemoryStore {
 
     fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
         self.read(|tables| tables.versions(id))
+    }
+
+    fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
+        self.read(|tables| tables.messages.pending())
+    }
+
+    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.read(|tables| tables.messages.find(id))
+    }
+
+    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.read(|tables| tables.messages.list(filter))
     }
 
     fn automation(&self) -> Result<Automation> {

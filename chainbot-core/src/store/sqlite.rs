@@ -17,6 +17,7 @@ pub(super) mod inbox;
 pub(super) mod journal;
 mod listen;
 mod migrate;
+mod outbox;
 mod queue;
 mod readers;
 mod repair;
@@ -49,11 +50,12 @@ use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::meter::Meters;
 use crate::model::event::Committed;
-use crate::model::{Record, RunRow};
+use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, Batch, IdempotencyHit, Page, Recovery, RunFilter, SecretRows, Store, StoredListen,
-    StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
+    Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, SecretRows,
+    Store, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredSecret, StoredVersion,
+    StoredWorkflow,
 };
 
 /// How to open a store.
@@ -251,6 +253,18 @@ impl Store for SqliteStore {
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
         self.rows(|conn| cursor::find(conn, name))
+    }
+
+    fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
+        self.rows(outbox::pending)
+    }
+
+    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.read(|conn| outbox::find(conn, id))
+    }
+
+    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.read(|conn| outbox::list(conn, filter))
     }
 
     fn automation(&self) -> Result<Automation> {

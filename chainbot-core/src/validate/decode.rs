@@ -24,6 +24,7 @@ use std::collections::HashSet;
 
 use super::findings::{Findings, key_path, shown};
 use super::keys::{self, Key, Standing, Table};
+use super::known::Known;
 use crate::error::code::definition as code;
 use crate::error::{Code, Pos, similar};
 use crate::limits::RETRY_MAX_DELAY_DEFAULT;
@@ -42,15 +43,17 @@ pub(super) struct Decoded {
     pub(super) ids_written: HashSet<String>,
     /// The same for variables.
     pub(super) variables_written: HashSet<String>,
+    /// What `config` has, where that is known.
+    pub(super) constants: Option<Vec<String>>,
 }
 
 /// Decodes a document. `None` when it is not even a map.
-pub(super) fn decode(document: &Node, findings: &mut Findings) -> Option<Decoded> {
-    let mut decoder = Decoder { findings, steps: 0, step_bound_told: false };
+pub(super) fn decode(document: &Node, known: &Known, findings: &mut Findings) -> Option<Decoded> {
+    let mut decoder = Decoder { findings, known, steps: 0, step_bound_told: false };
     let definition = decoder.definition(document)?;
     let (mut ids_written, mut variables_written) = (HashSet::new(), HashSet::new());
     written(document, &mut ids_written, &mut variables_written);
-    Some(Decoded { definition, ids_written, variables_written })
+    Some(Decoded { definition, ids_written, variables_written, constants: known.constants.clone() })
 }
 
 /// Collects the ids and variables that stand anywhere in a tree.
@@ -75,8 +78,10 @@ fn written(node: &Node, ids: &mut HashSet<String>, variables: &mut HashSet<Strin
 }
 
 /// Decodes and reports.
-struct Decoder<'f> {
-    findings: &'f mut Findings,
+pub(super) struct Decoder<'f> {
+    pub(super) findings: &'f mut Findings,
+    /// What the machine has.
+    pub(super) known: &'f Known,
     /// Steps so far, nested ones included.
     steps: usize,
     /// The bound on steps is reported once.
@@ -163,12 +168,6 @@ impl Decoder<'_> {
         let path = map.path_of(name);
         let what = map.table.what;
         match map.table.key(name) {
-            Some(Key { standing: Standing::NotYet, doc, .. }) => {
-                let message = format!("`{name}` in {what} is not in this version yet");
-                let hint =
-                    format!("remove it to run the workflow without it ({})", doc.trim_end_matches('.'));
-                self.error(&code::NOT_YET, pos, &path, message, hint);
-            }
             Some(Key { standing: Standing::Old(instead), .. }) => {
                 let message = format!("`{name}` in {what} is an old or foreign spelling");
                 self.error(&code::OLD_NAME, pos, &path, message, (*instead).to_owned());

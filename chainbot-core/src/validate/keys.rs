@@ -70,6 +70,8 @@ pub enum Shape {
     Duration,
     /// A list of names.
     Names,
+    /// A name, or a list of names.
+    Secrets,
     /// Status codes or classes of them: `200`, `2xx`.
     Statuses,
     /// A list of steps.
@@ -99,8 +101,6 @@ pub enum Standing {
     Required,
     /// May be there.
     Optional,
-    /// Of the language, and not done by this version.
-    NotYet,
     /// An old or other spelling, and what to write instead.
     Old(&'static str),
 }
@@ -123,9 +123,6 @@ const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 }
 const fn may(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, shape, standing: Standing::Optional, doc }
-}
-const fn later(name: &'static str, doc: &'static str) -> Key {
-    Key { name, shape: Shape::Template, standing: Standing::NotYet, doc }
 }
 const fn old(name: &'static str, instead: &'static str) -> Key {
     Key { name, shape: Shape::Template, standing: Standing::Old(instead), doc: "An old way to write it." }
@@ -406,8 +403,12 @@ pub static WEBHOOK: Table = Table {
         must("url", Shape::Text, "Absolute URL, http or https."),
         may("payload", Shape::Template, "Sent as JSON."),
         may("headers", Shape::TemplateMap, "Request headers."),
-        may("secret", Shape::Names, "Secret that signs the message, or a list of them."),
-        later("delivery", "Hands the message to the outbox."),
+        may("secret", Shape::Secrets, "Secret that signs the message, or a list of them."),
+        may(
+            "delivery",
+            Shape::Choice(&["step", "outbox"]),
+            "`step`: this step sends it (the default). `outbox`: it is sent after this step, for days if need be.",
+        ),
     ],
 };
 
@@ -431,13 +432,13 @@ pub static NOTIFICATION: Table = Table {
             Shape::Choice(&["info", "success", "warning", "error"]),
             "How it looks; info by default.",
         ),
-        may("channels", Shape::Choices(CHANNELS), "Where to; gui by default."),
+        may(
+            "channels",
+            Shape::Names,
+            "Where to: `gui` (the default), `event_bus`, and names of `notification.channels`.",
+        ),
     ],
 };
-/// Channels of `notification`.
-pub const CHANNELS: &[&str] = &["gui", "event_bus"];
-/// Channels that this version does not have.
-pub const CHANNELS_LATER: &[&str] = &["ntfy", "telegram", "mqtt"];
 
 /// `workflow`.
 pub static WORKFLOW: Table = Table {

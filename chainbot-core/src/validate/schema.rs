@@ -108,6 +108,9 @@ impl Maker {
                 ],
             }),
             Shape::Names => json!({ "type": "array", "items": { "type": "string" } }),
+            Shape::Secrets => {
+                json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+            }
             Shape::Statuses => {
                 let status = json!({ "type": ["integer", "string"] });
                 json!({ "anyOf": [status, { "type": "array", "items": status }] })

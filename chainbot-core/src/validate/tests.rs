@@ -6,6 +6,7 @@
 mod any;
 mod document;
 mod golden;
+mod known;
 mod schema;
 mod valid;
 

@@ -240,6 +240,8 @@ impl Life {
                 poison_file: Some(folder.join("evaluating")),
                 tokio: tokio::runtime::Handle::current(),
                 signing_keys: Arc::new(NoKeys),
+                known: Default::default(),
+                pins: None,
                 retention: None,
                 meters: Arc::default(),
             })?;

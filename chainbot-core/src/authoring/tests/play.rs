@@ -252,3 +252,29 @@ steps:
     let said = fails(workflow, "expect: { status: completed }");
     assert!(said.contains("the run is failed"), "{said}");
 }
+
+#[test]
+fn messages_of_the_outbox_are_calls_that_need_no_mock() {
+    let workflow = "\
+name: tells
+steps:
+  - id: each
+    type: loop
+    config:
+      times: 2
+      steps:
+        - { id: hook, type: webhook, config: { url: 'http://example.org/', payload: '{{ index }}', delivery: outbox } }
+  - { id: tell, type: notification, config: { message: Dry, channels: [gui, phone] } }
+output: '{{ steps.tell.output.channels }}'
+";
+    let case = "\
+expect:
+  output: [gui, phone]
+  calls:
+    hook[0]: [{ payload: 0 }]
+    hook: 2
+    tell: [{ channel: phone, message: Dry }]
+  events: [{ topic: chainbot.notification, data: { message: Dry } }]
+";
+    passes(workflow, case);
+}

@@ -55,7 +55,7 @@ impl Reply {
             Reply::Err(class, retry_after) => {
                 let code = &crate::error::code::run::STEP_INVALID;
                 let error = StepError::new(&class, code, format!("a {class}"));
-                Some(Err(Failure { error, retry_after }))
+                Some(Err(Failure { error, retry_after, status: None }))
             }
             Reply::Hang => None,
         }
@@ -136,7 +136,13 @@ impl Driver {
 
     /// One decision and, when it must be, its commit. `Err` is a refusal.
     pub fn input(&mut self, input: Input) -> Result<(), StepError> {
-        let context = Context { watch: &NoWatch, now: self.now, random: u64::MAX, defaults: &self.defaults };
+        let context = Context {
+            watch: &NoWatch,
+            now: self.now,
+            random: u64::MAX,
+            defaults: &self.defaults,
+            outbox: crate::port::OutboxRoom::EMPTY,
+        };
         let decision = decide(&mut self.state, &mut self.agenda, input, &context).unwrap();
         if let Some(refused) = decision.refused {
             assert!(decision.records.is_empty() && decision.commands.is_empty());

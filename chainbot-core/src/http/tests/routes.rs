@@ -10,10 +10,12 @@ use crate::http::guard::{PUBLIC, is_public};
 
 /// Every route there is. A new one is a line here, and an entry of the guard if it is public.
 const ROUTES: &[&str] = &[
+    "DELETE /api/chainbot/outbox/{id}",
     "DELETE /api/chainbot/runs/{id}",
     "DELETE /api/chainbot/secrets/{name}",
     "DELETE /api/chainbot/workflows/{id}",
     "GET /api/chainbot/events",
+    "GET /api/chainbot/gpio",
     "GET /api/chainbot/health",
     "GET /api/chainbot/health/live",
     "GET /api/chainbot/health/ready",
@@ -22,6 +24,7 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/info",
     "GET /api/chainbot/metrics",
     "GET /api/chainbot/openapi.json",
+    "GET /api/chainbot/outbox",
     "GET /api/chainbot/runs",
     "GET /api/chainbot/runs/diff",
     "GET /api/chainbot/runs/{id}",
@@ -38,8 +41,10 @@ const ROUTES: &[&str] = &[
     "GET /api/chainbot/workflows/{id}/versions",
     "GET /api/chainbot/workflows/{id}/versions/{v}",
     "GET /metrics",
+    "POST /api/chainbot/gpio/{pin}",
     "POST /api/chainbot/hooks/{name}",
     "POST /api/chainbot/inbox/{id}/answer",
+    "POST /api/chainbot/outbox/{id}/resend",
     "POST /api/chainbot/runs/{id}/cancel",
     "POST /api/chainbot/runs/{id}/fork",
     "POST /api/chainbot/runs/{id}/pause",
@@ -87,7 +92,8 @@ async fn every_documented_route_is_served() {
             .replace("{id}", "none")
             .replace("{name}", "none")
             .replace("{v}", "1")
-            .replace("{key}", "none");
+            .replace("{key}", "none")
+            .replace("{pin}", "none");
         let reply = bench.api.call(bench.request(&head, &[], "")).await;
         let code = reply.status().as_u16();
         assert_ne!(code, 405, "{route}");
@@ -118,7 +124,8 @@ async fn every_route_but_the_public_ones_refuses_every_wrong_credential() {
             .replace("{id}", "none")
             .replace("{name}", "none")
             .replace("{v}", "1")
-            .replace("{key}", "none");
+            .replace("{key}", "none")
+            .replace("{pin}", "none");
         let (method, path) = head.split_once(' ').unwrap();
         for credential in credentials {
             let mut request = bench.request(&head, &["Authorization: x"], "");

@@ -221,7 +221,7 @@ impl Runtime {
     }
 
     /// Tells the host what no journal holds. Told once: whoever must know later asks for the triggers.
-    pub(super) fn tell(&self, topic: &str, data: &Value) {
+    pub(in crate::runtime) fn tell(&self, topic: &str, data: &Value) {
         let Some(outbox) = &self.outbox else { return };
         let id = uuid::Builder::from_random_bytes(self.env.bytes()).into_uuid().to_string();
         outbox.tell(topic, &id, self.env.now(), data);

@@ -168,9 +168,7 @@ impl Runtime {
             }
             if let TriggerSource::Gpio { pin, .. } = &trigger.source {
                 // A trigger that could never fire would be taken for one that works.
-                let message = format!("the trigger on pin {pin} cannot fire: triggers cannot watch pins yet");
-                return Err(Error::new(&definition::NOT_YET, message)
-                    .help("remove it, and wait with a `gpio` step and `action: wait_edge`"));
+                self.check_pin(pin)?;
             }
             let mut armed = Armed::new(workflow, program, trigger, None);
             match table.all.get(&armed.id) {
@@ -202,7 +200,7 @@ impl Runtime {
     }
 
     /// A deploy is on disk: its triggers count from here on.
-    pub(in crate::runtime) fn arm(&self, workflow: WorkflowId, armed: Vec<Armed>) {
+    pub(in crate::runtime) fn arm(self: &Arc<Self>, workflow: WorkflowId, armed: Vec<Armed>) {
         if armed.is_empty() && self.triggers.table.lock().of(workflow).next().is_none() {
             return;
         }
@@ -212,12 +210,13 @@ impl Runtime {
             self.triggers.listens.store(table.listens(), Ordering::SeqCst);
         }
         self.subscribe_patterns();
+        self.watch_pins();
         self.triggers.wake();
     }
 
     /// Takes up the rows at start. A row whose trigger its workflow does not have is left alone: it does nothing.
     pub(in crate::runtime) fn load_triggers(
-        &self,
+        self: &Arc<Self>,
         rows: Vec<StoredTrigger>,
         disabled: Vec<WorkflowId>,
     ) -> Result<()> {
@@ -251,6 +250,7 @@ impl Runtime {
         self.triggers.listens.store(table.listens(), Ordering::SeqCst);
         drop(table);
         self.subscribe_patterns();
+        self.watch_pins();
         Ok(())
     }
 

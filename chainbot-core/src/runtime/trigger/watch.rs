@@ -15,7 +15,7 @@ use super::super::core::Runtime;
 use super::fire::{Fired, Occasion};
 use super::own::time_event;
 use super::table::Armed;
-use super::{CURSOR, Event, Triggers};
+use super::{CURSOR, Inbound, Triggers};
 
 /// How often the clock is looked at when nothing is due: one that is set tells nobody.
 const LOOK: Duration = Duration::from_millis(250);
@@ -28,7 +28,7 @@ const CURSOR_EVERY: Duration = Duration::from_secs(1);
 enum Work {
     Own(Lsn, RunId),
     CatchUp,
-    Inbound(Event),
+    Inbound(Inbound),
     Look,
     End,
 }
@@ -135,7 +135,7 @@ impl Runtime {
                 }
                 Err(error) => self.cannot_read(&error),
             },
-            Work::Inbound(event) => self.offer_inbound(event),
+            Work::Inbound(inbound) => self.offer_inbound(inbound),
             Work::Look => self.look(watch),
             Work::End => {
                 self.save_progress(watch, Duration::ZERO);
@@ -150,8 +150,8 @@ impl Runtime {
         if is_over {
             return Work::End;
         }
-        if let Some(event) = queue.inbound.pop_front() {
-            return Work::Inbound(event);
+        if let Some(inbound) = queue.inbound.pop_front() {
+            return Work::Inbound(inbound);
         }
         if queue.is_closed {
             return Work::End;
@@ -167,12 +167,13 @@ impl Runtime {
     }
 
     /// Not now: room has to be made first.
-    fn put_back(&self, own: Option<(Lsn, RunId)>, inbound: Option<Event>) -> Next {
+    fn put_back(&self, own: Option<(Lsn, RunId)>, inbound: Option<Inbound>) -> Next {
         let mut queue = self.triggers.queue.lock();
         if let Some(own) = own {
             queue.own.push_front(own);
         }
-        if let Some(event) = inbound {
+        if let Some(inbound) = inbound {
+            let event = &inbound.event;
             if queue.is_closed {
                 log::error!(
                     "event {} on {} was accepted and found no room until the stop",
@@ -181,7 +182,7 @@ impl Runtime {
                 );
                 return Next::Go;
             }
-            queue.inbound.push_front(event);
+            queue.inbound.push_front(inbound);
         }
         Next::Later
     }
@@ -193,13 +194,17 @@ impl Runtime {
     }
 
     /// Every trigger gets its own try; those that fired are known by their key when the event is put back for the others.
-    fn offer_inbound(self: &Arc<Self>, event: Event) -> Next {
-        let asking = self.triggers.table.lock().topics.matches(&event.topic);
+    fn offer_inbound(self: &Arc<Self>, inbound: Inbound) -> Next {
+        let event = &inbound.event;
+        let asking = match &inbound.to {
+            Some(id) => vec![id.clone()],
+            None => self.triggers.table.lock().topics.matches(&event.topic),
+        };
         for id in asking {
             let Some(armed) = self.triggers.table.lock().live(&id) else { continue };
             if let Fired::Later(error) = self.fire(&armed, Occasion::of(event.clone(), 0)) {
                 log::debug!("event {} waits: {error}", event.id);
-                return self.put_back(None, Some(event));
+                return self.put_back(None, Some(inbound));
             }
         }
         Next::Go

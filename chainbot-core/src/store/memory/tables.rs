@@ -16,6 +16,7 @@ use crate::port::{
 use crate::store::problem;
 
 use super::automation::Rules;
+use super::outbox::Messages;
 use crate::time::Timestamp;
 
 struct Run {
@@ -40,6 +41,7 @@ pub struct Tables {
     listens: BTreeMap<(RunId, u32), StoredListen>,
     versions: BTreeMap<(WorkflowId, u32), StoredVersion>,
     rules: Rules,
+    pub messages: Messages,
     made: i64,
 }
 
@@ -237,6 +239,7 @@ impl Tables {
             }
             // Secrets have a vault of their own, which is not asked here.
             Op::SecretPut(_) | Op::SecretRemove { .. } => {}
+            other if self.messages.apply(other) => {}
             rule => self.rules.apply(rule),
         }
     }

@@ -7,7 +7,8 @@
 use rusqlite::{CachedStatement, Connection};
 
 use super::{
-    archive, chore, cursor, idempotency, inbox, journal, listen, run, secret, timer, trigger, workflow,
+    archive, chore, cursor, idempotency, inbox, journal, listen, outbox, run, secret, timer, trigger,
+    workflow,
 };
 use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
@@ -150,6 +151,11 @@ impl<'a> Transaction<'a> {
             }
             // The vault is their only writer and keeps their order.
             Change::SecretPut(_) | Change::SecretRemove { .. } => Ok(None),
+            // A message is known by its id, whatever becomes of its run; the courier is the only one that marks.
+            Change::OutboxPut(_)
+            | Change::OutboxMark(_)
+            | Change::OutboxRemove { .. }
+            | Change::OutboxPrune { .. } => Ok(None),
         }
     }
 
@@ -315,6 +321,12 @@ impl<'a> Transaction<'a> {
             Change::GateLeave { run } => trigger::leave(conn, *run),
             Change::SecretPut(secret) => secret::put(conn, secret),
             Change::SecretRemove { name } => secret::remove(conn, name),
+            Change::OutboxPut(message) => outbox::put(conn, message),
+            Change::OutboxMark(mark) => outbox::mark(conn, mark),
+            Change::OutboxRemove { id } => outbox::remove(conn, *id),
+            Change::OutboxPrune { before, keep } => {
+                outbox::prune(conn, *before, *keep, crate::limits::OUTBOX_PRUNE_ROWS_MAX)
+            }
         }
     }
 }

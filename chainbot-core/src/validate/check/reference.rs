@@ -59,7 +59,15 @@ impl Walker<'_, '_> {
                 let unknown = member.filter(|member| !known.contains(member));
                 unknown.into_iter().for_each(|member| self.member("run", member, &known, name, at));
             }
-            "config" => {}
+            "config" => {
+                let (Some(all), Some(member)) = (&self.decoded.constants, member.filter(|_| required)) else {
+                    return;
+                };
+                if !all.iter().any(|known| known == member) {
+                    let known: Vec<&str> = all.iter().map(String::as_str).collect();
+                    self.member("config", member, &known, name, at);
+                }
+            }
             "secrets" => {
                 if scope.secrets {
                     return;
@@ -231,12 +239,13 @@ impl Walker<'_, '_> {
 fn outputs(action: &Action) -> Option<Vec<&str>> {
     Some(match action {
         Action::ApiCall(_) => vec!["status_code", "headers", "data"],
+        Action::Webhook(webhook) if webhook.is_queued => vec!["queued", "message_id"],
         Action::Webhook(_) => vec!["status_code", "response"],
         Action::Condition(_) => vec!["condition_result", "branch"],
         Action::Loop(_) => vec!["loop_results", "count"],
         Action::Parallel(_) => vec!["parallel_results"],
         Action::Transform(_) => vec!["transformed"],
-        Action::Notification(_) => vec!["notification_sent", "channels"],
+        Action::Notification(_) => vec!["notification_sent", "channels", "queued"],
         Action::Emit { .. } => vec!["event_id"],
         Action::Email(_) => vec!["message_id", "accepted", "rejected"],
         Action::Gpio(_) => vec!["value", "edge", "at", "missed"],

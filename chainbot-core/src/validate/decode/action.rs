@@ -7,10 +7,11 @@ use super::gpio::gpio_timeout;
 use super::value::{Rule, constant};
 use super::{Decoder, Map};
 use crate::error::code::definition as code;
+use crate::limits::CHANNELS_MAX;
 use crate::model::document::{Node, NodeValue};
 use crate::model::{Action, Expr, Notification, Text, Wait, WaitFor};
 use crate::time::{Timestamp, parse_duration};
-use crate::validate::findings::{key_path, shown};
+use crate::validate::findings::{index_path, key_path, shown};
 use crate::validate::keys;
 
 /// An action, and what its `config` says about the step.
@@ -106,7 +107,7 @@ impl Decoder<'_> {
     }
 
     fn notification(&mut self, map: &Map<'_>) -> Action {
-        let mut channels = self.choices(map, "channels", keys::CHANNELS_LATER);
+        let mut channels = self.channels(map);
         if channels.is_empty() {
             channels.push("gui".to_owned());
         }
@@ -116,6 +117,18 @@ impl Decoder<'_> {
             level: self.choice(map, "type").unwrap_or("info").to_owned(),
             channels,
         })
+    }
+
+    fn channels(&mut self, map: &Map<'_>) -> Vec<String> {
+        let names = self.names_of(map, "channels", Rule::Safe, CHANNELS_MAX);
+        let Some(Node { value: NodeValue::List(items), .. }) = map.get("channels") else { return names };
+        let path = map.path_of("channels");
+        for (index, item) in items.iter().enumerate().take(CHANNELS_MAX) {
+            if let Some(name) = item.as_str().filter(|name| names.iter().any(|known| known == name)) {
+                self.known_channel(item.pos, &index_path(&path, index), name);
+            }
+        }
+        names
     }
 
     fn workflow(&mut self, map: &Map<'_>) -> Action {

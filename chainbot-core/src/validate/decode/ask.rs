@@ -69,7 +69,7 @@ impl Decoder<'_> {
     }
 
     /// A list of names, each once; empty when the key is missing.
-    fn names_of(&mut self, map: &Map<'_>, key: &str, rule: Rule, most: usize) -> Vec<String> {
+    pub(super) fn names_of(&mut self, map: &Map<'_>, key: &str, rule: Rule, most: usize) -> Vec<String> {
         let Some(node) = map.get(key) else { return Vec::new() };
         let path = map.path_of(key);
         let NodeValue::List(items) = &node.value else {

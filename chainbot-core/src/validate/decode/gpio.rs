@@ -25,6 +25,14 @@ impl Decoder<'_> {
         if let (Some(action), Some(value)) = (action, &value) {
             self.value_fits(map, action, value);
         }
+        if let (Some(pin), Some(action), Some(node)) = (&pin, action, map.get("pin")) {
+            let is_output = match action {
+                "read" => None,
+                "wait_edge" => Some(false),
+                _ => Some(true),
+            };
+            self.known_pin(node.pos, &map.path_of("pin"), pin, is_output);
+        }
         let edge = match self.choice(map, "edge") {
             Some("falling") => Some(Edge::Falling),
             Some("both") => Some(Edge::Both),

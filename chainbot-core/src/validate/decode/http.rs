@@ -51,6 +51,7 @@ impl Decoder<'_> {
             payload: self.template(map, "payload"),
             headers: self.headers(map),
             secrets: self.secrets(map, "secret"),
+            is_queued: self.choice(map, "delivery") == Some("outbox"),
         }
     }
 

@@ -124,6 +124,13 @@ impl Decoder<'_> {
         Some(text)
     }
 
+    fn account(&mut self, map: &Map<'_>) -> Option<String> {
+        let name = self.name(map, "smtp", Rule::Safe)?;
+        let pos = map.get("smtp").map_or(map.pos, |node| node.pos);
+        self.known_account(pos, &map.path_of("smtp"), &name);
+        Some(name)
+    }
+
     /// `email`.
     pub(super) fn email(&mut self, map: &Map<'_>) -> Email {
         if !map.has("body") && !map.has("html") {
@@ -139,7 +146,7 @@ impl Decoder<'_> {
             body: self.text(map, "body"),
             html: self.text(map, "html"),
             attachments: self.attachments(map),
-            smtp: self.name(map, "smtp", Rule::Safe),
+            smtp: self.account(map),
         }
     }
 

@@ -125,7 +125,10 @@ impl Decoder<'_> {
             _ => Edge::Rising,
         };
         let debounce = self.duration(&gpio, "debounce").unwrap_or(DEBOUNCE_DEFAULT);
-        Some(TriggerSource::Gpio { pin: self.pin(&gpio, "pin")?, edge, debounce })
+        let pin = self.pin(&gpio, "pin")?;
+        let pos = gpio.get("pin").map_or(gpio.pos, |node| node.pos);
+        self.known_pin(pos, &gpio.path_of("pin"), &pin, Some(false));
+        Some(TriggerSource::Gpio { pin, edge, debounce })
     }
 
     /// A pin: a number, or a name that the configuration gives one.

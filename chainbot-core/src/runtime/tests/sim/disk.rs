@@ -14,11 +14,11 @@ use crate::error::code::store as code;
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
-use crate::model::{Record, RecordBody, RunRow};
+use crate::model::{EffectKey, Record, RecordBody, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, Batch, IdempotencyHit, Op, Page, Recovery, RunFilter, Store, StoredListen, StoredQuestion,
-    StoredRun, StoredVersion, StoredWorkflow,
+    Automation, Batch, IdempotencyHit, MessageFilter, Op, Page, PendingMessage, Recovery, RunFilter, Store,
+    StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{DataDir, OpenOptions, SqliteStore, check};
@@ -341,6 +341,18 @@ impl Store for Queue {
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
         self.inner.cursor(name)
+    }
+
+    fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
+        self.inner.outbox_pending()
+    }
+
+    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.inner.outbox_message(id)
+    }
+
+    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.inner.outbox(filter)
     }
 
     fn automation(&self) -> Result<Automation> {

@@ -70,6 +70,8 @@ impl Process {
             poison_file: None,
             tokio: tokio.handle().clone(),
             signing_keys: Arc::new(Keys),
+            known: Default::default(),
+            pins: None,
             retention: Some(Default::default()),
             meters: Arc::default(),
         };

@@ -8,8 +8,8 @@ use crate::id::InboxId;
 use crate::model::event::Committed;
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, IdempotencyHit, Page, Recovery, RunFilter, StoredListen, StoredQuestion, StoredRun,
-    StoredVersion, StoredWorkflow,
+    Automation, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, StoredListen,
+    StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
 };
 use crate::store::memory::MemoryStore;
 
@@ -24,6 +24,7 @@ pub enum Fault {
     DeletesTheNewestRuns,
     DoublesARunAtTheEdgeOfAPage,
     AnswersAfterClosing,
+    ForgetsAMessage,
 }
 
 pub const FAULTS: &[Fault] = &[
@@ -36,6 +37,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::DeletesTheNewestRuns,
     Fault::DoublesARunAtTheEdgeOfAPage,
     Fault::AnswersAfterClosing,
+    Fault::ForgetsAMessage,
 ];
 
 /// A right store behind a fault.
@@ -168,6 +170,22 @@ impl Store for Broken {
 
     fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
         self.inner.versions(id)
+    }
+
+    fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
+        let mut pending = self.inner.outbox_pending()?;
+        if self.has(Fault::ForgetsAMessage) {
+            pending.truncate(1);
+        }
+        Ok(pending)
+    }
+
+    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.inner.outbox_message(id)
+    }
+
+    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.inner.outbox(filter)
     }
 
     fn automation(&self) -> Result<Automation> {

@@ -3,8 +3,12 @@
 use super::super::*;
 use crate::error::code::{definition, general, store as code};
 use crate::id::InboxId;
+use crate::model::EffectKey;
 use crate::port::upkeep::{Keep, Retention, Upkeep};
-use crate::port::{Idempotency, InboxKind, RunFilter, Timer};
+use crate::port::{
+    Idempotency, InboxKind, MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, RunFilter,
+    Timer,
+};
 
 pub type Case = fn(&On) -> Result<(), String>;
 
@@ -23,6 +27,8 @@ pub const CASES: &[(&str, Case)] = &[
     ("cursors: the last value counts", cursors_are_kept),
     ("archive: a finished run reads the same after it", the_archive_reads_the_same),
     ("retention: what is past its time goes, the rest stays", retention_deletes),
+    ("outbox: messages are kept with their state, once each", messages_are_kept),
+    ("outbox: pages are newest first, and what is old or too many goes", messages_are_paged_and_pruned),
     ("limits: an empty batch and a record over its bound are refused", limits_hold),
     ("closing: what was queued is there, later calls fail", closing_refuses),
 ];
@@ -293,4 +299,86 @@ fn closing_refuses(on: &On) -> Result<(), String> {
     on.0.close();
     refused_with(on.write(run_id(1), steps(1, 2), vec![]), &general::STOPPING)?;
     same(on.0.newest_lsn().map_err(|error| error.code().id), Err(general::STOPPING.id))
+}
+
+fn message(number: u8) -> NewMessage {
+    NewMessage {
+        id: EffectKey([number; 16]),
+        kind: MessageKind::Webhook,
+        run: run_id(1),
+        step: "tell".to_owned(),
+        target: "https://example.com/hook".to_owned(),
+        input: std::sync::Arc::new(
+            serde_json::json!({ "url": "https://example.com/hook", "payload": { "n": number } }),
+        ),
+        at: at(u32::from(number)),
+    }
+}
+
+fn put(number: u8) -> Op {
+    Op::OutboxPut(Box::new(message(number)))
+}
+
+fn mark(number: u8, state: MessageState, attempts: u32, time: u32) -> Op {
+    let error = (state != MessageState::Delivered).then(|| "no answer".to_owned());
+    Op::OutboxMark(MessageMark { id: EffectKey([number; 16]), state, attempts, at: at(time), error })
+}
+
+fn messages_are_kept(on: &On) -> Result<(), String> {
+    on.begin(1)?;
+    // With the step's completion, in one batch; a refused batch leaves no message.
+    on.write(run_id(1), vec![step(1), completed(2)], vec![put(1), put(2)]).map_err(told)?;
+    refused_with(on.write(run_id(1), vec![step(9)], vec![put(3)]), &code::REFUSED)?;
+    let pending = || on.0.outbox_pending().map_err(told);
+    same(
+        pending()?.iter().map(|one| (one.id.0[0], one.due)).collect::<Vec<_>>(),
+        vec![(1, at(1)), (2, at(2))],
+    )?;
+    same(pending()?[0].bytes, message(1).bytes())?;
+    let find = |number: u8| on.0.outbox_message(EffectKey([number; 16])).map_err(told);
+    same(
+        find(1)?.map(|stored| (stored.message, stored.state, stored.attempts)),
+        Some((message(1), MessageState::Pending, 0)),
+    )?;
+    same(find(3)?, None)?;
+    on.write(
+        run_id(0),
+        vec![],
+        vec![mark(1, MessageState::Pending, 3, 90), mark(2, MessageState::Dead, 10, 50)],
+    )
+    .map_err(told)?;
+    // The same again is the same message, whatever became of it.
+    on.write(run_id(0), vec![], vec![put(1), put(2)]).map_err(told)?;
+    let stored = find(1)?.ok_or("it is gone")?;
+    same(
+        (stored.attempts, stored.due, stored.finished_at, stored.error.as_deref()),
+        (3, at(90), None, Some("no answer")),
+    )?;
+    let dead = find(2)?.ok_or("it is gone")?;
+    same((dead.state, dead.attempts, dead.finished_at), (MessageState::Dead, 10, Some(at(50))))?;
+    same(pending()?.len(), 1)?;
+    on.write(run_id(0), vec![], vec![Op::OutboxRemove { id: EffectKey([1; 16]) }]).map_err(told)?;
+    same(find(1)?, None)?;
+    same(pending()?.len(), 0)
+}
+
+fn messages_are_paged_and_pruned(on: &On) -> Result<(), String> {
+    on.begin(1)?;
+    on.write(run_id(0), vec![], (1..=9).map(put).collect()).map_err(told)?;
+    let marks = (1..=6).map(|number| mark(number, MessageState::Delivered, 1, u32::from(number) * 10));
+    on.write(run_id(0), vec![], marks.collect()).map_err(told)?;
+    let list = |state, before| on.0.outbox(&MessageFilter { state, before, limit: 4 }).map_err(told);
+    let numbers = |page: &crate::port::Page<crate::port::StoredMessage>| {
+        page.items.iter().map(|one| one.message.id.0[0]).collect::<Vec<_>>()
+    };
+    let first = list(None, None)?;
+    same((numbers(&first), first.total, first.more), (vec![9, 8, 7, 6], 9, true))?;
+    let second = list(None, first.items.last().map(|one| one.seq))?;
+    same((numbers(&second), second.more), (vec![5, 4, 3, 2], true))?;
+    let pending = list(Some(MessageState::Pending), None)?;
+    same((numbers(&pending), pending.total, pending.more), (vec![9, 8, 7], 3, false))?;
+    // 1 and 2 are old; of the others the newest three stay; what is pending stays whatever its age.
+    on.write(run_id(0), vec![], vec![Op::OutboxPrune { before: at(25), keep: 3 }]).map_err(told)?;
+    let left = on.0.outbox(&MessageFilter { limit: 100, ..MessageFilter::default() }).map_err(told)?;
+    same(numbers(&left), vec![9, 8, 7, 6, 5, 4])
 }

@@ -80,11 +80,11 @@ pub struct Answer {
     #[arg(long, value_name = "WORD")]
     pub action: String,
     /// What goes with it, as JSON: a remark, or for `done` the step's output
-    #[arg(long, value_name = "JSON", conflicts_with = "data")]
+    #[arg(long, value_name = "JSON", conflicts_with = "with")]
     pub data_json: Option<String>,
     /// The same, one value at a time; JSON if it parses as JSON, else text. Repeatable
     #[arg(long, value_name = "NAME=VALUE")]
-    pub data: Vec<String>,
+    pub with: Vec<String>,
     /// Who answers; needed when the question names its approvers
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
@@ -101,7 +101,7 @@ pub const ANSWER_HELP: &str = "\
 The same answer may be given twice; another one is refused.
 
 Examples:
-  chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action approve --by mia --data remark='go on'
+  chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action approve --by mia --with remark='go on'
   chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action done --data-json '{\"status_code\": 201}'";
 
 /// `chainbot versions`.

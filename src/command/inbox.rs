@@ -45,8 +45,8 @@ pub async fn answer(args: &Answer) -> Result<u8> {
             Error::new(&code::INPUT, format!("--data-json is not JSON: {error}"))
                 .help(r#"quote it for the shell, for example --data-json '{"n": 1}' or --data-json '"text"'"#)
         })?,
-        None if args.data.is_empty() => Value::Null,
-        None => Value::Object(crate::inputs::named("data", &args.data)?),
+        None if args.with.is_empty() => Value::Null,
+        None => Value::Object(crate::inputs::named("with", &args.with)?),
     };
     let session = Session::open(&args.place, "chainbot answer").await?;
     let path = format!("/inbox/{}/answer", segment(&args.id));

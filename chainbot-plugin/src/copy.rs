@@ -42,6 +42,9 @@ pub unsafe fn event(event: *const Event) -> Result<(InEvent, usize), Failure> {
             text(event.id, "id", TEXT_BYTES_MAX)?,
         )
     };
+    // Nothing keeps it; a host that sends one that is no text is told all the same.
+    // SAFETY: as above.
+    unsafe { text(event.trace, "trace", 512) }?;
     if topic.split('.').any(|part| part.is_empty() || part.chars().any(|c| c.is_control() || c == ' ')) {
         return Err(Failure::argument("`topic` must be segments separated by single dots"));
     }
@@ -197,6 +200,22 @@ mod tests {
         assert!(unsafe { event(&lent) }.err().unwrap().text.contains("struct_size"));
         // SAFETY: null is refused.
         assert!(unsafe { request(std::ptr::null()) }.err().unwrap().text.contains("null"));
+    }
+
+    #[test]
+    fn a_trace_that_is_no_text_is_refused() {
+        let lent = Event {
+            struct_size: size_of::<Event>() as u32,
+            flags: 0,
+            topic: Str::of_text("a"),
+            payload: Str::of_text("1"),
+            id: Str::EMPTY,
+            trace: Str::of(b"00-\xff"),
+            unix_ns: 7,
+        };
+        // SAFETY: everything lives for the call.
+        let failure = unsafe { event(&lent) }.err().unwrap();
+        assert!(failure.text.contains("trace"), "{}", failure.text);
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub enum Command {
     Describe(DescribeArgs),
     /// Run a script of calls and print the transcript
     Transcript(TranscriptArgs),
+    /// Check that a library keeps the contract of modules
+    #[command(after_long_help = VALIDATE_HELP)]
+    Validate(ValidateArgs),
 }
 
 /// `host-shim run`.
@@ -152,6 +155,56 @@ pub enum Door {
     /// The root module of abi_stable, which compares the layout of every type first; modules in Rust may have it
     AbiStable,
 }
+
+/// `host-shim validate`.
+#[derive(Args, Clone, Debug)]
+pub struct ValidateArgs {
+    /// The module's shared library
+    #[arg(value_name = "MODULE", required_unless_present = "list")]
+    pub module: Option<PathBuf>,
+    /// Make this check only. Repeatable
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Configuration file that the module reads
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One configuration value, as of `run`. Repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Start of the numbers by chance; without it a new one, which is printed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How long the fuzzers run, together
+    #[arg(long, value_name = "DURATION", default_value = "6s", value_parser = parse_duration)]
+    pub fuzz: Duration,
+    /// Exercises that run at once
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Run everything in this process, for a debugger; a crash ends it
+    #[arg(long)]
+    pub in_process: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Print the names of the checks
+    #[arg(long)]
+    pub list: bool,
+    /// The exercise of a child process
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub child: Option<String>,
+}
+
+const VALIDATE_HELP: &str = "\
+Any module of this ABI can be checked; nothing is known of it but its manifest. The checks run in processes of their own, so
+a crash or a hang is a result. Each runs in a folder of its own, which is the module's data folder and is removed afterwards.
+A module that opens a port by itself needs a configuration without one, such as --set http.port=0, because two
+exercises run at once; or --jobs 1.
+
+A finding of chance comes with its seed: --seed N makes the same calls again. In a debugger:
+  gdb --args host-shim validate MODULE --in-process --only NAME --seed N
+
+docs/abi/validator.md describes every check.
+Exit codes: 0 nothing failed, 1 a check failed, 2 wrong arguments or the host could not do its part.";
 
 const RUN_HELP: &str = "\
 On the ingress everything below --mount is forwarded to the module. On a loopback address the host adds its own routes,

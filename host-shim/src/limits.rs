@@ -61,9 +61,6 @@ pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
 pub const CALLS_SETTLE_MAX: Duration = Duration::from_secs(2);
 /// How long open HTTP responses may take to reach their clients after the module has stopped.
 pub const INGRESS_SETTLE_MAX: Duration = Duration::from_secs(2);
-/// How long after the first signal the same one counts as its echo: who signals process and group does so at once, and a
-/// person who is impatient takes longer.
-pub const SIGNAL_ECHO: Duration = Duration::from_secs(1);
 /// A script, and each file that it names: they are held in memory.
 pub const SCRIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// One line of a script, as the language says.

@@ -16,6 +16,14 @@ use crate::module::{Module, Table};
 
 /// Loads the module at `path`.
 pub fn load(path: &Path) -> Result<Module> {
+    let entry = open(path)?;
+    let path = real_file(path)?;
+    let table = table(entry, &path)?;
+    Ok(Module::new(table, path))
+}
+
+/// Opens the library at `path` and gives its entry function.
+pub fn open(path: &Path) -> Result<EntryFn> {
     let path = real_file(path)?;
     // SAFETY: loading runs the library's initialisers. The person who names a module trusts it as much as
     // the host: that is the contract's rule, and nothing weaker is possible within one process.
@@ -27,15 +35,13 @@ pub fn load(path: &Path) -> Result<Module> {
     let entry = unsafe { library.get::<EntryFn>(ENTRY_SYMBOL) }.map(|symbol| *symbol);
     // Never closed, whatever comes next: its initialisers have run and may have left threads or destructors.
     let _ = library.into_raw();
-    let entry = entry.map_err(|_| {
+    entry.map_err(|_| {
         let remedy = format!(
             "`{}` does not export `{ENTRY_SYMBOL}`; name a library built as a module",
             path.display()
         );
         Error::new(code::SYMBOL_MISSING, remedy)
-    })?;
-    let table = table(entry, &path)?;
-    Ok(Module::new(table, path))
+    })
 }
 
 /// Loads the module at `path` through abi_stable, which compares the layout of every type with this host's.

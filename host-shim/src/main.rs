@@ -1,7 +1,7 @@
 //! host-shim: a small host for ALEX OS modules.
 //!
 //! It knows the ABI (`chainbot-abi`) and nothing else of any module: what works here works in every host that
-//! keeps the contract. `run` drives one module; `describe` and `transcript` look at one.
+//! keeps the contract. `run` drives one module; `describe` and `transcript` look at one; `validate` checks one.
 //!
 //! | file | holds |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `host` `guard` `completion` | the way back: services and answers |
 //! | `bus` `pattern` `ingress` `forward` `problem` `health` `config` | what a running module is given |
 //! | `current` `images` `upgrade` `within` `control` | one version of a module in place of another |
-//! | `run` `transcript` | the commands |
+//! | `run` `transcript` `validate` | the commands |
 
 mod args;
 mod bus;
@@ -38,6 +38,7 @@ mod run;
 mod signals;
 mod transcript;
 mod upgrade;
+mod validate;
 mod wire;
 mod within;
 
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Status(args) => ("status", success(control::status(&args))),
         Command::Describe(args) => ("describe", describe(&args)),
         Command::Transcript(args) => return transcript::command(&args),
+        Command::Validate(args) => return validate::command(&args),
     };
     let Err(error) = result else {
         logging::flush();

@@ -19,7 +19,7 @@ macro_rules! table {
     ($($name:ident: $kind:ty,)*) => {
         /// The functions of a module, all present.
         #[derive(Clone, Copy)]
-        pub struct Table { $($name: $kind,)* }
+        pub struct Table { $(#[doc = "As in the ABI."] pub $name: $kind,)* }
 
         impl Table {
             /// Copies the functions; `Err` names one that is null.
@@ -161,6 +161,11 @@ impl Module {
     /// The same with room for error messages of `bytes` bytes.
     pub fn with_error_bytes(self, bytes: usize) -> Self {
         Self { error_bytes: bytes, ..self }
+    }
+
+    /// Its functions, for calls that this type does not make.
+    pub fn functions(&self) -> &Table {
+        &self.table
     }
 
     /// Where it was loaded from.

@@ -5,10 +5,8 @@
 //! reader of the log that goes away must not end the module.
 
 use std::mem::MaybeUninit;
-use std::time::Instant;
 
 use crate::error::{Error, Result, code};
-use crate::limits::SIGNAL_ECHO;
 
 /// The signals of a run, blocked in the calling thread and in all it starts.
 pub struct Blocked(libc::sigset_t);
@@ -34,8 +32,7 @@ pub fn block() -> Result<Blocked> {
 }
 
 /// Calls `first` for the first signal to end, and `hangup` for each SIGHUP; the second signal to end ends the process at
-/// once with 128 + its number. The same signal once more within [`SIGNAL_ECHO`] is no second one: whoever signals a process and
-/// its group, as `timeout` does, sends it twice. Nobody joins the thread: it waits for signals as long as the process lives.
+/// once with 128 + its number. Nobody joins the thread: it waits for signals as long as the process lives.
 pub fn watch(
     blocked: Blocked,
     first: impl FnOnce(&'static str) + Send + 'static,
@@ -48,16 +45,9 @@ pub fn watch(
                 signal => return Some(signal),
             }
         };
-        let Some(asked) = next() else { return };
-        let begun = Instant::now();
-        first(name(asked));
-        let signal = loop {
-            let Some(signal) = next() else { return };
-            if signal != asked || begun.elapsed() >= SIGNAL_ECHO {
-                break signal;
-            }
-            log::debug!("{} again: an echo of the first", name(signal));
-        };
+        let Some(signal) = next() else { return };
+        first(name(signal));
+        let Some(signal) = next() else { return };
         let message = format!(
             "host-shim: second signal ({}): ending at once, without stopping the module\n",
             name(signal)

@@ -106,13 +106,8 @@ pub fn command(data: &Path) -> Command {
 
 impl Server {
     pub fn start(data: &Path) -> Self {
-        Self::start_with(data, &[])
-    }
-
-    /// With more arguments.
-    pub fn start_with(data: &Path, args: &[&str]) -> Self {
         let log = std::fs::File::create(data.with_extension("log")).unwrap();
-        let mut child = command(data).args(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = command(data).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let told = || std::fs::read_to_string(data.with_extension("log")).unwrap();
         let http = lines.find(|line| line.starts_with("http: ")).unwrap_or_else(|| panic!("{}", told()));

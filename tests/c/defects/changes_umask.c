@@ -1,0 +1,4 @@
+/* Changes the umask. */
+#include <sys/stat.h>
+#define ON_START umask(0);
+#include "module.h"

@@ -1,0 +1,14 @@
+/* The last request is answered after stop. */
+#define ANSWER { small_last = done; if (!m.leaving) done.done(done.ctx, AlexStatus_OK, &reply); else small_late = 1; }
+#define ON_STOPPED if (small_late) { pthread_t t; small_late = 0; pthread_create(&t, NULL, small_answer, NULL); pthread_detach(t); }
+#include "alex_module.h"
+static AlexCompletion small_last;
+static int small_late;
+static void *small_answer(void *unused);
+#include "module.h"
+
+static void *small_answer(void *unused) {
+  sleep_ms(20);
+  small_last.done(small_last.ctx, AlexStatus_CANCELLED, NULL);
+  return unused;
+}

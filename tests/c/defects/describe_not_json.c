@@ -1,0 +1,3 @@
+/* The manifest is not JSON. */
+#define MANIFEST "{'name': 'small'}"
+#include "module.h"

@@ -1,0 +1,3 @@
+/* handle_event takes 300 ms. */
+#define ON_EVENT sleep_ms(300);
+#include "module.h"

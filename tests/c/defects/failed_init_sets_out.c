@@ -1,0 +1,3 @@
+/* A failed initialize leaves something in `out`. */
+#define ON_INITIALIZE_FAILED *out = &m;
+#include "module.h"

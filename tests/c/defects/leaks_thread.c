@@ -1,0 +1,6 @@
+/* Every stop leaves a thread behind. */
+#define ON_STOPPED { pthread_t t; pthread_create(&t, NULL, small_sleep, NULL); pthread_detach(t); }
+static void *small_sleep(void *unused);
+#include "module.h"
+
+static void *small_sleep(void *unused) { sleep_ms(30000); return unused; }

@@ -1,0 +1,3 @@
+/* Leaves the message of the call before on success. */
+#define OK_MESSAGE "fine"
+#include "module.h"

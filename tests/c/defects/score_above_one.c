@@ -1,0 +1,3 @@
+/* The score is a percentage. */
+#define SCORE 100.0
+#include "module.h"

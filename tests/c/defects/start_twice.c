@@ -1,0 +1,3 @@
+/* A second start succeeds. */
+#define START_FROM(state) 1
+#include "module.h"

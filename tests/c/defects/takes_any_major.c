@@ -1,0 +1,11 @@
+/* Gives its struct to a host of another major. */
+#define OWN_ENTRY
+#include "module.h"
+
+const AlexBaseModule *alex_base_module(uint32_t host_abi_version) {
+  static const AlexBaseModule module = {sizeof module,      ALEX_ABI_VERSION, small_describe,     small_initialize,
+                                        small_start,        small_stop,       small_cleanup,      small_health,
+                                        small_handle_event, small_handle_webhook, small_get_extension};
+  (void)host_abi_version;
+  return &module;
+}

@@ -1,0 +1,3 @@
+/* Replies without an HTTP status. */
+#define HTTP_STATUS 0
+#include "module.h"

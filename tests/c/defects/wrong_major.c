@@ -1,0 +1,2 @@
+/* Another major, which it says. */
+#include "../wrong_major.c"

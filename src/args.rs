@@ -653,12 +653,6 @@ mod tests {
         assert_eq!(start.http.unwrap().to_string(), "127.0.0.1:0");
     }
 
-    /// Two arguments of one name end the program when its command is used, and no sooner.
-    #[test]
-    fn every_command_can_be_parsed() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
     #[test]
     fn what_is_not_meant_is_refused() {
         for line in [

@@ -40,7 +40,7 @@ impl World {
         drop(history);
         self.report.effects += 1;
         let sent = self.ledger.entry((run, key)).or_default();
-        if sent.contains(&attempt) {
+        if !sent.is_empty() {
             self.report.sent_again += 1;
         }
         sent.push(attempt);

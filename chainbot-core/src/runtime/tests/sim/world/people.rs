@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::World;
 use crate::env::Clock;
 use crate::id::RunId;
+use crate::model::{Record, RecordBody};
 use crate::runtime::tests::sim::asks::Done;
 use crate::runtime::tests::sim::flows::MAIN;
 use crate::runtime::{Event, NewAnswer, NewRun};
@@ -85,6 +86,13 @@ impl World {
     }
 
     pub(super) fn meddle(&mut self) {
+        // Only a run that failed can be retried, and there are few.
+        if let Some(run) = self.failed_run()
+            && self.dice.one_in(2)
+        {
+            self.touch(run);
+            return self.retry(run);
+        }
         let Some(run) = self.any_run() else { return };
         let handle = self.process().handle.clone();
         let choice = self.dice.below(5);
@@ -95,9 +103,7 @@ impl World {
             0 => self.process_mut().asks.push(format!("cancel {run}"), false, async move {
                 handle.cancel(run, "enough").await.map(|_| Done::Cancelled)
             }),
-            1 => self.process_mut().asks.push(format!("retry {run}"), false, async move {
-                handle.retry(run).await.map(|_| Done::Retried)
-            }),
+            1 => self.retry(run),
             2 | 3 => {
                 self.report.pauses += 1;
                 self.process_mut().asks.push(format!("pause {run}"), false, async move {
@@ -106,6 +112,26 @@ impl World {
             }
             _ => self.resume(run),
         }
+    }
+
+    fn retry(&mut self, run: RunId) {
+        let handle = self.process().handle.clone();
+        self.process_mut().asks.push(format!("retry {run}"), false, async move {
+            handle.retry(run).await.map(|_| Done::Retried)
+        });
+    }
+
+    fn failed_run(&mut self) -> Option<RunId> {
+        let history = self.disk.history.lock();
+        let has_failed = |records: &[Record]| {
+            records.last().is_some_and(|record| matches!(record.body, RecordBody::RunFailed { .. }))
+        };
+        let mut failed: Vec<RunId> =
+            history.runs.iter().filter(|(_, records)| has_failed(records)).map(|(run, _)| *run).collect();
+        drop(history);
+        failed.sort_unstable();
+        let count = failed.len() as u64;
+        (count > 0).then(|| failed[self.dice.below(count) as usize])
     }
 
     pub(super) fn resume(&mut self, run: RunId) {

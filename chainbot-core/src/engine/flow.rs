@@ -388,7 +388,7 @@ impl Stepper<'_> {
             }
             let out_of_reach = branches.len() - failed < needed;
             if out_of_reach && (fork.cancel_others || running == 0) {
-                let error = self.branch_error(&program, fork, &place);
+                let error = self.branch_error(program, fork, &place);
                 return self.fail_step(place, error);
             }
             let ready = branches
@@ -398,7 +398,7 @@ impl Stepper<'_> {
             let Some(ready) = ready.filter(|_| running < fork.max_concurrency as usize) else {
                 if running == 0 && ready.is_none() {
                     // What is left depends on branches that failed.
-                    let error = self.branch_error(&program, fork, &place);
+                    let error = self.branch_error(program, fork, &place);
                     return self.fail_step(place, error);
                 }
                 return Ok(());

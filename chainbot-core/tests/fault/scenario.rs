@@ -418,6 +418,7 @@ async fn tidy(stage: &Stage, runs_max: u32) -> Result<()> {
         failed: ever,
         cancelled: ever,
         keys: ever,
+        outbox: ever,
         runs_max,
     };
     let work = move || -> Result<()> {

@@ -104,7 +104,10 @@ struct CloudEvent<'a, D> {
 
 impl Outbox {
     pub(super) fn new(host: Arc<dyn EventBus>) -> Self {
-        Self { host, queue: Mutex::default(), changed: Condvar::new() }
+        // Behind from the first moment: workers may commit before it is known what was left untold, and what they make ready
+        // would be told, and the cursor set, past that.
+        let queue = Queue { is_behind: true, ..Queue::default() };
+        Self { host, queue: Mutex::new(queue), changed: Condvar::new() }
     }
 
     /// Before a batch is handed to the writer.
@@ -248,6 +251,8 @@ impl Outbox {
     /// Reads what the queue could not hold. How far the host has been told, and what next.
     fn catch_up(&self, store: &Arc<dyn Store>, from: Lsn) -> (Lsn, Next) {
         crate::fault!("outbox.catch_up");
+        // Read before the page: what is committed from here on may be missing from it.
+        let newest = self.queue.lock().newest;
         let page = match store.journal_after(from, PAGE) {
             Ok(page) => page,
             Err(error) => {
@@ -268,8 +273,11 @@ impl Outbox {
             }
             told = committed.lsn;
         }
+        if page.is_empty() {
+            told = told.max(newest);
+        }
         let mut queue = self.queue.lock();
-        if page.is_empty() || told >= queue.newest {
+        if told >= queue.newest {
             queue.is_behind = false;
         }
         (told, Next::Go)
@@ -321,8 +329,7 @@ impl Runtime {
         let from = self.store.cursor(CURSOR)?.unwrap_or(Lsn(0));
         {
             let mut queue = outbox.queue.lock();
-            queue.newest = newest;
-            queue.is_behind = from < newest;
+            queue.newest = queue.newest.max(newest);
         }
         Ok(Told { delivered: from, saved: from })
     }

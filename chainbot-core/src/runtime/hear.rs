@@ -5,9 +5,11 @@
 //! read from the journal, from the oldest wait on. A wait that took its event is over, so to be told twice is harmless.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -144,7 +146,14 @@ impl Runtime {
             let mut closing = runtime.ears.closing.subscribe();
             tokio::select! {
                 _ = closing.wait_for(|closing| *closing) => {}
-                () = runtime.deliver_events() => {}
+                ended = AssertUnwindSafe(runtime.deliver_events()).catch_unwind() => {
+                    if ended.is_err() {
+                        // Runs would wait for events that nobody brings, and the engine would look well.
+                        let message = "the task that delivers events panicked; this is a bug in ChainBot";
+                        let error = Error::new(&general::INTERNAL, message).help("see the log, and start again");
+                        runtime.fail(Arc::new(error));
+                    }
+                }
             }
         });
         *self.ears.task.lock() = Some(task);

@@ -216,8 +216,12 @@ fn every_named_place_of_the_core_is_passed_by_a_scenario() {
             passed.extend(clean(scenario).await.into_keys());
         }
         // Some places are reached on a disk without room only.
-        let plan =
-            Plan { name: "journal.append.record".to_owned(), hit: 5, kind: Kind::Full, mode: Mode::Once };
+        let plan = Plan {
+            name: "journal.append.record".to_owned(),
+            hit: 5,
+            kind: Kind::Full,
+            mode: Mode::EverAfter,
+        };
         let folder = tempfile::tempdir().expect("a folder");
         let world = World::new(folder.path(), world::Ledger::get().port, 999_999, 0);
         fault::arm(Some(plan));

@@ -77,7 +77,7 @@ impl Stage {
 
     /// Lets time pass.
     async fn tick(&self) {
-        self.world.clock.advance(Duration::from_millis(200));
+        self.world.clock.advance(Duration::from_millis(500));
         self.life.runtime.look_at_the_clock();
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

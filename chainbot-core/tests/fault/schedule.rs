@@ -65,7 +65,7 @@ pub async fn clean(scenario: &Scenario) -> BTreeMap<&'static str, Passed> {
     let folder = prepare(scenario);
     let world = Arc::new(World::new(folder.path(), Ledger::get().port, 0, 0));
     fault::arm(None);
-    let end = live(scenario, &world).await;
+    let end = live_for(scenario, &world, HANG).await;
     let (passed, _) = fault::passed();
     assert_eq!(end, End::Done, "{} without a fault", scenario.name);
     world.next_life();
@@ -109,6 +109,10 @@ fn prepare(scenario: &Scenario) -> TempDir {
 
 /// A life up to its end: in order, or as far as the fault lets it come.
 pub async fn live(scenario: &Scenario, world: &Arc<World>) -> End {
+    live_for(scenario, world, PATIENCE).await
+}
+
+async fn live_for(scenario: &Scenario, world: &Arc<World>, patience: Duration) -> End {
     let Ok(life) = Life::open(world).await else { return End::Refused };
     let life = Arc::new(life);
     let mut script = tokio::spawn((scenario.play)(world.clone(), life.clone()));
@@ -131,7 +135,7 @@ pub async fn live(scenario: &Scenario, world: &Arc<World>) -> End {
         let now = std::panic::catch_unwind(AssertUnwindSafe(|| life.handle.newest_lsn())).unwrap_or_default();
         if now != newest {
             (newest, since) = (now, Instant::now());
-        } else if since.elapsed() > PATIENCE {
+        } else if since.elapsed() > patience {
             break End::Stuck;
         }
     };
@@ -189,6 +193,16 @@ async fn last_life(scenario: &Scenario, world: &Arc<World>, knows_the_bus: bool)
                 wrong.push(format!("the engine failed in a life without a fault: {failure}"));
             }
             let ends = ends(&life);
+            // The host is told beside the script; what a stop leaves untold, the next start tells.
+            let untold = || {
+                let told = world.bus.0.lock().expect("no panic");
+                ends.iter().filter(|end| knows_the_bus && !told.contains(*end)).cloned().collect::<Vec<_>>()
+            };
+            let begun = Instant::now();
+            while !untold().is_empty() && begun.elapsed() < HANG {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            wrong.extend(untold().iter().map(|end| format!("the host was never told {end}")));
             match check(&store) {
                 Ok(found) => wrong.extend(found.iter().map(ToString::to_string)),
                 Err(error) => wrong.push(format!("the check: {error}")),
@@ -196,9 +210,6 @@ async fn last_life(scenario: &Scenario, world: &Arc<World>, knows_the_bus: bool)
             if let Err(left) = life.close().await {
                 wrong.push(format!("the stop: {left}"));
             }
-            let told = world.bus.0.lock().expect("no panic");
-            let untold = ends.iter().filter(|end| knows_the_bus && !told.contains(*end));
-            wrong.extend(untold.map(|end| format!("the host was never told {end}")));
         }
     }
     wrong

@@ -41,7 +41,9 @@ mod trigger;
 pub mod view;
 
 pub use compile::compile;
-pub use decide::{Agenda, Command, Constants, Context, Decision, Defaults, Input, decide, settle};
+pub use decide::{
+    Agenda, CANCEL_TIMER_SEQ, Command, Constants, Context, Decision, Defaults, Input, decide, settle,
+};
 pub use hear::Heard;
 pub use people::Answer;
 pub use program::Program;

@@ -1,4 +1,5 @@
-"""A receiver that counts: writes and syncs one line for every request, then answers after a small random delay.
+"""A receiver that counts: writes and syncs one line (key, path, milliseconds) for every request, then answers after a small
+random delay.
 
 The file is the only witness of what was really sent, so it is written before the answer and by nobody else.
 Usage: ledger.py FILE DELAY_MS_MAX. Prints its port, then each path as it is counted. Ends when standard input does, so
@@ -25,7 +26,7 @@ class Ledger(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("content-length") or 0))
         key = self.headers.get("idempotency-key") or "-"
         with LOCK:
-            os.write(FILE, f"{key} {self.path}\n".encode())
+            os.write(FILE, f"{key} {self.path} {time.time_ns() // 1_000_000}\n".encode())
             print(self.path, flush=True)  # first, so that a kill can come before its sender has done anything more
             os.fsync(FILE)
         time.sleep(random.uniform(0, DELAY_S_MAX))

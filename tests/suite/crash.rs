@@ -4,6 +4,8 @@
 //! the public API only. What the program says of itself is compared with what the ledger saw.
 
 pub mod client;
+pub mod crowd;
+pub mod crowd_verdict;
 pub mod host;
 pub mod ledger;
 pub mod load;

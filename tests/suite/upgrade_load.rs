@@ -200,7 +200,7 @@ fn versions_go_back_and_forth_under_load_and_nothing_is_lost_or_doubled() {
     }
     for (from, count) in [(HOOKS_FROM, hooks), (EVENTS_FROM, events)] {
         for n in from..from + count {
-            let made = runs.iter().filter(|run| run.n == n).count();
+            let made = runs.iter().filter(|run| run.n == n.to_string()).count();
             if made != 1 {
                 wrong.push(format!("{n} was acknowledged once and has {made} runs"));
             }

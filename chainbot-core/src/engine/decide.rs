@@ -85,12 +85,12 @@ impl Default for Defaults {
 }
 
 /// What happens to a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// It got its first permit.
     Admit,
-    /// It was read from the journal.
-    Resume,
+    /// It was read from the journal. `under_way`: effects that go on all the same, because only the run's thread was lost.
+    Resume { under_way: Vec<Place> },
     /// Time has passed.
     Tick,
     /// What it decided before is on disk, or it used up its turn.
@@ -266,7 +266,14 @@ pub fn decide(
 ) -> Result<Decision> {
     // Once for a decision: threads that work on runs of one workflow share this count.
     let program = state.program.clone();
-    let mut stepper = Stepper { program: &program, state, agenda, context, out: Decision::default() };
+    let mut stepper = Stepper {
+        program: &program,
+        state,
+        agenda,
+        context,
+        under_way: Vec::new(),
+        out: Decision::default(),
+    };
     stepper.take(input)?;
     stepper.work()?;
     Ok(stepper.out)
@@ -281,10 +288,17 @@ pub fn settle(
     context: &Context<'_>,
 ) -> Result<Decision> {
     let program = state.program.clone();
-    let mut stepper = Stepper { program: &program, state, agenda, context, out: Decision::default() };
+    let mut stepper = Stepper {
+        program: &program,
+        state,
+        agenda,
+        context,
+        under_way: Vec::new(),
+        out: Decision::default(),
+    };
     match input {
         // These only begin something.
-        Input::Admit | Input::Resume | Input::Tick | Input::Continue => {}
+        Input::Admit | Input::Resume { .. } | Input::Tick | Input::Continue => {}
         happened => stepper.take(happened)?,
     }
     stepper.out.is_durable |= !stepper.out.records.is_empty();
@@ -298,6 +312,8 @@ pub(super) struct Stepper<'a> {
     pub(super) state: &'a mut RunState,
     pub(super) agenda: &'a mut Agenda,
     pub(super) context: &'a Context<'a>,
+    /// Effects that are not in doubt though the run is read anew.
+    pub(super) under_way: Vec<Place>,
     pub(super) out: Decision,
 }
 
@@ -308,7 +324,7 @@ impl Stepper<'_> {
         }
         match input {
             Input::Admit => self.admit(),
-            Input::Resume => self.resume(),
+            Input::Resume { under_way } => self.resume(&under_way),
             Input::Tick => self.tick(),
             Input::Continue => Ok(()),
             Input::EffectDone { place, attempt, result } => self.effect_done(place, attempt, result),
@@ -413,6 +429,12 @@ impl Stepper<'_> {
         }
     }
 
+    /// A child that nobody waits for any more is to end.
+    pub(super) fn cancel_child(&mut self, run: RunId, reason: String) {
+        self.out.ops.push(StoreOp::TimerSet { run, seq: CANCEL_TIMER_SEQ, due: self.context.now });
+        self.out.commands.push(Command::CancelChild { run, reason });
+    }
+
     /// The output of the last completed step of a block, or null.
     pub(super) fn last_output(&self, block: BlockId, path: &[u32]) -> Data {
         let nodes = &self.state.program.block(block).nodes;
@@ -430,12 +452,20 @@ impl Stepper<'_> {
             &run::STEP_LIMIT,
             format!("an expression did not end within {} ms", limits::EVALUATION_MS_MAX),
         );
+        if self.state.status == RunStatus::Pending {
+            // Its beginning was lost with the thread.
+            self.record(RecordBody::RunStarted)?;
+        }
         if self.state.at(&place).is_some_and(|instance| instance.status.is_terminal()) {
             return self.fail_run(error, Some(place));
         }
         self.fail_step(place, error)
     }
 }
+
+/// The timer row that says that a run is to be cancelled, kept from the transaction that decides it until the run is over:
+/// a process that ends before it has told the run leaves it to the next. No record has this number, and no child's row.
+pub const CANCEL_TIMER_SEQ: u32 = 0x7fff_ffff;
 
 /// The timer row by which a child's end wakes its parent after a crash: one for each child, apart from the record numbers.
 pub fn child_timer_seq(child: RunId) -> u32 {

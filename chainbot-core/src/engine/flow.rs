@@ -481,7 +481,7 @@ impl Stepper<'_> {
         }
         if let Some(run) = child {
             let reason = format!("its parent run {} ended", self.state.id);
-            self.out.commands.push(Command::CancelChild { run, reason });
+            self.cancel_child(run, reason);
         }
         self.record(RecordBody::StepCancelled { place })
     }

@@ -58,7 +58,15 @@ impl Stepper<'_> {
         let program = self.program;
         let node = program.node(place.node);
         if node.output_variable.is_some() || matches!(node.op, Op::Set(_)) {
-            let held: usize = self.state.vars.values().map(Data::size_bytes).sum();
+            // What is replaced goes as the new comes.
+            let is_replaced = |name: &String| match &node.op {
+                Op::Set(_) => {
+                    output.json().get(name.as_str()).is_some() || node.output_variable.as_ref() == Some(name)
+                }
+                _ => node.output_variable.as_ref() == Some(name),
+            };
+            let kept = self.state.vars.iter().filter(|(name, _)| !is_replaced(name));
+            let held: usize = kept.map(|(_, value)| value.size_bytes()).sum();
             if held + output.size_bytes() > limits::RUN_VARS_BYTES_MAX {
                 let error =
                     over_bound("the run's variables", held + output.size_bytes(), limits::RUN_VARS_BYTES_MAX);
@@ -441,7 +449,7 @@ impl Stepper<'_> {
         }
         if let Some(run) = child {
             let reason = "its parent's step is over its timeout".to_owned();
-            self.out.commands.push(Command::CancelChild { run, reason });
+            self.cancel_child(run, reason);
         }
         let error = StepError::new(class::TIMEOUT, &run::STEP_TIMEOUT, "the step's `timeout` is over");
         self.fail_step(place, error)

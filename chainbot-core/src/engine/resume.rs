@@ -15,15 +15,17 @@ use super::program::{BlockId, Op, Program};
 use super::state::{BranchState, Control, Instance};
 
 impl Stepper<'_> {
-    pub(super) fn resume(&mut self) -> Result<()> {
+    /// `under_way`: effects whose end is still to come.
+    pub(super) fn resume(&mut self, under_way: &[Place]) -> Result<()> {
         *self.agenda = Agenda::default();
+        self.under_way = under_way.to_vec();
         if let Some(seq) = self.state.retried {
             // It was woken by this once, and is no more.
             self.out.ops.push(StoreOp::TimerClear { run: self.state.id, seq });
         }
         if self.state.cancelling.is_some() && self.state.is_before_ending() {
             // What was under way ended with the process, so there is nothing to wait for.
-            return self.stopped();
+            return if under_way.is_empty() { self.stopped() } else { Ok(()) };
         }
         if self.state.status != RunStatus::Running {
             return Ok(());
@@ -94,6 +96,7 @@ impl Stepper<'_> {
         let program = self.program;
         match &program.node(place.node).op {
             Op::Child { .. } => self.repeat(place),
+            _ if self.under_way.contains(&place) => Ok(()),
             _ => self.in_doubt(place, instance),
         }
     }

@@ -1,6 +1,6 @@
 //! A run in memory: a mailbox that anybody fills, and a body that one worker at a time works on.
 //!
-//! Lock order: the map of cells, then a mailbox, then nothing. A body is locked by workers alone and for one turn; nobody
+//! Lock order: the map of cells, then a mailbox, or the effects, or what was taken, then nothing. A body is locked by workers alone and for one turn; nobody
 //! else waits for it, because a turn may evaluate an expression that does not end.
 
 use std::collections::{HashMap, VecDeque};
@@ -23,7 +23,12 @@ pub(super) enum Mail {
     Input(Input),
     /// For the engine; the answer comes when it is durable, or when it is refused.
     Asked(Input, Answer),
+    /// For the engine, which begins nothing for it: more is to be told before the run is taken up.
+    Settled(Input),
 }
+
+/// Effects under way, by their steps.
+pub(super) type Effects = HashMap<Place, AbortHandle>;
 
 /// Tells whoever asked.
 pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
@@ -49,6 +54,11 @@ pub(super) struct Cell {
     /// What views say: a [`RunStatus`] by its number.
     status: AtomicU8,
     pub(super) waiting_for: Mutex<Option<String>>,
+    /// Effects under way. Apart from the body, because they go on when the body's thread is lost.
+    pub(super) effects: Mutex<Effects>,
+    /// What was taken and is not at the writer, of that which nobody can tell again: ends of effects and events. A lost
+    /// thread takes the records of it along.
+    pub(super) taken: Mutex<Vec<Input>>,
     /// Given up: what it still says is ignored.
     pub(super) is_dead: AtomicBool,
 }
@@ -83,8 +93,6 @@ pub(super) struct Body {
     pub(super) parked: Option<Parked>,
     /// The moment for which the timer thread was last asked.
     pub(super) armed: Option<Timestamp>,
-    /// Effects under way.
-    pub(super) effects: HashMap<Place, AbortHandle>,
 }
 
 /// How the row of a parked run can be found by time.
@@ -150,15 +158,21 @@ impl Cell {
                 has_permit,
                 parked,
                 armed: None,
-                effects: HashMap::new(),
             }),
             lsns: Mutex::new(lsns),
             status: AtomicU8::new(0),
             waiting_for: Mutex::new(None),
+            effects: Mutex::default(),
+            taken: Mutex::default(),
             is_dead: AtomicBool::new(false),
         };
         cell.show(status);
         cell
+    }
+
+    /// Gives up every effect under way.
+    pub(super) fn abort_effects(&self) {
+        self.effects.lock().drain().for_each(|(_, effect)| effect.abort());
     }
 
     /// What views say from now on.

@@ -25,7 +25,7 @@ use crate::validate::Known;
 
 use super::admission::{Admission, Queued};
 use super::bus::Bus;
-use super::cell::{Cell, Mail};
+use super::cell::{Cell, Effects, Mail};
 use super::courier::Courier;
 use super::ears::Ears;
 use super::heads::Heads;
@@ -127,8 +127,14 @@ pub struct Runtime {
 pub(super) enum Slot {
     /// In memory.
     Live(Arc<Cell>),
-    /// A worker is to read it; this came meanwhile. The flag: it has a permit.
-    Loading { mail: Vec<Mail>, has_permit: bool },
+    /// A worker is to read it; this came meanwhile. The flag: it has a permit. `effects` go on while it is read.
+    Loading { mail: Vec<Mail>, has_permit: bool, effects: Effects },
+}
+
+impl Slot {
+    pub(super) fn loading(mail: Vec<Mail>, has_permit: bool) -> Self {
+        Self::Loading { mail, has_permit, effects: Effects::default() }
+    }
 }
 
 /// What workers do next.
@@ -195,9 +201,22 @@ impl Runtime {
             }
             Some(Slot::Loading { mail: waiting, .. }) => waiting.push(mail),
             None => {
-                cells.insert(run, Slot::Loading { mail: vec![mail], has_permit: false });
+                cells.insert(run, Slot::loading(vec![mail], false));
                 self.jobs.push(Job::Load(run, Source::Anywhere));
             }
+        }
+    }
+
+    /// Gives mail to a run wherever it is in memory: in this cell, or in the place that it has after its thread was lost. A
+    /// run that left memory needs it no more.
+    pub(super) fn post_wherever(&self, cell: &Arc<Cell>, mail: Mail) {
+        match self.cells.lock().get_mut(&cell.id) {
+            Some(Slot::Live(live)) => {
+                let live = live.clone();
+                self.post(&live, mail);
+            }
+            Some(Slot::Loading { mail: waiting, .. }) => waiting.push(mail),
+            None => {}
         }
     }
 
@@ -251,7 +270,7 @@ impl Runtime {
                         mailbox.mail.push_back(Mail::Input(Input::Admit));
                         self.schedule(cell, &mut mailbox);
                     }
-                    Some(Slot::Loading { mail, has_permit }) => {
+                    Some(Slot::Loading { mail, has_permit, .. }) => {
                         mail.push(Mail::Input(Input::Admit));
                         if *has_permit {
                             drop(cells);
@@ -262,7 +281,7 @@ impl Runtime {
                     }
                     None => {
                         let mail = vec![Mail::Input(Input::Admit)];
-                        cells.insert(run, Slot::Loading { mail, has_permit: true });
+                        cells.insert(run, Slot::loading(mail, true));
                         self.jobs.push(Job::Load(run, source));
                     }
                 }
@@ -345,16 +364,11 @@ impl Runtime {
     }
 
     /// Carries out what a decision asked for; its records are on disk.
-    pub(super) fn command(
-        self: &Arc<Self>,
-        cell: &Arc<Cell>,
-        body: &mut super::cell::Body,
-        command: Command,
-    ) {
+    pub(super) fn command(self: &Arc<Self>, cell: &Arc<Cell>, command: Command) {
         match command {
-            Command::Execute(execute) => self.execute(cell, body, execute),
+            Command::Execute(execute) => self.execute(cell, execute),
             Command::Abort { place } => {
-                if let Some(effect) = body.effects.remove(&place) {
+                if let Some(effect) = cell.effects.lock().remove(&place) {
                     effect.abort();
                 }
             }

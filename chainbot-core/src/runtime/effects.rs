@@ -12,12 +12,12 @@ use crate::error::code::general;
 use crate::model::{StepError, class};
 use crate::step::{Effect, Executors, Failure};
 
-use super::cell::{Body, Cell, Mail};
+use super::cell::{Cell, Mail};
 use super::core::Runtime;
 
 impl Runtime {
     /// Carries an effect out. Its `StepStarted` is on disk.
-    pub(super) fn execute(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body, execute: Execute) {
+    pub(super) fn execute(self: &Arc<Self>, cell: &Arc<Cell>, execute: Execute) {
         let Execute { kind, place, attempt, key, input, timeout } = execute;
         let effect = Effect { kind, input, key, attempt, run: cell.id, timeout: Some(timeout) };
         let (runtime, owner, at) = (self.clone(), cell.clone(), place.clone());
@@ -45,10 +45,10 @@ impl Runtime {
                 let Ok(permit) = runtime.effects.acquire().await else { return };
                 let result = carry_out(&runtime.executors, effect).await;
                 drop(permit);
-                runtime.post(&owner, mail(result));
+                runtime.post_wherever(&owner, mail(result));
             }),
         };
-        body.effects.insert(place, task.abort_handle());
+        cell.effects.lock().insert(place, task.abort_handle());
     }
 }
 

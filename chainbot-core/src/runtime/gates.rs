@@ -40,6 +40,8 @@ struct Member {
     is_active: bool,
     /// Its creation is on disk.
     is_stored: bool,
+    /// It takes the place of those before it, once it is on disk: one that never will be takes nobody's.
+    ousts: bool,
     /// Another took its place.
     is_ousted: bool,
 }
@@ -66,6 +68,21 @@ pub(super) struct Moves {
 pub(super) struct Taken(pub(super) RunId);
 
 impl Gate {
+    /// Those that another on disk has come after to take their place, and that were not told yet.
+    fn oust(&mut self) -> Vec<RunId> {
+        let Some(last) = self.members.iter().rposition(|member| member.ousts && member.is_stored) else {
+            return Vec::new();
+        };
+        let others = self.members.iter_mut().take(last);
+        others
+            .filter(|member| member.is_stored && !member.is_ousted)
+            .map(|member| {
+                member.is_ousted = true;
+                member.run
+            })
+            .collect()
+    }
+
     /// Lets in as many as there is room for; gives those whose creation is on disk.
     fn promote(&mut self) -> Vec<RunId> {
         let active = self.members.iter().filter(|member| member.is_active).count();
@@ -81,8 +98,9 @@ impl Gate {
 }
 
 impl Gates {
-    /// Counts a run whose creation goes to the writer next.
-    pub(super) fn enter(&self, run: RunId, spec: &GateSpec) -> Result<Moves, Taken> {
+    /// Counts a run whose creation goes to the writer next. Gives others that are let in, because there is more room than there
+    /// was: they are let in whatever becomes of the run.
+    pub(super) fn enter(&self, run: RunId, spec: &GateSpec) -> Result<Vec<RunId>, Taken> {
         let mut state = self.state.lock();
         let gate = state
             .gates
@@ -90,25 +108,16 @@ impl Gates {
             .or_insert_with(|| Gate { max: spec.max, members: VecDeque::new() });
         // The newest version of the workflow says how many.
         gate.max = spec.max;
-        let mut moves = Moves::default();
         match (spec.mode, gate.members.back()) {
             (ConcurrencyMode::Single, Some(other)) => return Err(Taken(other.run)),
-            (ConcurrencyMode::Restart, Some(_)) => {
-                let others = gate.members.iter_mut().filter(|member| !member.is_ousted);
-                moves.oust = others
-                    .filter_map(|member| {
-                        member.is_ousted = true;
-                        member.is_stored.then_some(member.run)
-                    })
-                    .collect();
-            }
             _ => {}
         }
-        gate.members.push_back(Member { run, is_active: false, is_stored: false, is_ousted: false });
-        moves.admit = gate.promote();
+        let ousts = spec.mode == ConcurrencyMode::Restart;
+        gate.members.push_back(Member { run, is_active: false, is_stored: false, ousts, is_ousted: false });
+        let admit = gate.promote();
         state.of.insert(run, spec.name.clone());
         self.members.fetch_add(1, Ordering::SeqCst);
-        Ok(moves)
+        Ok(admit)
     }
 
     /// A run's creation is on disk. What it may do next; a run without a gate is admitted.
@@ -116,20 +125,19 @@ impl Gates {
         let mut moves = Moves::default();
         let mut state = self.state.lock();
         let State { gates, of } = &mut *state;
-        let gate = of.get(&run).and_then(|name| gates.get_mut(name));
-        let Some(member) =
-            gate.and_then(|gate| gate.members.iter_mut().rev().find(|member| member.run == run))
-        else {
+        let Some((gate, index)) = of.get(&run).and_then(|name| gates.get_mut(name)).and_then(|gate| {
+            let index = gate.members.iter().rposition(|member| member.run == run)?;
+            Some((gate, index))
+        }) else {
             moves.admit.push(run);
             return moves;
         };
-        member.is_stored = true;
-        if member.is_active {
+        gate.members[index].is_stored = true;
+        if gate.members[index].is_active {
             moves.admit.push(run);
         }
-        if member.is_ousted {
-            moves.oust.push(run);
-        }
+        // Those before it, if it takes their place; itself, if one after it was on disk first.
+        moves.oust = gate.oust();
         moves
     }
 
@@ -181,28 +189,26 @@ impl Gates {
         has_begun: impl Fn(&StoredGate) -> bool,
     ) -> Vec<RunId> {
         let mut state = self.state.lock();
-        let mut ousted = Vec::new();
         for row in rows {
             let gate = state
                 .gates
                 .entry(row.gate.clone())
                 .or_insert_with(|| Gate { max: row.max, members: VecDeque::new() });
             gate.max = row.max;
-            if row.ousts {
-                let others = gate.members.iter_mut().filter(|member| !member.is_ousted);
-                ousted.extend(others.map(|member| {
-                    member.is_ousted = true;
-                    member.run
-                }));
-            }
             let is_active = has_begun(&row);
-            gate.members.push_back(Member { run: row.run, is_active, is_stored: true, is_ousted: false });
+            gate.members.push_back(Member {
+                run: row.run,
+                is_active,
+                is_stored: true,
+                ousts: row.ousts,
+                is_ousted: false,
+            });
             state.of.insert(row.run, row.gate);
             self.members.fetch_add(1, Ordering::SeqCst);
         }
         // Whoever asks for a permit at the start asks `lets_in`.
         state.gates.values_mut().for_each(|gate| drop(gate.promote()));
-        ousted
+        state.gates.values_mut().flat_map(Gate::oust).collect()
     }
 
     fn is_used(&self) -> bool {
@@ -227,7 +233,7 @@ mod tests {
         let gates = Gates::default();
         let queued = spec(ConcurrencyMode::Queued, 1);
         for n in 1..=3 {
-            assert_eq!(gates.enter(id(n), &queued), Ok(Moves::default()));
+            assert_eq!(gates.enter(id(n), &queued), Ok(Vec::new()));
         }
         assert_eq!(gates.stored(id(1)).admit, [id(1)]);
         assert_eq!(gates.stored(id(3)), Moves::default());
@@ -245,13 +251,31 @@ mod tests {
         gates.enter(id(1), &spec(ConcurrencyMode::Single, 1)).unwrap();
         assert_eq!(gates.enter(id(2), &spec(ConcurrencyMode::Single, 1)), Err(Taken(id(1))));
         let restart = spec(ConcurrencyMode::Restart, 1);
-        assert_eq!(gates.enter(id(3), &restart).unwrap().oust, [], "it is not on disk yet");
-        assert_eq!(gates.stored(id(1)).oust, [id(1)]);
-        assert_eq!(gates.stored(id(3)), Moves::default());
-        assert_eq!(gates.enter(id(4), &restart).unwrap().oust, [id(3)], "a queued one is taken over as well");
+        gates.enter(id(3), &restart).unwrap();
+        assert_eq!(
+            gates.stored(id(1)),
+            Moves { admit: vec![id(1)], oust: vec![] },
+            "the other is not on disk yet"
+        );
+        assert_eq!(gates.stored(id(3)).oust, [id(1)]);
+        gates.enter(id(4), &restart).unwrap();
+        assert_eq!(gates.stored(id(4)).oust, [id(3)], "a queued one is taken over as well");
         assert_eq!(gates.leave(id(3)), []);
-        gates.stored(id(4));
         assert_eq!(gates.leave(id(1)), [id(4)]);
+    }
+
+    #[test]
+    fn a_run_that_never_came_to_be_takes_nobodys_place() {
+        let gates = Gates::default();
+        let restart = spec(ConcurrencyMode::Restart, 1);
+        gates.enter(id(1), &restart).unwrap();
+        assert_eq!(gates.stored(id(1)).admit, [id(1)]);
+        gates.enter(id(2), &restart).unwrap();
+        assert_eq!(gates.leave(id(2)), [], "its creation was refused");
+        gates.enter(id(3), &restart).unwrap();
+        gates.enter(id(4), &restart).unwrap();
+        assert_eq!(gates.stored(id(4)).oust, [id(1)]);
+        assert_eq!(gates.stored(id(3)), Moves { admit: vec![], oust: vec![id(3)] }, "one after it was first");
     }
 
     #[test]
@@ -261,7 +285,7 @@ mod tests {
             gates.enter(id(n), &spec(ConcurrencyMode::Parallel, 1)).unwrap();
             gates.stored(id(n));
         }
-        assert_eq!(gates.enter(id(4), &spec(ConcurrencyMode::Parallel, 3)).unwrap().admit, [id(2), id(3)]);
+        assert_eq!(gates.enter(id(4), &spec(ConcurrencyMode::Parallel, 3)), Ok(vec![id(2), id(3)]));
         let other = GateSpec { name: "w other".to_owned(), ..spec(ConcurrencyMode::Single, 1) };
         gates.enter(id(9), &other).unwrap();
         assert_eq!(gates.stored(id(9)).admit, [id(9)]);

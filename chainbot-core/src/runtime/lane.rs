@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::step::Executors;
 
 use super::cell::{Cell, Mail};
-use super::core::{Job, Runtime};
+use super::core::{Job, Runtime, Slot};
 use super::effects::Running;
 use super::worker::{STACK_BYTES, WorkerSlot};
 
@@ -185,8 +185,16 @@ impl Runtime {
     /// Puts mail into a run's mailbox and works on it, unless somebody does or others wait for a worker.
     fn post_here(self: &Arc<Self>, slot: &WorkerSlot, cell: &Arc<Cell>, mail: Mail, running: Running) {
         {
+            // The map stays locked until the mail is in the mailbox: a run whose thread is lost changes its place in between.
+            let cells = self.cells.lock();
+            if !matches!(cells.get(&cell.id), Some(Slot::Live(live)) if Arc::ptr_eq(live, cell)) {
+                drop(cells);
+                self.post_wherever(cell, mail);
+                return;
+            }
             let mut mailbox = cell.mailbox.lock();
             mailbox.mail.push_back(mail);
+            drop(cells);
             // After the reply is in the mailbox, so that a stop sees the one or the other.
             drop(running);
             if mailbox.is_scheduled || !self.wants_worker(cell, &mailbox) {

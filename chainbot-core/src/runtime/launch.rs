@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::engine::{Input, Program};
+use crate::engine::{CANCEL_TIMER_SEQ, Input, Program};
 use crate::error::code::run as run_code;
 use crate::error::{Error, Result};
 use crate::expr::Volatile;
@@ -20,6 +20,9 @@ use super::cell::Mail;
 use super::core::Runtime;
 use super::gates::{GateSpec, Moves};
 use super::load::Source;
+
+/// Why a run is cancelled that has to make room.
+pub(super) const OUSTED: &str = "a newer run took its place (`concurrency: restart`)";
 
 /// A run to make.
 pub(super) struct Launch {
@@ -56,8 +59,8 @@ impl Runtime {
     ) -> Result<(RunRow, Json)> {
         let (id, at) = (self.env.run_id(), self.env.now());
         let gate = self.gate_of(&launch.program, launch.workflow, id, &launch.inputs)?;
-        let moves = match &gate {
-            None => Moves::default(),
+        let admit = match &gate {
+            None => Vec::new(),
             Some(gate) => self.gates.enter(id, gate).map_err(|taken| {
                 let message = format!(
                     "`{}` runs already (run {}), and its `concurrency` is `single`",
@@ -66,6 +69,7 @@ impl Runtime {
                 Error::new(&run_code::CONCURRENCY, message).help("wait for that run to end, or cancel it")
             })?,
         };
+        self.make(Moves { admit, oust: Vec::new() });
         let Launch { workflow, name, program, inputs, trigger, key, firing } = launch;
         let inputs = Json::new(inputs);
         let created = RunCreated {
@@ -105,7 +109,6 @@ impl Runtime {
                     }
                     Err(_) => runtime.leave_gate(id),
                 }
-                runtime.make(moves);
                 done(result.map(|_| ()));
             }),
         });
@@ -155,8 +158,7 @@ impl Runtime {
             self.admit(run, Source::Queue);
         }
         for run in moves.oust {
-            let reason = "a newer run took its place (`concurrency: restart`)".to_owned();
-            self.deliver(run, Mail::Input(Input::Cancel { reason }));
+            self.deliver(run, Mail::Input(Input::Cancel { reason: OUSTED.to_owned() }));
         }
     }
 }
@@ -174,7 +176,7 @@ impl GateSpec {
 pub(super) struct Children {
     entered: Vec<RunId>,
     refused: Vec<(RunId, String)>,
-    moves: Vec<Moves>,
+    admit: Vec<RunId>,
 }
 
 impl Runtime {
@@ -193,9 +195,9 @@ impl Runtime {
             let refusal = match gate {
                 Ok(None) => continue,
                 Ok(Some(gate)) => match self.gates.enter(row.id, &gate) {
-                    Ok(moves) => {
+                    Ok(admit) => {
                         children.entered.push(row.id);
-                        children.moves.push(moves);
+                        children.admit.extend(admit);
                         places.push(gate.op(row.id));
                         continue;
                     }
@@ -203,6 +205,8 @@ impl Runtime {
                 },
                 Err(error) => error.to_string(),
             };
+            // It is made and cancelled in one transaction, so it ends also when the process does.
+            places.push(Op::TimerSet { run: row.id, seq: CANCEL_TIMER_SEQ, due: row.created_at });
             children.refused.push((row.id, refusal));
         }
         ops.extend(places);
@@ -211,7 +215,7 @@ impl Runtime {
 
     /// The batch is on disk. Before its commands are carried out, so that a refused child ends before it begins.
     pub(super) fn children_made(self: &Arc<Self>, children: Children) {
-        children.moves.into_iter().for_each(|moves| self.make(moves));
+        self.make(Moves { admit: children.admit, oust: Vec::new() });
         for (run, reason) in children.refused {
             log::warn!("run {run} is cancelled before it begins: {reason}");
             self.deliver(run, Mail::Input(Input::Cancel { reason }));
@@ -219,7 +223,8 @@ impl Runtime {
     }
 
     /// It never will be.
-    pub(super) fn children_lost(self: &Arc<Self>, children: &Children) {
-        children.entered.iter().for_each(|child| self.leave_gate(*child));
+    pub(super) fn children_lost(self: &Arc<Self>, children: Children) {
+        self.make(Moves { admit: children.admit, oust: Vec::new() });
+        children.entered.into_iter().for_each(|child| self.leave_gate(child));
     }
 }

@@ -8,12 +8,12 @@ use crate::engine::decide::{NewChild, Outcome};
 use crate::engine::{Input, RunState, inputs};
 use crate::error::code::{definition, general, store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Lsn, NodeId, RunId};
+use crate::id::{Lsn, RunId};
 use crate::model::{Json, Place, Record, RecordBody, RunStatus, StepError, class};
 
 use super::cell::{Cell, Mail, Mailbox, Parked, Refusal};
 use super::core::{Job, Runtime, Slot};
-use super::start::held_reason;
+use super::poison::Held;
 
 /// Between two tries to read a run.
 const READ_AGAIN: Duration = Duration::from_millis(250);
@@ -27,10 +27,10 @@ impl Runtime {
             Err(Error::new(&general::INTERNAL, "reading it panicked; this is a bug in ChainBot"))
         });
         let mut cells = self.cells.lock();
-        let Some(Slot::Loading { mail, has_permit }) = cells.remove(&run) else { return None };
+        let Some(Slot::Loading { mail, has_permit, effects }) = cells.remove(&run) else { return None };
         match read {
             Ok(Some(loaded)) => {
-                let body_mail = if let Some((node, deaths)) = self.poison.holds(run) {
+                let body_mail = if let Some(held) = self.poison.holds(run) {
                     let is_end = |mail: &Mail| {
                         matches!(
                             mail,
@@ -39,13 +39,13 @@ impl Runtime {
                     };
                     if !mail.iter().any(is_end) {
                         drop(cells);
-                        self.refuse_held(run, node, deaths, loaded.lsns, mail, has_permit);
+                        self.refuse_held(held, loaded.lsns, mail, has_permit);
                         return None;
                     }
                     // Nothing of it is evaluated any more: it ends without being taken up.
                     mail.into_iter().filter(is_end).map(abandoning).collect()
                 } else {
-                    in_order(mail)
+                    in_order(mail, effects.keys().cloned().collect())
                 };
                 // It was held before it began: whoever takes it up again lets it begin as a start does.
                 let is_fresh = loaded.state.status == RunStatus::Pending
@@ -57,6 +57,7 @@ impl Runtime {
                 mailbox.is_scheduled = self.wants_worker(&cell, &mailbox);
                 let is_scheduled = mailbox.is_scheduled;
                 *cell.mailbox.lock() = mailbox;
+                *cell.effects.lock() = effects;
                 cells.insert(run, Slot::Live(cell.clone()));
                 drop(cells);
                 if is_fresh && self.gates.lets_in(run) {
@@ -80,7 +81,7 @@ impl Runtime {
                 log::error!("run {run} cannot be read and is tried again: {error}");
                 // Who asked is told at once; what happened to the run is kept for it, or it would sleep on.
                 let (asked, kept) = mail.into_iter().partition(|mail| matches!(mail, Mail::Asked(..)));
-                cells.insert(run, Slot::Loading { mail: kept, has_permit });
+                cells.insert(run, Slot::Loading { mail: kept, has_permit, effects });
                 drop(cells);
                 self.turn_away(asked, false, refuse);
                 self.load_later(run);
@@ -100,20 +101,13 @@ impl Runtime {
     }
 
     /// A run over which processes died twice: whatever wakes it, it stays where it is until a person ends it.
-    fn refuse_held(
-        self: &Arc<Self>,
-        run: RunId,
-        node: NodeId,
-        deaths: u32,
-        lsns: Vec<Lsn>,
-        mail: Vec<Mail>,
-        has_permit: bool,
-    ) {
-        self.hold(run, &Place { node, path: Vec::new() }, &held_reason(deaths), lsns);
+    fn refuse_held(self: &Arc<Self>, held: Held, lsns: Vec<Lsn>, mail: Vec<Mail>, has_permit: bool) {
+        let Held { run, node, reason } = held;
+        self.hold(run, &Place { node, path: Vec::new() }, &reason, lsns);
         self.turn_away(mail, has_permit, || {
             Refusal::Failed(
-                Error::new(&general::INTERNAL, format!("run {run} is held: {}", held_reason(deaths)))
-                    .help("cancel it, or mend its workflow and start it again"),
+                Error::new(&general::INTERNAL, format!("run {run} is held: {reason}"))
+                    .help("answer its question in the inbox, or cancel it"),
             )
         });
     }
@@ -269,11 +263,16 @@ impl Runtime {
 }
 
 /// What a run's mailbox begins with. A step whose thread was lost fails before the run is taken up, or it would be entered
-/// again; an effect that ended meanwhile is not in doubt.
-fn in_order(mail: Vec<Mail>) -> Vec<Mail> {
-    let is_first = |mail: &Mail| matches!(mail, Mail::Input(Input::Stuck { .. } | Input::EffectDone { .. }));
-    let (mut all, rest): (Vec<Mail>, Vec<Mail>) = mail.into_iter().partition(is_first);
-    all.push(Mail::Input(Input::Resume));
+/// again; an effect that ended meanwhile, or is still under way, is not in doubt.
+fn in_order(mail: Vec<Mail>, under_way: Vec<Place>) -> Vec<Mail> {
+    let is_first = |mail: &Mail| matches!(mail, Mail::Settled(_) | Mail::Input(Input::EffectDone { .. }));
+    let (first, rest): (Vec<Mail>, Vec<Mail>) = mail.into_iter().partition(is_first);
+    let settled = |mail| match mail {
+        Mail::Input(input) => Mail::Settled(input),
+        other => other,
+    };
+    let mut all: Vec<Mail> = first.into_iter().map(settled).collect();
+    all.push(Mail::Input(Input::Resume { under_way }));
     all.extend(rest);
     all
 }
@@ -311,5 +310,6 @@ fn abandoning(mail: Mail) -> Mail {
     match mail {
         Mail::Input(input) => Mail::Input(instead(input)),
         Mail::Asked(input, answer) => Mail::Asked(instead(input), answer),
+        settled => settled,
     }
 }

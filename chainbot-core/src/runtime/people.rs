@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::engine::{Answer, Input};
+use crate::engine::{Answer, CANCEL_TIMER_SEQ, Input};
 use crate::error::code::run as run_code;
 use crate::error::{Error, Result};
 use crate::expr;
@@ -15,6 +15,10 @@ use crate::port::{InboxAnswer, InboxKind, Op, StoredQuestion};
 
 use super::cell::Mail;
 use super::handle::Handle;
+
+/// The timer row that wakes a run that was held: nothing else would, if the process ends right after the answer. It stays
+/// until the run is over and wakes it once at each start, which is harmless. Like a cancel's, no record has its number.
+const WAKE_TIMER_SEQ: u32 = CANCEL_TIMER_SEQ - 1;
 
 /// A person's answer to a question.
 #[derive(Clone, Debug)]
@@ -81,22 +85,21 @@ impl Handle {
         if answer.action == FAIL {
             let reason = answer.data.as_str().unwrap_or("a person ended the run that was held");
             // Kept first: the end of the run closes what is still open.
-            self.keep_answer(question, &answer).await?;
+            self.keep_answer(question, &answer, CANCEL_TIMER_SEQ).await?;
             return self.cancel(question.run, reason).await.map(|_| ());
         }
-        self.keep_answer(question, &answer).await?;
+        self.keep_answer(question, &answer, WAKE_TIMER_SEQ).await?;
         self.0.poison.forgive(question.run);
         self.0.deliver(question.run, Mail::Input(Input::Tick));
         Ok(())
     }
 
-    async fn keep_answer(&self, question: &StoredQuestion, answer: &NewAnswer) -> Result<()> {
+    /// `then`: the timer row by which a next process does what the answer asks for, should this one end before.
+    async fn keep_answer(&self, question: &StoredQuestion, answer: &NewAnswer, then: u32) -> Result<()> {
         let NewAnswer { action, data, by } = answer.clone();
         let (id, data, at) = (question.id, Json::new(data), self.0.env.now());
-        let run = question.run;
-        // Wakes it at the next start when this process ends before it has: nobody is asked any more.
-        let wake = Op::TimerSet { run, seq: 0, due: at };
-        self.0.write(vec![Op::InboxAnswer(InboxAnswer { id, action, data, by, at }), wake]).await
+        let answer = Op::InboxAnswer(InboxAnswer { id, action, data, by, at });
+        self.0.write(vec![answer, Op::TimerSet { run: question.run, seq: then, due: at }]).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! Poison: a step whose evaluation ends the process. Noted before the step's first evaluation in this process, cleared
-//! after it; a note found at start, twice for one run, holds that run instead of dying with it again and again.
+//! after it; a note found at start, twice for one run, holds that run instead of dying with it again and again. The note
+//! counts once; from then on the open question to a person says that the run is held, over any number of restarts.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::id::{NodeId, RunId};
 use crate::model::Place;
+use crate::port::{InboxKind, StoredQuestion};
 use crate::store::note::{Note, NoteFile};
 
 /// Times that a process may end in the same step of the same run.
@@ -22,33 +24,65 @@ pub(super) struct Poison {
     inner: Arc<Inner>,
 }
 
+/// A run that waits for a person because processes died over it.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) run: RunId,
+    /// Its step.
+    pub(super) node: NodeId,
+    /// In words.
+    pub(super) reason: String,
+}
+
+impl Held {
+    /// As its open question says.
+    pub(super) fn of(question: &StoredQuestion) -> Option<Self> {
+        if question.kind != InboxKind::Poison.as_str() {
+            return None;
+        }
+        let node = question.question["node"].as_u64().and_then(|node| u32::try_from(node).ok());
+        let reason = question.question["reason"].as_str();
+        Some(Self {
+            run: question.run,
+            node: NodeId(node.unwrap_or_default()),
+            reason: reason.unwrap_or("processes ended in a step of this run").to_owned(),
+        })
+    }
+}
+
 struct Inner {
+    held: Mutex<HashMap<RunId, Held>>,
     deaths: Mutex<HashMap<(RunId, NodeId), u32>>,
     proven: Mutex<HashSet<(RunId, NodeId)>>,
 }
 
 impl Poison {
-    /// Reads what the last process left.
-    pub(super) fn new(file: Option<Arc<NoteFile>>) -> Self {
+    /// Reads what the last process left. `held`: by the open questions.
+    pub(super) fn new(file: Option<Arc<NoteFile>>, held: Vec<Held>) -> Self {
         let mut deaths = HashMap::new();
         for note in file.as_ref().map(|file| file.found()).unwrap_or_default() {
             deaths.insert((note.run, note.node), note.deaths + 1);
         }
-        Self { file, inner: Arc::new(Inner { deaths: Mutex::new(deaths), proven: Mutex::default() }) }
+        let held = held.into_iter().map(|held| (held.run, held)).collect();
+        let (held, deaths) = (Mutex::new(held), Mutex::new(deaths));
+        Self { file, inner: Arc::new(Inner { held, deaths, proven: Mutex::default() }) }
     }
 
-    /// The step at which processes died over this run, often enough to hold it.
-    pub(super) fn holds(&self, run: RunId) -> Option<(NodeId, u32)> {
-        self.inner
-            .deaths
-            .lock()
-            .iter()
-            .find(|((held, _), deaths)| *held == run && **deaths >= DEATHS_MAX)
-            .map(|((_, node), deaths)| (*node, *deaths))
+    /// Whether processes died over this run often enough to hold it, and in which step.
+    pub(super) fn holds(&self, run: RunId) -> Option<Held> {
+        if let Some(held) = self.inner.held.lock().get(&run) {
+            return Some(held.clone());
+        }
+        let deaths = self.inner.deaths.lock();
+        let ((_, node), deaths) =
+            deaths.iter().find(|((held, _), deaths)| *held == run && **deaths >= DEATHS_MAX)?;
+        let reason = format!("the process ended {deaths} times in a step of this run");
+        Some(Held { run, node: *node, reason })
     }
 
     /// A person lets the run try again.
     pub(super) fn forgive(&self, run: RunId) {
+        self.inner.held.lock().remove(&run);
         self.inner.deaths.lock().retain(|(held, _), _| *held != run);
     }
 

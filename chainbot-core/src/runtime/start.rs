@@ -8,8 +8,9 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 
-use crate::engine::Input;
+use crate::engine::{CANCEL_TIMER_SEQ, Input};
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::{InboxId, Lsn, RunId};
@@ -27,12 +28,14 @@ use super::heads::Heads;
 use super::keeper::Keeper;
 use super::load::Source;
 use super::outbox::Outbox;
-use super::poison::Poison;
+use super::poison::{Held, Poison};
 use super::programs::Programs;
 use super::timer::Timers;
 
 /// At stop, what is left of the deadline for the threads after the effects had their time.
 const STOP_RESERVE: Duration = Duration::from_millis(1_000);
+/// Why a run is cancelled whose cancel the last process had decided and not carried out.
+const GIVEN_UP: &str = "whoever made it gave it up before the process ended";
 
 impl Runtime {
     /// Recovers and begins to work. Blocks on the disk.
@@ -71,6 +74,7 @@ impl Runtime {
             None => None,
         };
         let messages = options.store.outbox_pending()?;
+        let held = options.store.inbox()?.iter().filter_map(Held::of).collect();
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
             known: options.known,
@@ -88,7 +92,7 @@ impl Runtime {
             timers: Timers::default(),
             triggers: super::trigger::Triggers::new(options.signing_keys),
             gates: super::gates::Gates::default(),
-            poison: Poison::new(note_file),
+            poison: Poison::new(note_file, held),
             ears: Ears::new(listens),
             effects: Arc::new(Semaphore::new(limits::EFFECTS_MAX)),
             effects_running: AtomicUsize::new(0),
@@ -118,34 +122,50 @@ impl Runtime {
             row.parked || !live.contains(&row.run) || begun.contains(&row.run)
         });
         runtime.load_triggers(automation.triggers, automation.disabled)?;
-        runtime.recover(recovery);
+        runtime.recover(recovery, ousted);
         crate::fault!("start.recovered", crate::error::Error::on_purpose);
-        runtime.make(super::gates::Moves { admit: Vec::new(), oust: ousted });
         Ok(runtime)
     }
 
-    /// Takes up what the last process left.
-    fn recover(self: &Arc<Self>, recovery: Recovery) {
+    /// Takes up what the last process left. `ousted`: whose place another has taken.
+    fn recover(self: &Arc<Self>, recovery: Recovery, ousted: Vec<RunId>) {
+        let mut ending: HashMap<RunId, &'static str> =
+            ousted.into_iter().map(|run| (run, super::launch::OUSTED)).collect();
+        let given_up = recovery.timers.iter().filter(|timer| timer.seq == CANCEL_TIMER_SEQ);
+        ending.extend(given_up.map(|timer| (timer.run, GIVEN_UP)));
         if !recovery.live.is_empty() || recovery.parked > 0 {
             log::info!("{} unfinished runs go on, {} more wait", recovery.live.len(), recovery.parked);
         }
-        for timer in recovery.timers {
+        for timer in recovery.timers.iter().filter(|timer| timer.seq != CANCEL_TIMER_SEQ) {
             self.timers.arm(timer.due, timer.run);
         }
         for (run, records) in recovery.live {
             let lsns = records.iter().map(|(lsn, _)| *lsn).collect();
-            if let Err(error) = self.take_up(run, records) {
+            if let Err(error) = self.take_up(run, records, ending.remove(&run)) {
                 let place = Place { node: crate::id::NodeId(0), path: Vec::new() };
                 self.hold(run, &place, &error.to_string(), lsns);
                 self.parked.fetch_add(1, Ordering::Relaxed);
             }
         }
+        // The others are parked.
+        for (run, reason) in ending {
+            self.deliver(run, Mail::Input(Input::Cancel { reason: reason.to_owned() }));
+        }
     }
 
-    fn take_up(self: &Arc<Self>, run: RunId, records: Vec<(Lsn, Record)>) -> Result<()> {
-        if let Some((node, deaths)) = self.poison.holds(run) {
+    /// `ending`: why it is to be cancelled.
+    fn take_up(
+        self: &Arc<Self>,
+        run: RunId,
+        records: Vec<(Lsn, Record)>,
+        ending: Option<&'static str>,
+    ) -> Result<()> {
+        if let Some(reason) = ending {
+            return self.take_up_ending(run, records, reason.to_owned());
+        }
+        if let Some(Held { node, reason, .. }) = self.poison.holds(run) {
             let lsns = records.iter().map(|(lsn, _)| *lsn).collect();
-            self.hold(run, &Place { node, path: Vec::new() }, &held_reason(deaths), lsns);
+            self.hold(run, &Place { node, path: Vec::new() }, &reason, lsns);
             self.parked.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
@@ -165,7 +185,30 @@ impl Runtime {
         let has_permit = self.admission.try_take();
         let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, has_permit));
         self.cells.lock().insert(run, Slot::Live(cell.clone()));
-        self.post(&cell, Mail::Input(Input::Resume));
+        self.post(&cell, Mail::Input(Input::Resume { under_way: Vec::new() }));
+        Ok(())
+    }
+
+    /// A run that the last process was to cancel: it begins nothing first, and what was under way is not sent again.
+    fn take_up_ending(
+        self: &Arc<Self>,
+        run: RunId,
+        records: Vec<(Lsn, Record)>,
+        reason: String,
+    ) -> Result<()> {
+        let is_held = self.poison.holds(run).is_some();
+        let loaded = self.fold(run, records, None)?;
+        let has_begun = loaded.state.status != RunStatus::Pending;
+        let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, false));
+        self.cells.lock().insert(run, Slot::Live(cell.clone()));
+        if is_held {
+            self.post(&cell, Mail::Input(Input::Abandon { reason }));
+            return Ok(());
+        }
+        self.post(&cell, Mail::Input(Input::Cancel { reason }));
+        if has_begun {
+            self.post(&cell, Mail::Input(Input::Resume { under_way: Vec::new() }));
+        }
         Ok(())
     }
 
@@ -175,7 +218,8 @@ impl Runtime {
         let runtime = self.clone();
         let at = self.env.now();
         let question = json!({
-            "message": format!("run {run} is held: {reason}"), "node": place.node, "choices": ["retry", "fail"],
+            "message": format!("run {run} is held: {reason}"), "node": place.node, "reason": reason,
+            "choices": ["retry", "fail"],
         });
         let id = InboxId::from(*run.as_bytes());
         let park =
@@ -294,10 +338,9 @@ impl Runtime {
 
     fn abort_effects(&self) {
         for slot in self.cells.lock().values() {
-            if let Slot::Live(cell) = slot
-                && let Some(mut body) = cell.body.try_lock()
-            {
-                body.effects.drain().for_each(|(_, effect)| effect.abort());
+            match slot {
+                Slot::Live(cell) => cell.abort_effects(),
+                Slot::Loading { effects, .. } => effects.values().for_each(AbortHandle::abort),
             }
         }
     }
@@ -324,9 +367,4 @@ impl Drop for Unfinished {
 /// Whether a run had its permit before.
 fn has_begun(records: &[(Lsn, Record)]) -> bool {
     records.iter().any(|(_, record)| matches!(record.body, crate::model::RecordBody::RunStarted))
-}
-
-/// Why a run is held over which processes died.
-pub(super) fn held_reason(deaths: u32) -> String {
-    format!("the process ended {deaths} times in a step of this run")
 }

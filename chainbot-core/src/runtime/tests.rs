@@ -2,6 +2,7 @@
 
 mod broken;
 mod courier;
+mod cut;
 mod edges;
 mod held;
 mod history;
@@ -66,6 +67,8 @@ struct Bench {
     /// Lets one hanging request be answered.
     gate: Arc<Semaphore>,
     store: Arc<SqliteStore>,
+    /// The store as the runtime has it.
+    cut: Arc<cut::CutStore>,
     runtime: Arc<Runtime>,
     handle: Handle,
 }
@@ -110,9 +113,10 @@ impl Bench {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(VirtualClock::at(Timestamp(1_800_000_000_000)));
         let store = open(folder.path());
-        let runtime = start(folder.path(), &store, &clock, &server, runs_max, queued_max, 1);
+        let cut = cut::CutStore::new(store.clone());
+        let runtime = start(folder.path(), cut.clone(), &clock, &server, runs_max, queued_max, 1);
         let handle = Handle::new(runtime.clone());
-        Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle }
+        Self { folder, clock, runs_max, queued_max, server, gate, store, cut, runtime, handle }
     }
 
     /// Stops and starts again on the same folder.
@@ -137,16 +141,18 @@ impl Bench {
 
     /// What `between` does to the folder, no process sees happen.
     async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
-        let Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle } = self;
+        let Self { folder, clock, runs_max, queued_max, server, gate, store, cut, runtime, handle } = self;
         runtime.stop(Duration::from_secs(20)).await.unwrap();
         assert_eq!(check(&store).unwrap(), []);
         store.close();
-        drop((handle, runtime, store));
+        cut.let_go();
+        drop((handle, runtime, cut, store));
         between(folder.path());
         let store = open(folder.path());
-        let runtime = start(folder.path(), &store, &clock, &server, runs_max, queued_max, 2);
+        let cut = cut::CutStore::new(store.clone());
+        let runtime = start(folder.path(), cut.clone(), &clock, &server, runs_max, queued_max, 2);
         let handle = Handle::new(runtime.clone());
-        Self { folder, clock, runs_max, queued_max, server, gate, store, runtime, handle }
+        Self { folder, clock, runs_max, queued_max, server, gate, store, cut, runtime, handle }
     }
 
     async fn workflow(&self, name: &str, steps: &str) {
@@ -220,7 +226,7 @@ impl Bench {
 
 fn start(
     folder: &Path,
-    store: &Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     clock: &Arc<VirtualClock>,
     server: &Server,
     runs_max: usize,
@@ -235,7 +241,7 @@ fn start(
     let phone = Way::Ntfy { url: server.url(""), topic: "garden".to_owned(), token: None, tags: Vec::new() };
     let channels = vec![Channel { name: "phone".to_owned(), way: phone }];
     Runtime::start(Options {
-        store: store.clone(),
+        store,
         executors: Arc::new(Executors::new(egress, env.clone()).with_channels(channels)),
         env,
         host_bus: None,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::engine::{Context, Decision, Input, decide, settle};
-use crate::error::Error;
+use crate::engine::{Agenda, Context, Decision, Input, RunState, decide, settle};
+use crate::error::{Error, Result};
 use crate::id::{Lsn, NodeId};
 use crate::limits;
 use crate::model::event::Committed;
@@ -20,6 +20,9 @@ use super::cell::{Answer, Body, Cell, Committing, Mail, Parked, Refusal};
 use super::core::{Job, Runtime, Slot};
 use super::load::is_passing;
 use super::worker::WorkerSlot;
+
+/// [`decide`], or [`settle`] where nothing may begin.
+type Decide = fn(&mut RunState, &mut Agenda, Input, &Context<'_>) -> Result<Decision>;
 
 /// A run that sleeps for less than this stays in memory: parking writes two rows.
 const PARK_AFTER: Duration = Duration::from_secs(2);
@@ -40,7 +43,7 @@ impl Runtime {
             self.after_turn(cell, &mut body);
         }
         if cell.is_dead.load(Ordering::SeqCst) {
-            body.effects.drain().for_each(|(_, effect)| effect.abort());
+            cell.abort_effects();
         }
         // The permit of a lost thread's turn went with the run to its new place in memory.
         let gives_back =
@@ -107,12 +110,15 @@ impl Runtime {
                 return;
             }
             let next = cell.mailbox.lock().mail.pop_front();
-            let (input, answer) = match next {
-                Some(Mail::Input(input)) => (input, None),
-                Some(Mail::Asked(input, answer)) => (input, Some(answer)),
-                None => (Input::Continue, None),
+            let (input, answer, begins) = match next {
+                Some(Mail::Input(input)) => (input, None, true),
+                Some(Mail::Asked(input, answer)) => (input, Some(answer), true),
+                Some(Mail::Settled(input)) => (input, None, false),
+                None => (Input::Continue, None, true),
             };
-            self.decide(worker, cell, body, input, answer);
+            // An effect begun now might not end in time, and a step that began without an end may need a person.
+            let decide = if begins && !self.is_stopping.load(Ordering::SeqCst) { decide } else { settle };
+            self.decide(worker, cell, body, input, answer, decide);
         }
     }
 
@@ -149,6 +155,7 @@ impl Runtime {
         body: &mut Body,
         input: Input,
         answer: Option<Answer>,
+        decide: Decide,
     ) {
         if body.state.status.is_terminal() {
             if let Some(answer) = answer {
@@ -162,7 +169,10 @@ impl Runtime {
             return;
         }
         if let Input::EffectDone { place, .. } = &input {
-            body.effects.remove(place);
+            cell.effects.lock().remove(place);
+        }
+        if matches!(input, Input::EffectDone { .. } | Input::Heard { .. }) {
+            cell.taken.lock().push(input.clone());
         }
         crate::fault!("turn.decide");
         let defaults = self.defaults.read().clone();
@@ -173,8 +183,6 @@ impl Runtime {
             defaults: &defaults,
             outbox: self.courier.room(),
         };
-        // An effect begun now might not end in time, and a step that began without an end may need a person.
-        let decide = if self.is_stopping.load(Ordering::SeqCst) { settle } else { decide };
         match decide(&mut body.state, &mut body.agenda, input, &context) {
             Ok(decision) => take(body, decision, answer),
             Err(error) => {
@@ -207,7 +215,7 @@ impl Runtime {
             && body.agenda.is_empty()
             && !body.agenda.awaits_commit()
             && body.state.status == RunStatus::Running;
-        let held = is_held(body);
+        let held = is_held(cell, body);
         cell.show(match (held, idle) {
             (true, _) => RunStatus::Paused,
             (false, true) => RunStatus::Waiting,
@@ -241,7 +249,7 @@ impl Runtime {
         waits_long
             // At a stop the agenda is not worked off, so an idle run may still have something to do.
             && !self.is_stopping.load(Ordering::SeqCst)
-            && (is_held(body)
+            && (is_held(cell, body)
                 || (body.state.status == RunStatus::Running
                     && body.state.is_idle()
                     && body.agenda.is_empty()
@@ -261,6 +269,7 @@ impl Runtime {
             let kept = pending.records.iter().rev().take_while(|record| is_start(record)).count();
             body.pending.records = pending.records.split_off(pending.records.len() - kept);
         }
+        cell.taken.lock().clear();
         if pending.records.is_empty() && pending.ops.is_empty() && !parks {
             body.committing = Some(Committing {
                 records: 0,
@@ -319,7 +328,7 @@ impl Runtime {
                     runtime.courier.made(messages);
                 }
                 Err(error) => {
-                    runtime.children_lost(&children);
+                    runtime.children_lost(children);
                     runtime.courier.lost(&messages);
                     runtime.not_committed(&owner, error);
                 }
@@ -342,7 +351,7 @@ impl Runtime {
             log::error!("run {} is taken up again, because a write of it failed: {error}", cell.id);
             let (asked, kept): (Vec<_>, Vec<_>) =
                 cell.mailbox.lock().mail.drain(..).partition(|mail| matches!(mail, Mail::Asked(..)));
-            cells.insert(cell.id, Slot::Loading { mail: kept, has_permit: false });
+            cells.insert(cell.id, Slot::loading(kept, false));
             drop(cells);
             for mail in asked {
                 if let Mail::Asked(_, answer) = mail {
@@ -370,7 +379,7 @@ impl Runtime {
         });
         ops.push(Op::RunPark {
             run: cell.id,
-            status: if is_held(body) { RunStatus::Paused } else { RunStatus::Waiting },
+            status: if is_held(cell, body) { RunStatus::Paused } else { RunStatus::Waiting },
             detail: body.state.waiting_for(),
             lsns: cell.lsns.lock().clone(),
         });
@@ -413,7 +422,7 @@ impl Runtime {
         body.agenda.committed();
         let is_over = body.state.status.is_terminal();
         for command in committing.commands {
-            self.command(cell, body, command);
+            self.command(cell, command);
         }
         if is_over {
             self.forget(cell, body);
@@ -431,9 +440,7 @@ impl Runtime {
     fn forget(self: &Arc<Self>, cell: &Arc<Cell>, body: &mut Body) {
         cell.show(body.state.status);
         self.count_end(body.state.status);
-        for (_, effect) in body.effects.drain() {
-            effect.abort();
-        }
+        cell.abort_effects();
         self.cells.lock().remove(&cell.id);
         let mail = std::mem::take(&mut cell.mailbox.lock().mail);
         for mail in mail {
@@ -441,7 +448,7 @@ impl Runtime {
                 Mail::Asked(_, answer) => drop(answer.send(Err(Refusal::Over))),
                 // As in `decide`: it may have been taken up again meanwhile.
                 Mail::Input(Input::Tick) => self.deliver(cell.id, Mail::Input(Input::Tick)),
-                Mail::Input(_) => {}
+                Mail::Input(_) | Mail::Settled(_) => {}
             }
         }
         if std::mem::take(&mut body.has_permit) {
@@ -474,9 +481,7 @@ impl Runtime {
         if std::mem::take(&mut body.has_permit) {
             self.release_permit();
         }
-        for (_, effect) in body.effects.drain() {
-            effect.abort();
-        }
+        cell.abort_effects();
         // Nothing else would ever wake it, so a person is asked; taking it up again counts it off.
         if body.parked.is_none() {
             self.count_parked();
@@ -489,10 +494,10 @@ impl Runtime {
 
 /// Whether a person holds the run and what was under way has ended. Its agenda stays as it is: whoever takes the run up
 /// again derives it anew.
-fn is_held(body: &Body) -> bool {
+fn is_held(cell: &Cell, body: &Body) -> bool {
     body.state.paused.is_some()
         && matches!(body.state.status, RunStatus::Running | RunStatus::Pending)
-        && body.effects.is_empty()
+        && cell.effects.lock().is_empty()
         && !body.agenda.awaits_commit()
 }
 

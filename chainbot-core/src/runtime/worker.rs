@@ -179,9 +179,15 @@ impl Runtime {
         {
             let mut cells = self.cells.lock();
             cell.is_dead.store(true, Ordering::SeqCst);
-            let mut mail = vec![Mail::Input(Input::Stuck { place })];
+            let effects = std::mem::take(&mut *cell.effects.lock());
+            // What the lost thread had taken is told again: ends of effects before its step fails, and events after it, for the
+            // `when` of a wait may be what did not end.
+            let is_end = |input: &Input| matches!(input, Input::EffectDone { .. });
+            let (ends, events): (Vec<Input>, Vec<Input>) = cell.taken.lock().drain(..).partition(is_end);
+            let settled = ends.into_iter().chain([Input::Stuck { place }]).chain(events);
+            let mut mail: Vec<Mail> = settled.map(Mail::Settled).collect();
             mail.extend(cell.mailbox.lock().mail.drain(..));
-            cells.insert(cell.id, Slot::Loading { mail, has_permit: true });
+            cells.insert(cell.id, Slot::Loading { mail, has_permit: true, effects });
         }
         if lost >= WRITTEN_OFF_MAX {
             let message = format!("{lost} threads were lost to expressions that did not end");

@@ -75,17 +75,17 @@ impl Host {
     }
 
     /// Starts it with these values.
-    pub fn with(data: &Path, set: &[&str]) -> Self {
+    pub fn with(data: &Path, set: &[impl AsRef<str>]) -> Self {
         Self::spawn(&Module::shipped(), data, set, &[])
     }
 
-    fn spawn(module: &Module, data: &Path, set: &[&str], args: &[&str]) -> Self {
+    fn spawn(module: &Module, data: &Path, set: &[impl AsRef<str>], args: &[&str]) -> Self {
         let mut command = Command::new(support::host_shim());
         command.args(["run", "--stop-timeout", "10s", "--module"]).arg(&module.library);
         command.envs(module.variables.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(data).args(args);
         set.iter().for_each(|value| {
-            command.args(["--set", value]);
+            command.args(["--set", value.as_ref()]);
         });
         let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("host-shim starts");

@@ -20,6 +20,9 @@ pub struct Ledger {
 /// What was counted: for each path the keys, in order of arrival.
 pub type Counted = BTreeMap<String, Vec<String>>;
 
+/// When each path was counted, in milliseconds of the machine's clock, in order of arrival.
+pub type Moments = BTreeMap<String, Vec<i64>>;
+
 impl Ledger {
     /// Starts it; it answers after at most `delay_ms_max`.
     pub fn start(folder: &Path, delay_ms_max: u64) -> Self {
@@ -48,11 +51,28 @@ impl Ledger {
     /// Everything counted so far.
     pub fn counted(&self) -> Counted {
         let mut counted = Counted::new();
-        for line in std::fs::read_to_string(&self.file).unwrap_or_default().lines() {
-            let (key, path) = line.split_once(' ').expect("a key and a path");
-            counted.entry(path.to_owned()).or_default().push(key.to_owned());
+        for [key, path, _] in self.lines() {
+            counted.entry(path).or_default().push(key);
         }
         counted
+    }
+
+    /// When it was.
+    pub fn moments(&self) -> Moments {
+        let mut moments = Moments::new();
+        for [_, path, at] in self.lines() {
+            moments.entry(path).or_default().push(at.parse().expect("milliseconds"));
+        }
+        moments
+    }
+
+    fn lines(&self) -> Vec<[String; 3]> {
+        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
+        let parts = |line: &str| {
+            let parts: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            parts.try_into().expect("a key, a path and a moment")
+        };
+        text.lines().map(parts).collect()
     }
 }
 

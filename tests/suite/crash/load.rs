@@ -1,4 +1,4 @@
-//! The load: four workflows of eight steps, and starts that are repeated until they are acknowledged.
+//! The load: workflows, the first four of eight steps each, and starts that are repeated until they are acknowledged.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::client::Client;
 
 /// Effects of each kind, pure steps and waits. The path of a call names run and step, so that the ledger alone tells
 /// what was sent how often. PUT and keyed POST may be repeated; the others at most once.
-const WORKFLOWS: [(&str, &str); 4] = [
+pub const EFFECTS: Table = &[
     (
         "mixed",
-        r#"
+        r#"steps:
   - { id: begin, type: set, config: { variables: { n: inputs.n } } }
   - { id: first, type: api_call, config: { url: "{{ inputs.ledger }}/mixed/{{ inputs.n }}/first", method: POST, json: { n: 1 }, idempotency: key } }
   - { id: twice, type: transform, config: { type: expression, expr: "inputs.n|int * 2" } }
@@ -30,7 +30,7 @@ const WORKFLOWS: [(&str, &str); 4] = [
     ),
     (
         "careful",
-        r#"
+        r#"steps:
   - { id: begin, type: set, config: { variables: { n: inputs.n } } }
   - { id: twice, type: transform, config: { type: expression, expr: "inputs.n|int * 2" } }
   - { id: pause, type: wait, config: { duration: 30ms } }
@@ -43,7 +43,7 @@ const WORKFLOWS: [(&str, &str); 4] = [
     ),
     (
         "asking",
-        r#"
+        r#"steps:
   - { id: begin, type: set, config: { variables: { n: inputs.n } } }
   - { id: put, type: api_call, config: { url: "{{ inputs.ledger }}/asking/{{ inputs.n }}/put", method: PUT } }
   - { id: pause, type: wait, config: { duration: 40ms } }
@@ -56,7 +56,7 @@ const WORKFLOWS: [(&str, &str); 4] = [
     ),
     (
         "signalled",
-        r#"
+        r#"steps:
   - { id: begin, type: set, config: { variables: { n: inputs.n } } }
   - { id: put, type: api_call, config: { url: "{{ inputs.ledger }}/signalled/{{ inputs.n }}/put", method: PUT } }
   - { id: twice, type: transform, config: { type: expression, expr: "inputs.n|int * 2" } }
@@ -69,17 +69,24 @@ const WORKFLOWS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Workflows by name, with what follows name and retry.
+pub type Table = &'static [(&'static str, &'static str)];
+
 /// A start that was sent at least once.
 pub struct Start {
     pub workflow: &'static str,
     pub n: u64,
     /// The run, once a start was acknowledged.
     pub run: Option<String>,
+    /// It was refused, as its workflow's `concurrency` has it.
+    pub is_refused: bool,
 }
 
 /// What was asked for so far.
 pub struct Load {
     ledger: String,
+    /// Workflows that are started, in turn.
+    kinds: Vec<&'static str>,
     pub starts: Vec<Start>,
     /// What a run's journal was last seen to hold: it may only grow.
     pub seen: BTreeMap<String, Vec<Value>>,
@@ -89,30 +96,47 @@ pub struct Load {
 
 impl Load {
     /// Nothing yet.
+    pub fn of(ledger: String, kinds: Vec<&'static str>) -> Self {
+        Self { ledger, kinds, starts: Vec::new(), seen: BTreeMap::new(), repeats: 0, violations: Vec::new() }
+    }
+
+    /// The load of effects alone.
     pub fn new(ledger: String) -> Self {
-        Self { ledger, starts: Vec::new(), seen: BTreeMap::new(), repeats: 0, violations: Vec::new() }
+        Self::of(ledger, EFFECTS.iter().map(|(name, _)| *name).collect())
+    }
+
+    /// Makes the workflows of effects.
+    pub fn define(client: &Client) {
+        Self::define_all(client, EFFECTS);
     }
 
     /// Makes the workflows.
-    pub fn define(client: &Client) {
-        for (name, steps) in WORKFLOWS {
-            let source = format!("name: {name}\nretry: {{ attempts: 5, delay: 100ms }}\nsteps:{steps}");
+    pub fn define_all(client: &Client, table: Table) {
+        for (name, rest) in table {
+            let source = format!("name: {name}\nretry: {{ attempts: 5, delay: 100ms }}\n{rest}");
             let media = "content-type: application/yaml\r\n";
             let reply = client.send("POST", "/api/chainbot/workflows", media, &source).expect("an answer");
             assert_eq!(reply.status, 201, "{name}: {}", reply.body);
         }
     }
 
+    /// Where effects go.
+    pub fn ledger(&self) -> &str {
+        &self.ledger
+    }
+
     /// One more start to make.
     pub fn add(&mut self) -> usize {
         let n = self.starts.len() as u64;
-        self.starts.push(Start { workflow: WORKFLOWS[n as usize % WORKFLOWS.len()].0, n, run: None });
+        let workflow = self.kinds[n as usize % self.kinds.len()];
+        self.starts.push(Start { workflow, n, run: None, is_refused: false });
         self.starts.len() - 1
     }
 
     /// Starts without an acknowledgement.
     pub fn open(&self) -> Vec<usize> {
-        (0..self.starts.len()).filter(|index| self.starts[*index].run.is_none()).collect()
+        let is_open = |index: &usize| self.starts[*index].run.is_none() && !self.starts[*index].is_refused;
+        (0..self.starts.len()).filter(is_open).collect()
     }
 
     /// Sends a start, for the first time or again. `false` when no answer came.
@@ -120,10 +144,15 @@ impl Load {
         let start = &self.starts[index];
         let path = format!("/api/chainbot/workflows/{}/runs", start.workflow);
         let headers = format!("content-type: application/json\r\nidempotency-key: start-{}\r\n", start.n);
-        let body = json!({ "inputs": { "n": start.n, "ledger": self.ledger } }).to_string();
+        let lane = start.n / self.kinds.len() as u64 % 2;
+        let body = json!({ "inputs": { "n": start.n, "ledger": self.ledger, "lane": lane } }).to_string();
         let Ok(reply) = client.send("POST", &path, &headers, &body) else { return false };
         if reply.status == 503 {
             return false;
+        }
+        if reply.status == 409 && start.workflow == "single" {
+            self.starts[index].is_refused = true;
+            return true;
         }
         if reply.status != 201 {
             // Of a broken build, which may find a key that it has acknowledged too early.

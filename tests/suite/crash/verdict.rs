@@ -17,10 +17,15 @@ const AT_MOST_ONCE: [&str; 2] = ["careful/once", "asking/once"];
 pub struct Run {
     pub id: String,
     pub workflow: String,
-    pub n: u64,
+    /// The number of its start, or what its trigger says instead.
+    pub n: String,
     pub status: String,
     pub waiting_for: String,
     pub records: Vec<Value>,
+    /// The run that made it, when one did.
+    pub parent: Option<String>,
+    pub finished_ms: Option<i64>,
+    pub output: Value,
 }
 
 /// One effect in a journal: a step in one iteration.
@@ -45,13 +50,20 @@ pub fn read(client: &Client) -> Vec<Run> {
         Run {
             records: client.list(&path, |record| record["seq"].to_string()).expect("a journal"),
             workflow: run["workflow_name"].as_str().expect("a name").to_owned(),
-            n: run["inputs"]["n"].as_u64().expect("the number of its start"),
+            n: text_of(&run["inputs"]["n"]),
+            parent: run["trigger"]["run"].as_str().map(str::to_owned),
+            finished_ms: run["finished_at"].as_str().map(|at| Timestamp::parse(at).expect("a time").0),
+            output: run["output"].clone(),
             status: run["status"].as_str().expect("a status").to_owned(),
             waiting_for: run["waiting_for"].as_str().unwrap_or_default().to_owned(),
             id,
         }
     };
     heads.iter().map(whole).collect()
+}
+
+fn text_of(n: &Value) -> String {
+    n.as_str().map_or_else(|| n.to_string(), str::to_owned)
 }
 
 /// Whether no run will change any more by itself: it is over, or waits as its workflow declares.
@@ -82,27 +94,37 @@ fn is_declared(workflow: &str, detail: &str) -> bool {
 pub fn check(runs: &[Run], load: &Load, counted: &Counted, kills: &[i64]) -> Vec<String> {
     let mut wrong = load.violations.clone();
     check_starts(runs, load, &mut wrong);
+    runs.iter().for_each(|run| check_end(run, &mut wrong));
+    check_effects(runs, load, counted, kills, &mut wrong);
+    wrong
+}
+
+/// The journals against the ledger.
+pub fn check_effects(runs: &[Run], load: &Load, counted: &Counted, kills: &[i64], wrong: &mut Vec<String>) {
     let mut sent = BTreeSet::new();
     for run in runs {
-        check_end(run, &mut wrong);
-        let effects = check_journal(run, load, &mut wrong);
+        let effects = check_journal(run, load, wrong);
         for (step, effect) in &effects {
             let path = format!("/{}/{}/{step}", run.workflow, run.n);
-            check_effect(run, &path, effect, counted.get(&path), kills, &mut wrong);
+            check_effect(run, &path, effect, counted.get(&path), kills, wrong);
             sent.insert(path);
         }
     }
     for path in counted.keys().filter(|path| !sent.contains(*path)) {
         wrong.push(format!("{path} was sent and no journal says that it began"));
     }
-    wrong
 }
 
-fn check_starts(runs: &[Run], load: &Load, wrong: &mut Vec<String>) {
+/// Every acknowledged start is one run, and every refused one none.
+pub fn check_starts(runs: &[Run], load: &Load, wrong: &mut Vec<String>) {
     for start in &load.starts {
-        let made: Vec<&Run> = runs.iter().filter(|run| run.n == start.n).collect();
+        let made: Vec<&Run> = runs
+            .iter()
+            .filter(|run| run.workflow == start.workflow && run.n == start.n.to_string())
+            .collect();
         match (&start.run, made.as_slice()) {
-            (Some(id), [run]) if run.id == *id && run.workflow == start.workflow => {}
+            (Some(id), [run]) if run.id == *id => {}
+            (None, []) if start.is_refused => {}
             (id, _) => {
                 let ids: Vec<&str> = made.iter().map(|run| run.id.as_str()).collect();
                 wrong.push(format!("start {}: acknowledged as {id:?}, and there are {ids:?}", start.n));
@@ -148,7 +170,7 @@ fn check_journal(run: &Run, load: &Load, wrong: &mut Vec<String>) -> BTreeMap<St
             wrong.push(format!("run {}: {kind} of {place} after its end", run.id));
         }
         let effect = effects.entry(place.clone()).or_default();
-        if kind == "step.started" {
+        if kind == "step.started" && record["input"]["workflow"].is_null() {
             let at = ms(record);
             effect.from_ms = if effect.starts == 0 { at } else { effect.from_ms };
             effect.starts += 1;
@@ -223,4 +245,8 @@ pub fn check_database(data: &Path) {
         )
         .expect("a count");
     assert_eq!(doubled, 0, "records with one number in one run");
+    drop(conn);
+    let violations = chainbot_core::store::check_file(&data.join("chainbot.db")).expect("a check");
+    let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
 }

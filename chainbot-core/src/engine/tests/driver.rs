@@ -284,7 +284,7 @@ impl Driver {
         let input = if self.state.status == RunStatus::Pending && self.state.paused.is_none() {
             Input::Admit
         } else {
-            Input::Resume
+            Input::Resume { under_way: Vec::new() }
         };
         self.agenda = Agenda::default();
         self.input(input).unwrap();

@@ -75,6 +75,32 @@ async fn a_parked_run_is_held_when_it_is_woken_after_two_deaths() {
     bench.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_run_is_still_held_after_a_further_restart() {
+    let bench = Bench::new(4, 10).await;
+    bench.workflow("waits", WAIT).await;
+    let run = bench.start("waits").await;
+    bench.until(run, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
+    let node = first_node(&bench, run).await;
+    let bench = bench.restart_after(|folder| die(folder, run, node, 1)).await;
+    bench.handle.signal(run, "go", json!(1), None).await.unwrap_err();
+    bench.until_asked().await;
+    // The note counted once; the question says it from here on.
+    let bench = bench.restart().await;
+    let refused = bench.handle.signal(run, "go", json!(1), None).await.unwrap_err();
+    assert!(refused.message().contains("is held"), "{refused}");
+    assert_held(&bench, run).await;
+    let bench = bench.restart().await;
+    let question = bench.handle.inbox().await.unwrap()[0].id;
+    let retry = NewAnswer { action: "retry".to_owned(), data: Value::Null, by: None };
+    bench.handle.answer(question, retry).await.unwrap();
+    // The answer survives as well.
+    let bench = bench.restart().await;
+    bench.handle.signal(run, "go", json!(2), None).await.unwrap();
+    assert_eq!(bench.ended(run).await.output.unwrap()["signal"], 2);
+    bench.end().await;
+}
+
 impl Bench {
     async fn until_asked(&self) {
         let asked = async {

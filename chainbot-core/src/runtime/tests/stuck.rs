@@ -14,9 +14,7 @@ async fn an_expression_that_does_not_end_fails_its_step_and_others_go_on() {
     bench.workflow("bomb", BOMB).await;
     bench.workflow("waits", WAIT).await;
     let before = bench.start("waits").await;
-    let list: Vec<u32> = (0..50_000).collect();
-    let inputs = json!({ "list": list, "other": list });
-    let bomb = bench.try_start_with("bomb", inputs, None).await.unwrap().run.id;
+    let bomb = bench.try_start_with("bomb", bomb_inputs(), None).await.unwrap().run.id;
     bench.handle.signal(before, "go", json!(1), None).await.unwrap();
     assert_eq!(bench.ended(before).await.status, RunStatus::Completed);
     bench.until_written_off().await;
@@ -40,5 +38,51 @@ async fn an_expression_that_does_not_end_fails_its_step_and_others_go_on() {
         }
     };
     tokio::time::timeout(HANG, idle).await.expect("every permit comes back");
+    bench.end().await;
+}
+
+fn bomb_inputs() -> Value {
+    let list: Vec<u32> = (0..50_000).collect();
+    json!({ "list": list, "other": list })
+}
+
+/// The bomb as an inner line.
+fn bomb_within(indent: &str) -> String {
+    BOMB.replace("  - { id: a,", &format!("{indent}- {{ id: bomb,"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_that_ended_right_before_a_stuck_expression_has_ended() {
+    let bench = Bench::new(4, 10).await;
+    let steps = format!(
+        "  - {{ id: sent, type: api_call, config: {{ url: \"SERVER/x\", method: POST }} }}\n{}",
+        bomb_within("  ")
+    );
+    bench.workflow("after", &steps).await;
+    let run = bench.try_start_with("after", bomb_inputs(), None).await.unwrap().run.id;
+    bench.server.until(|counts| counts.requests == 1 && counts.in_flight == 0).await;
+    bench.until_written_off().await;
+    assert_eq!(bench.ended(run).await.status, RunStatus::Failed);
+    assert_eq!(bench.handle.inbox().await.unwrap().len(), 0);
+    let statuses: Vec<String> =
+        bench.handle.steps(run).await.unwrap().iter().map(|step| step.status.as_str().to_owned()).collect();
+    assert_eq!(statuses, ["completed", "failed"]);
+    assert_eq!(bench.server.requests().len(), 1);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expression_that_does_not_end_in_a_loop_that_is_not_on_disk_costs_one_thread() {
+    let bench = Bench::new(4, 10).await;
+    let steps = format!(
+        "  - id: each\n    type: loop\n    config:\n      times: 2\n      steps:\n{}",
+        bomb_within("        ")
+    );
+    bench.workflow("looping", &steps).await;
+    let run = bench.try_start_with("looping", bomb_inputs(), None).await.unwrap().run.id;
+    bench.until_written_off().await;
+    let view = bench.ended(run).await;
+    assert_eq!((view.status, view.error.unwrap().code), (RunStatus::Failed, run::STEP_LIMIT.id.to_owned()));
+    assert_eq!(bench.handle.counts().written_off, 1);
     bench.end().await;
 }

@@ -75,8 +75,8 @@ impl Tables {
                     self.runs.get(id).is_some_and(|run| run.row.status.is_terminal())
                 }
                 Op::TriggerFire(firing) => self.rules.fits(firing),
-                // A child that ends may find its parent over already.
-                Op::TimerSet { run: id, .. } if *id != run => made(*id) || self.runs.contains_key(id),
+                // Of another run, which may be over: then nobody is woken.
+                Op::TimerSet { run: id, .. } if *id != run => true,
                 Op::RunUnpark { run: id }
                 | Op::TimerSet { run: id, .. }
                 | Op::ListenSet { run: id, .. }

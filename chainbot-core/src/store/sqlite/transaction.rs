@@ -101,10 +101,8 @@ impl<'a> Transaction<'a> {
                 let why = format_args!("its list has {listed} places, it has {known} records").to_string();
                 Ok((listed != known).then(|| problem::refused(*run, &why)))
             }
-            // A child that ends may find its parent over already.
-            Change::TimerSet { run, .. } if *run != work.run => {
-                Ok(run::state(self.conn, *run)?.is_none().then(|| no_such_run(*run)))
-            }
+            // A child that ends may find its parent over, or forgotten, already; a parent its child. Then nobody is woken.
+            Change::TimerSet { run, .. } if *run != work.run => Ok(None),
             Change::RunDelete { run } => match run::state(self.conn, *run)? {
                 Some(state) if state.terminal => Ok(None),
                 Some(_) => Ok(Some(problem::refused(*run, &"it is not over"))),

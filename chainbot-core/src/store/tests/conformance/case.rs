@@ -85,9 +85,9 @@ fn refused_leaves_nothing(on: &On) -> Result<(), String> {
     on.begin(1)?;
     let before = on.0.newest_lsn().map_err(told)?;
     let run = run_id(2);
-    // The row is right, the timer is of nobody.
-    let timer = Op::TimerSet { run: run_id(9), seq: 0, due: at(1) };
-    refused_with(on.write(run, vec![created(run)], vec![insert(run), timer]), &code::REFUSED)?;
+    // The row is right, the wait is of nobody.
+    let wait = Op::ListenSet { run: run_id(9), seq: 0, topic: "a.b".to_owned() };
+    refused_with(on.write(run, vec![created(run)], vec![insert(run), wait]), &code::REFUSED)?;
     same(on.0.run(run).map_err(told)?, None)?;
     same(on.0.newest_lsn().map_err(told)?, before)
 }

@@ -91,6 +91,18 @@ impl ErrorBuf {
         ErrorBuf { ptr: bytes.as_mut_ptr(), cap: bytes.len(), len: 0 }
     }
 
+    /// Empties the buffer. Nothing happens when `err` is null.
+    ///
+    /// # Safety
+    /// As for [`ErrorBuf::write`].
+    #[inline]
+    pub unsafe fn clear(err: *mut ErrorBuf) {
+        if !err.is_null() {
+            // SAFETY: not null; the caller vouches for the rest.
+            unsafe { (*err).len = 0 };
+        }
+    }
+
     /// Writes `message`, cut at a character to the room there is. An empty message clears the buffer. Nothing
     /// happens when `err` is null.
     ///

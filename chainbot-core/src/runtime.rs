@@ -9,7 +9,7 @@
 //!
 //! A run in memory is a [`cell`]: a mailbox and a body that one worker at a time may touch. Workers are OS threads
 //! with large stacks, because expressions are evaluated on them; a worker never waits for a socket on behalf of a run, and
-//! for the disk when nobody else commits. One effect at a time is on the [`lane`], whose thread works on its run too. A run that only waits is parked: its row keeps what wakes it, and it costs a heap entry.
+//! for the disk when nobody else commits. A run that only waits is parked: its row keeps what wakes it, and it costs a heap entry.
 //!
 //! Invariants: effects are sent after their `StepStarted` is on disk; a run has at most one batch at the writer; nothing is
 //! acknowledged to anybody before it is on disk. After a failed commit everything stops.
@@ -31,7 +31,6 @@ mod heads;
 mod hear;
 mod history;
 mod keeper;
-mod lane;
 mod launch;
 mod listen;
 mod load;

@@ -67,7 +67,6 @@ pub struct Effect {
 }
 
 /// Carries effects out. Cheap to share behind an `Arc`.
-#[derive(Clone)]
 pub struct Executors {
     egress: Arc<Egress>,
     env: Env,
@@ -134,11 +133,6 @@ impl Executors {
     pub fn with_pins(mut self, pins: Arc<Pins>) -> Self {
         self.pins = Some(pins);
         self
-    }
-
-    /// The same with HTTP connections of its own, for another async runtime.
-    pub(crate) fn apart(&self) -> Self {
-        Self { egress: Arc::new(self.egress.apart()), ..self.clone() }
     }
 
     /// Carries one attempt out. Dropping the future cancels it.

@@ -13,6 +13,7 @@ use crate::failure::{Failure, PANICKED};
 ///
 /// # Safety
 /// `err` as for [`ErrorBuf::write`].
+#[inline]
 pub unsafe fn guarded(
     err: *mut ErrorBuf,
     count: impl FnOnce(),
@@ -25,17 +26,21 @@ pub unsafe fn guarded(
         crate::testing::panic_if_planted();
         body()
     };
-    let (status, text) = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => (Status::OK, String::new()),
-        Ok(Err(failure)) => (failure.status, failure.text),
+    let failure = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => {
+            // SAFETY: the caller's promise.
+            unsafe { ErrorBuf::clear(err) };
+            return Status::OK;
+        }
+        Ok(Err(failure)) => failure,
         Err(panic) => {
             count();
-            (Status::PANIC, panic_failure(&*panic).text)
+            panic_failure(&*panic)
         }
     };
     // SAFETY: the caller's promise.
-    unsafe { ErrorBuf::write(err, &text) };
-    status
+    unsafe { ErrorBuf::write(err, &failure.text) };
+    failure.status
 }
 
 /// A contained panic as a failure, with its words.

@@ -43,22 +43,12 @@ pub(crate) struct Clients {
     resolver: Arc<dyn Resolver>,
     rules: InForce,
     kept: Mutex<Vec<(Slot, reqwest::Client)>>,
-    tls: Arc<OnceCell<ClientConfig>>,
+    tls: OnceCell<ClientConfig>,
 }
 
 impl Clients {
     pub(crate) fn new(resolver: Arc<dyn Resolver>, rules: InForce) -> Self {
-        Self { resolver, rules, kept: Mutex::default(), tls: Arc::default() }
-    }
-
-    /// With connections of its own; whom it trusts is shared.
-    pub(super) fn apart(&self) -> Self {
-        Self {
-            resolver: self.resolver.clone(),
-            rules: self.rules.clone(),
-            kept: Mutex::default(),
-            tls: self.tls.clone(),
-        }
+        Self { resolver, rules, kept: Mutex::default(), tls: OnceCell::new() }
     }
 
     pub(super) fn resolver(&self) -> &dyn Resolver {

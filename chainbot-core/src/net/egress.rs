@@ -91,7 +91,7 @@ impl Reply {
 pub struct Egress {
     rules: InForce,
     clients: Clients,
-    gates: Arc<Gates>,
+    gates: Gates,
     env: Env,
 }
 
@@ -117,18 +117,7 @@ impl Egress {
 
     pub(crate) fn with_rules(rules: Rules, env: Env, resolver: Arc<dyn Resolver>) -> Self {
         let rules = InForce::new(rules);
-        Self { clients: Clients::new(resolver, rules.clone()), rules, gates: Arc::default(), env }
-    }
-
-    /// The same way out with connections of its own, for another async runtime: a connection's task lives on the one that
-    /// made it. Policy and places at hosts are shared.
-    pub(crate) fn apart(&self) -> Self {
-        Self {
-            rules: self.rules.clone(),
-            clients: self.clients.apart(),
-            gates: self.gates.clone(),
-            env: self.env.clone(),
-        }
+        Self { clients: Clients::new(resolver, rules.clone()), rules, gates: Gates::default(), env }
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

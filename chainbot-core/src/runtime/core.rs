@@ -94,8 +94,6 @@ pub struct Runtime {
     pub(super) ears: Ears,
     pub(super) effects: Arc<Semaphore>,
     pub(super) effects_running: AtomicUsize,
-    /// Locked for a look; never while a run's mailbox is.
-    pub(super) lane: Mutex<super::lane::Door>,
     pub(super) parked: AtomicUsize,
     pub(super) written_off: AtomicUsize,
     pub(super) cells: Mutex<HashMap<RunId, Slot>>,

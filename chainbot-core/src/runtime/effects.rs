@@ -7,7 +7,6 @@ use futures_util::FutureExt;
 
 use crate::engine::Input;
 use crate::engine::decide::Execute;
-use crate::engine::program::EffectKind;
 use crate::error::code::general;
 use crate::model::{StepError, class};
 use crate::step::{Effect, Executors, Failure};
@@ -21,33 +20,20 @@ impl Runtime {
         let Execute { kind, place, attempt, key, input, timeout } = execute;
         let effect = Effect { kind, input, key, attempt, run: cell.id, timeout: Some(timeout) };
         let (runtime, owner, at) = (self.clone(), cell.clone(), place.clone());
-        let mail = move |result| Mail::Input(Input::EffectDone { place: at, attempt, result });
         // From here on, also while it waits for its turn: its start is on disk, so a stop waits for it.
         self.effects_running.fetch_add(1, Ordering::SeqCst);
         self.meters.effects.one();
         let running = Running(self.clone());
-        let seat = if is_request(kind) { self.seat() } else { None };
-        // Ended by itself, by its run's end (abort), or with its tokio runtime at stop. The semaphore is closed when a stop
+        // Ended by itself, by its run's end (abort), or with the tokio runtime at stop. The semaphore is closed when a stop
         // has run out of time: the next start decides.
-        let task = match seat {
-            Some(seat) => {
-                let lane = seat.lane().clone();
-                lane.tokio.clone().spawn(async move {
-                    let Ok(permit) = runtime.effects.acquire().await else { return };
-                    let result = carry_out(&lane.executors, effect).await;
-                    drop(permit);
-                    seat.reply(owner, mail(result), running);
-                })
-            }
-            None => self.tokio.spawn(async move {
-                // Given back after the answer is in the mailbox, so that a stop sees the one or the other.
-                let _running = running;
-                let Ok(permit) = runtime.effects.acquire().await else { return };
-                let result = carry_out(&runtime.executors, effect).await;
-                drop(permit);
-                runtime.post_wherever(&owner, mail(result));
-            }),
-        };
+        let task = self.tokio.spawn(async move {
+            // Given back after the answer is in the mailbox, so that a stop sees the one or the other.
+            let _running = running;
+            let Ok(permit) = runtime.effects.acquire().await else { return };
+            let result = carry_out(&runtime.executors, effect).await;
+            drop(permit);
+            runtime.post_wherever(&owner, Mail::Input(Input::EffectDone { place: at, attempt, result }));
+        });
         cell.effects.lock().insert(place, task.abort_handle());
     }
 }
@@ -69,11 +55,6 @@ fn panicked() -> Failure {
     let message =
         "the step's executor panicked, and whether the effect happened is unknown; this is a bug in ChainBot";
     StepError::new(class::CUT, &general::INTERNAL, message).into()
-}
-
-/// Whether an effect is an HTTP request and nothing else.
-fn is_request(kind: EffectKind) -> bool {
-    matches!(kind, EffectKind::ApiCall | EffectKind::Webhook)
 }
 
 /// Counts an effect for as long as it is under way, aborted ones too.

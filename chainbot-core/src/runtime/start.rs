@@ -44,7 +44,6 @@ impl Runtime {
         let runtime = Self::recovered(options)?;
         // Whatever of the rest fails or panics, no thread of a runtime that nobody has stays behind.
         let mut unfinished = Unfinished(Some(runtime.clone()));
-        runtime.open_lane();
         for _ in 0..workers {
             runtime.spawn_worker()?;
         }
@@ -96,7 +95,6 @@ impl Runtime {
             ears: Ears::new(listens),
             effects: Arc::new(Semaphore::new(limits::EFFECTS_MAX)),
             effects_running: AtomicUsize::new(0),
-            lane: Mutex::default(),
             parked: AtomicUsize::new(recovery.parked),
             written_off: AtomicUsize::new(0),
             cells: Mutex::new(HashMap::new()),
@@ -304,7 +302,6 @@ impl Runtime {
         self.triggers.close();
         self.timers.close();
         self.jobs.close();
-        self.close_lane();
         if let Some(outbox) = &self.outbox {
             outbox.close();
         }

@@ -6,7 +6,6 @@ mod cut;
 mod edges;
 mod held;
 mod history;
-mod lane;
 mod people;
 mod queued;
 mod sim;

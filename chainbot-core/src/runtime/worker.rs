@@ -22,7 +22,7 @@ use super::load::Source;
 use super::poison::Poison;
 
 /// Deep values and long expressions recurse; see the shape check of expressions.
-pub(super) const STACK_BYTES: usize = 8 * 1024 * 1024;
+const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Threads that may be lost before the engine stops.
 const WRITTEN_OFF_MAX: usize = 2;
 
@@ -137,7 +137,7 @@ impl Runtime {
     }
 
     /// A panic ends one run's turn, not the worker.
-    pub(super) fn turn_contained(self: &Arc<Self>, slot: &WorkerSlot, cell: &Arc<Cell>) {
+    fn turn_contained(self: &Arc<Self>, slot: &WorkerSlot, cell: &Arc<Cell>) {
         let turn = std::panic::AssertUnwindSafe(|| self.turn(slot, cell));
         if std::panic::catch_unwind(turn).is_err() {
             slot.end();
@@ -196,9 +196,7 @@ impl Runtime {
             ));
             return;
         }
-        if !self.lane_is_lost(worker)
-            && let Err(error) = self.spawn_worker()
-        {
+        if let Err(error) = self.spawn_worker() {
             self.fail(Arc::new(error));
             return;
         }

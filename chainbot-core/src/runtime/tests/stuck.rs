@@ -5,7 +5,7 @@ use crate::error::code::run;
 use crate::model::class;
 
 /// Fuel counts a comparison once, however large what it compares.
-pub(super) const BOMB: &str = "  - { id: a, type: transform, config: { type: template, template: \
+const BOMB: &str = "  - { id: a, type: transform, config: { type: template, template: \
      \"{% for x in range(2000) %}{{ [[inputs.list]] == [[inputs.other]] }}{% endfor %}\" } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::id::{InboxId, RunId, WorkflowId};
+use crate::id::{InboxId, LoginId, RunId, TokenId, UserId, WorkflowId};
 use crate::time::Timestamp;
 
 /// A named place where a test lets something go wrong; nothing without the feature `fault`. Alone it may panic, hang or end
@@ -122,6 +122,21 @@ impl Env {
     /// An id for a new workflow.
     pub fn workflow_id(&self) -> WorkflowId {
         WorkflowId(self.uuid())
+    }
+
+    /// An id for a new user.
+    pub fn user_id(&self) -> UserId {
+        UserId(self.uuid())
+    }
+
+    /// An id for a new login.
+    pub fn login_id(&self) -> LoginId {
+        LoginId(self.uuid())
+    }
+
+    /// An id for a new API token.
+    pub fn token_id(&self) -> TokenId {
+        TokenId(self.uuid())
     }
 
     /// An id for a new question to a person.

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Malformed,
     /// Missing or wrong credential. 401.
     Unauthorized,
+    /// Known, and not allowed to. 403.
+    Forbidden,
     /// No such object. 404.
     NotFound,
     /// The path exists, the verb does not. 405.

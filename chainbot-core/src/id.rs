@@ -63,6 +63,18 @@ uuid_id! {
     /// A question to a person.
     InboxId
 }
+uuid_id! {
+    /// A user, whatever the name.
+    UserId
+}
+uuid_id! {
+    /// A login of a user, over all its tokens.
+    LoginId
+}
+uuid_id! {
+    /// An API token.
+    TokenId
+}
 
 /// A definition by the blake3 hash of its source bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -334,3 +334,51 @@ pub const OUTBOX_SLOW_S: u64 = 60;
 pub const TEST_TURNS_MAX: u32 = 1_000_000;
 /// Cases in one test file: more are several files.
 pub const TEST_CASES_MAX: usize = 1_000;
+/// Users: a house, a shop or a class. All are held in memory.
+pub const USERS_MAX: usize = 256;
+/// Logins of one user at once; the one that was idle longest gives way.
+pub const LOGINS_PER_USER_MAX: usize = 32;
+/// API tokens of one user: one a device or program.
+pub const TOKENS_PER_USER_MAX: usize = 64;
+/// Spent refresh tokens that are known again, of one login: a program that renews every quarter of an hour makes a week's worth.
+pub const REFRESH_SPENT_MAX: u32 = 672;
+/// A user's or a token's name.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = 63;
+/// A password: a long sentence. Hashing reads all of it, and strangers send it.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Passwords hashed at once: each takes 19 MiB and a processor for a tenth of a second or more.
+pub const PASSWORD_HASHES_MAX: usize = 2;
+/// Cost of a bcrypt hash that was taken over: above it one try would hold a processor of a Pi for many seconds.
+pub const BCRYPT_COST_MAX: u32 = 14;
+/// Tries to sign in within a minute, for one account and for one address.
+pub const SIGN_IN_TRIES_MAX: usize = 5;
+/// Accounts and addresses, each, whose tries are counted at once; beyond it nobody new may try for a minute.
+pub const SIGN_IN_KEYS_MAX: usize = 4_096;
+/// What every answer to a sign-in takes at least: above argon2id on the slowest Pi.
+pub const SIGN_IN_FLOOR_MS: u64 = 1_000;
+/// Requests of strangers under way at once: signing in, renewing, setting up.
+pub const STRANGERS_MAX: usize = 8;
+/// Body of such a request: a name, a password and a token.
+pub const STRANGER_BODY_BYTES_MAX: usize = 8 * 1024;
+/// How long the refresh token before the good one gets "a moment ago" and not the end of its login: two tabs of a browser.
+pub const REFRESH_GRACE_S: u64 = 10;
+/// A login in a browser ends when it was idle this long.
+pub const BROWSER_IDLE_S: u64 = 1_800;
+/// A login in a browser ends after this long: a working day with its breaks.
+pub const BROWSER_LOGIN_S: u64 = 43_200;
+/// How far clocks may differ when an access token's times are checked.
+pub const ACCESS_LEEWAY_S: i64 = 30;
+/// An access token: our own have about 400.
+pub const ACCESS_TOKEN_BYTES_MAX: usize = 4_096;
+/// An API token's life: whoever made it may have left.
+pub const API_TOKEN_DAYS_MAX: u64 = 366;
+/// An API token's life unless it is said.
+pub const API_TOKEN_DAYS_DEFAULT: u64 = 90;
+/// Scopes of one API token.
+pub const SCOPES_MAX: usize = 32;
+/// Between two writes of when an API token was last used: a card is not to be worn by reading.
+pub const TOKEN_USED_EVERY_S: u64 = 3_600;
+/// What a client calls itself, as it is kept of a login.
+pub const AGENT_CHARS_MAX: usize = 120;
+/// Credentials whose rate is counted; beyond it those that made no request for a while are forgotten.
+pub const RATES_MAX: usize = 4_096;

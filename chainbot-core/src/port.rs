@@ -2,12 +2,17 @@
 //!
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
+mod account;
 mod outbox;
 mod secret;
 pub mod upkeep;
 
 use std::sync::Arc;
 
+pub use account::{
+    AccountOp, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts, StoredApiToken, StoredLogin,
+    StoredUser,
+};
 pub use outbox::{
     MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, OutboxRoom, PendingMessage,
     StoredMessage,
@@ -115,6 +120,8 @@ pub enum Op {
     OutboxRemove { id: EffectKey },
     /// Forgets messages that ended before a time, and all but the newest `keep` delivered and given up; a bounded number.
     OutboxPrune { before: Timestamp, keep: u32 },
+    /// Of users, logins and API tokens.
+    Account(Box<AccountOp>),
 }
 
 /// What a trigger did.
@@ -418,6 +425,8 @@ pub trait Store: Send + Sync {
     fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>>;
     /// Triggers, switches and gates.
     fn automation(&self) -> Result<Automation>;
+    /// Users, logins and API tokens.
+    fn accounts(&self) -> Result<StoredAccounts>;
     /// Commits what is queued, then closes. Later calls fail.
     fn close(&self);
     /// Does one bounded piece of upkeep: moves finished runs to the archive, deletes what is past its time, gives room back.

@@ -23,6 +23,7 @@ macro_rules! codes {
     };
 }
 
+pub mod account;
 pub mod authoring;
 pub mod config;
 pub mod definition;
@@ -51,6 +52,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         outbox::ALL,
         gpio::ALL,
         authoring::ALL,
+        account::ALL,
     ]
     .into_iter()
     .flatten()

@@ -15,7 +15,9 @@ use crate::error::Result;
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
-use crate::port::{Ack, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op, StoredSecret};
+use crate::port::{
+    AccountOp, Ack, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op, StoredSecret,
+};
 use crate::time::Timestamp;
 
 /// [`Op`] with everything encoded.
@@ -50,6 +52,7 @@ pub enum Change {
     OutboxMark(Box<MessageMark>),
     OutboxRemove { id: EffectKey },
     OutboxPrune { before: Timestamp, keep: u32 },
+    Account(Box<AccountOp>),
 }
 
 /// A question to a person, as its row holds it.
@@ -238,6 +241,7 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::OutboxMark(mark) => Change::OutboxMark(Box::new(mark)),
         Op::OutboxRemove { id } => Change::OutboxRemove { id },
         Op::OutboxPrune { before, keep } => Change::OutboxPrune { before, keep },
+        Op::Account(op) => Change::Account(op),
     })
 }
 

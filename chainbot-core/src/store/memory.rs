@@ -4,6 +4,7 @@
 //! Invariants: a batch is refused before its first change or applied whole; acknowledgements come from one thread, after
 //! the change can be read, in order. Without a thread of its own that thread is the caller's.
 
+mod account;
 mod automation;
 mod outbox;
 mod tables;
@@ -23,7 +24,7 @@ use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Store,
-    StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
+    StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
 };
 
 /// The store.
@@ -170,6 +171,10 @@ impl Store for MemoryStore {
 
     fn automation(&self) -> Result<Automation> {
         self.read(Tables::automation)
+    }
+
+    fn accounts(&self) -> Result<StoredAccounts> {
+        self.read(|tables| tables.accounts.all())
     }
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {

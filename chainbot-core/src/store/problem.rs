@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::error::code::{general, store};
+use crate::error::code::{account as account_code, general, store};
 use crate::id::{Lsn, RunId};
 use crate::limits;
 
@@ -158,4 +158,29 @@ pub fn reserve(error: std::io::Error) -> Error {
     Error::new(&store::DATA_DIR, format_args!("the reserve file cannot be made: {error}").to_string())
         .help("check the data folder's disk; without the reserve a full disk stops runs sooner")
         .because(error)
+}
+
+/// Why a change of accounts does not fit what is stored.
+pub enum AccountRefusal {
+    /// Another user has the name.
+    NameTaken(String),
+    /// The user of the login or token is not there.
+    NoUser,
+    /// The refresh token is not the one that is good.
+    Spent,
+}
+
+/// A change of accounts that does not fit: two requests at once, of which the other was first.
+pub fn account(refusal: AccountRefusal) -> Error {
+    match refusal {
+        AccountRefusal::NameTaken(name) => {
+            let message = format_args!("a user named `{name}` exists").to_string();
+            Error::new(&account_code::EXISTS, message).help("choose another name, or change that user")
+        }
+        AccountRefusal::NoUser => Error::new(&account_code::NOT_FOUND, "there is no such user")
+            .help("the user may have been removed"),
+        AccountRefusal::Spent => {
+            Error::new(&account_code::REFRESH, "the refresh token is not good").help("sign in again")
+        }
+    }
 }

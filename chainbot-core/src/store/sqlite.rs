@@ -4,8 +4,9 @@
 //! [`writer`] commits in
 //! groups through [`transaction`], [`readers`] serves reads beside it; `journal run timer trigger workflow inbox
 //! idempotency
-//! cursor secret` hold the SQL of their tables, which is static text with bound values.
+//! cursor secret account` hold the SQL of their tables, which is static text with bound values.
 
+mod account;
 pub(super) mod archive;
 mod checkpoint;
 mod chore;
@@ -54,8 +55,8 @@ use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, SecretRows,
-    Store, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredSecret, StoredVersion,
-    StoredWorkflow,
+    Store, StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredSecret,
+    StoredVersion, StoredWorkflow,
 };
 
 /// How to open a store.
@@ -269,6 +270,10 @@ impl Store for SqliteStore {
 
     fn automation(&self) -> Result<Automation> {
         self.rows(trigger::all)
+    }
+
+    fn accounts(&self) -> Result<StoredAccounts> {
+        self.read(account::all)
     }
 
     fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {

@@ -158,6 +158,9 @@ impl Store for CutStore {
     fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
         self.inner.outbox(filter)
     }
+    fn accounts(&self) -> Result<crate::port::StoredAccounts> {
+        self.inner.accounts()
+    }
     fn automation(&self) -> Result<Automation> {
         self.inner.automation()
     }

@@ -15,6 +15,7 @@ use crate::port::{
 };
 use crate::store::problem;
 
+use super::account::Accounts;
 use super::automation::Rules;
 use super::outbox::Messages;
 use crate::time::Timestamp;
@@ -42,6 +43,7 @@ pub struct Tables {
     versions: BTreeMap<(WorkflowId, u32), StoredVersion>,
     rules: Rules,
     pub messages: Messages,
+    pub accounts: Accounts,
     made: i64,
 }
 
@@ -91,6 +93,9 @@ impl Tables {
                 return Err(problem::refused(run, &"it does not fit what is stored"));
             }
             self.check_workflow(op)?;
+            if let Op::Account(op) = op {
+                self.accounts.check(op).map_or(Ok(()), |refusal| Err(problem::account(refusal)))?;
+            }
         }
         let first = Lsn(self.made + 1);
         for record in records {
@@ -239,6 +244,7 @@ impl Tables {
             }
             // Secrets have a vault of their own, which is not asked here.
             Op::SecretPut(_) | Op::SecretRemove { .. } => {}
+            Op::Account(op) => self.accounts.apply(op),
             other if self.messages.apply(other) => {}
             rule => self.rules.apply(rule),
         }

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::store::problem;
 
 /// Statements kept prepared: more than the store has.
-const STATEMENTS_KEPT: usize = 96;
+const STATEMENTS_KEPT: usize = 128;
 
 /// Opens or makes the database for writing, and brings its schema up to date.
 pub fn open_writer(path: &Path) -> Result<Connection> {

@@ -27,6 +27,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0004_people.sql")),
     M::up(include_str!("../../../migrations/sqlite/0005_archive.sql")),
     M::up(include_str!("../../../migrations/sqlite/0006_outbox.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0007_accounts.sql")),
 ];
 
 /// Refuses what this version must not touch. Reads only.

@@ -7,8 +7,8 @@
 use rusqlite::{CachedStatement, Connection};
 
 use super::{
-    archive, chore, cursor, idempotency, inbox, journal, listen, outbox, run, secret, timer, trigger,
-    workflow,
+    account, archive, chore, cursor, idempotency, inbox, journal, listen, outbox, run, secret, timer,
+    trigger, workflow,
 };
 use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
@@ -154,6 +154,10 @@ impl<'a> Transaction<'a> {
             | Change::OutboxMark(_)
             | Change::OutboxRemove { .. }
             | Change::OutboxPrune { .. } => Ok(None),
+            Change::Account(op) => {
+                let refusal = account::check(self.conn, op).map_err(problem::read)?;
+                Ok(refusal.map(problem::account))
+            }
         }
     }
 
@@ -325,6 +329,7 @@ impl<'a> Transaction<'a> {
             Change::OutboxPrune { before, keep } => {
                 outbox::prune(conn, *before, *keep, crate::limits::OUTBOX_PRUNE_ROWS_MAX)
             }
+            Change::Account(op) => account::apply(conn, op),
         }
     }
 }

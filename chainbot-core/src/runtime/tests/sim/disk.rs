@@ -355,6 +355,10 @@ impl Store for Queue {
         self.inner.outbox(filter)
     }
 
+    fn accounts(&self) -> Result<crate::port::StoredAccounts> {
+        self.inner.accounts()
+    }
+
     fn automation(&self) -> Result<Automation> {
         self.inner.automation()
     }

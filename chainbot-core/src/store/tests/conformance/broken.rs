@@ -8,8 +8,9 @@ use crate::id::InboxId;
 use crate::model::event::Committed;
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, StoredListen,
-    StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
+    AccountOp, Automation, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter,
+    StoredAccounts, StoredListen, StoredLogin, StoredMessage, StoredQuestion, StoredRun, StoredVersion,
+    StoredWorkflow,
 };
 use crate::store::memory::MemoryStore;
 
@@ -25,6 +26,8 @@ pub enum Fault {
     DoublesARunAtTheEdgeOfAPage,
     AnswersAfterClosing,
     ForgetsAMessage,
+    TakesASpentRefreshToken,
+    KeepsTheLoginsOfAUserThatIsGone,
 }
 
 pub const FAULTS: &[Fault] = &[
@@ -38,6 +41,8 @@ pub const FAULTS: &[Fault] = &[
     Fault::DoublesARunAtTheEdgeOfAPage,
     Fault::AnswersAfterClosing,
     Fault::ForgetsAMessage,
+    Fault::TakesASpentRefreshToken,
+    Fault::KeepsTheLoginsOfAUserThatIsGone,
 ];
 
 /// A right store behind a fault.
@@ -47,11 +52,18 @@ pub struct Broken {
     /// A batch that was acknowledged and is not committed.
     held: Mutex<Option<Batch>>,
     was_tidied: Mutex<bool>,
+    logins: Mutex<std::collections::BTreeMap<crate::id::LoginId, StoredLogin>>,
 }
 
 impl Broken {
     pub fn over(inner: Arc<MemoryStore>, fault: Fault) -> Arc<dyn Store> {
-        Arc::new(Self { inner, fault, held: Mutex::new(None), was_tidied: Mutex::new(false) })
+        Arc::new(Self {
+            inner,
+            fault,
+            held: Mutex::new(None),
+            was_tidied: Mutex::new(false),
+            logins: Mutex::default(),
+        })
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -74,6 +86,15 @@ impl Store for Broken {
                     *seq += 1_000;
                 }
             });
+        }
+        for op in &mut batch.ops {
+            if let Op::Account(op) = op
+                && let AccountOp::LoginRotate { id, from, .. } = op.as_mut()
+                && self.has(Fault::TakesASpentRefreshToken)
+                && let Some(login) = self.inner.accounts()?.logins.iter().find(|login| login.id == *id)
+            {
+                *from = login.refresh;
+            }
         }
         if self.has(Fault::AcknowledgesBeforeTheCommit) {
             let ack = std::mem::replace(&mut batch.ack, Box::new(|_| {}));
@@ -186,6 +207,16 @@ impl Store for Broken {
 
     fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
         self.inner.outbox(filter)
+    }
+
+    fn accounts(&self) -> Result<StoredAccounts> {
+        let mut all = self.inner.accounts()?;
+        if self.has(Fault::KeepsTheLoginsOfAUserThatIsGone) {
+            let mut seen = self.logins.lock();
+            all.logins.iter().for_each(|login| drop(seen.insert(login.id, login.clone())));
+            all.logins = seen.values().cloned().collect();
+        }
+        Ok(all)
     }
 
     fn automation(&self) -> Result<Automation> {

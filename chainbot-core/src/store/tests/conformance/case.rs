@@ -1,13 +1,13 @@
 //! The cases, by family. Each begins with an empty store and says why it is not content.
 
 use super::super::*;
-use crate::error::code::{definition, general, store as code};
+use crate::error::code::{account, definition, general, store as code};
 use crate::id::InboxId;
 use crate::model::EffectKey;
 use crate::port::upkeep::{Keep, Retention, Upkeep};
 use crate::port::{
-    Idempotency, InboxKind, MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, RunFilter,
-    Timer,
+    AccountOp, Digest, HashText, Idempotency, InboxKind, LoginKind, MessageFilter, MessageKind, MessageMark,
+    MessageState, NewMessage, Role, RunFilter, StoredApiToken, StoredLogin, StoredUser, Timer,
 };
 
 pub type Case = fn(&On) -> Result<(), String>;
@@ -29,6 +29,8 @@ pub const CASES: &[(&str, Case)] = &[
     ("retention: what is past its time goes, the rest stays", retention_deletes),
     ("outbox: messages are kept with their state, once each", messages_are_kept),
     ("outbox: pages are newest first, and what is old or too many goes", messages_are_paged_and_pruned),
+    ("accounts: users, logins and tokens are kept, and go with their user", accounts_are_kept),
+    ("accounts: a name is given once, and a refresh token is good once", accounts_refuse),
     ("limits: an empty batch and a record over its bound are refused", limits_hold),
     ("closing: what was queued is there, later calls fail", closing_refuses),
 ];
@@ -381,4 +383,117 @@ fn messages_are_paged_and_pruned(on: &On) -> Result<(), String> {
     on.write(run_id(0), vec![], vec![Op::OutboxPrune { before: at(25), keep: 3 }]).map_err(told)?;
     let left = on.0.outbox(&MessageFilter { limit: 100, ..MessageFilter::default() }).map_err(told)?;
     same(numbers(&left), vec![9, 8, 7, 6, 5, 4])
+}
+
+fn user(number: u8, name: &str) -> StoredUser {
+    StoredUser {
+        id: [number; 16].into(),
+        name: name.to_owned(),
+        role: Role::Operator,
+        is_active: true,
+        password: HashText("$argon2id$".to_owned()),
+        must_change: false,
+        created_at: at(1),
+        updated_at: at(2),
+        seen_at: None,
+    }
+}
+
+fn login(number: u8, user: u8, refresh: u8) -> StoredLogin {
+    StoredLogin {
+        id: [number; 16].into(),
+        user: [user; 16].into(),
+        kind: LoginKind::Browser,
+        refresh: Digest([refresh; 32]),
+        created_at: at(3),
+        seen_at: at(4),
+        idle_until: at(5),
+        expires_at: at(6),
+        address: "127.0.0.1".to_owned(),
+        agent: "a browser".to_owned(),
+    }
+}
+
+fn api_token(number: u8, user: u8) -> StoredApiToken {
+    StoredApiToken {
+        id: [number; 16].into(),
+        user: [user; 16].into(),
+        name: "ci".to_owned(),
+        prefix: "cb_0123".to_owned(),
+        digest: Digest([number; 32]),
+        scopes: vec!["chainbot:read".to_owned(), "hook:bell".to_owned()],
+        created_at: at(3),
+        expires_at: at(9),
+        used_at: None,
+    }
+}
+
+fn rotate(number: u8, from: u8, to: u8, time: u32) -> AccountOp {
+    let (from, to) = (Digest([from; 32]), Digest([to; 32]));
+    AccountOp::LoginRotate { id: [number; 16].into(), from, to, at: at(time), idle_until: at(time + 5) }
+}
+
+impl On {
+    fn account(&self, ops: Vec<AccountOp>) -> Acked {
+        self.write(run_id(0), vec![], ops.into_iter().map(|op| Op::Account(Box::new(op))).collect())
+    }
+}
+
+fn accounts_are_kept(on: &On) -> Result<(), String> {
+    let (mia, tom) = (user(1, "mia"), user(2, "tom"));
+    let first = vec![
+        AccountOp::UserPut(tom.clone()),
+        AccountOp::UserPut(mia.clone()),
+        AccountOp::LoginPut(login(7, 1, 70)),
+        AccountOp::LoginPut(login(8, 2, 80)),
+        AccountOp::TokenPut(api_token(9, 1)),
+        AccountOp::TokenPut(api_token(10, 2)),
+    ];
+    // A login comes with its user in one batch at the first start.
+    on.account(first[..2].to_vec()).map_err(told)?;
+    on.account(first[2..].to_vec()).map_err(told)?;
+    let all = || on.0.accounts().map_err(told);
+    same(all()?.users, vec![mia.clone(), tom])?;
+    same(all()?.logins, vec![login(7, 1, 70), login(8, 2, 80)])?;
+    same(all()?.tokens, vec![api_token(9, 1), api_token(10, 2)])?;
+    on.account(vec![rotate(7, 70, 71, 20)]).map_err(told)?;
+    on.account(vec![rotate(7, 71, 72, 30), AccountOp::TokenUsed { id: [9; 16].into(), at: at(44) }])
+        .map_err(told)?;
+    let now = all()?;
+    same((now.logins[0].refresh, now.logins[0].seen_at), (Digest([72; 32]), at(30)))?;
+    same((now.logins[0].idle_until, now.logins[0].expires_at), (at(35), at(6)))?;
+    same(now.spent.iter().map(|one| (one.digest.0[0], one.at)).collect(), vec![(70, at(20)), (71, at(30))])?;
+    same(now.tokens[0].used_at, Some(at(44)))?;
+    let (mut renamed, made) = (mia, at(1));
+    (renamed.name, renamed.role, renamed.is_active) = ("mia2".to_owned(), Role::Admin, false);
+    (renamed.seen_at, renamed.must_change) = (Some(at(50)), true);
+    on.account(vec![AccountOp::UserPut(renamed.clone())]).map_err(told)?;
+    same(all()?.users.first().cloned(), Some(renamed))?;
+    same(all()?.users[0].created_at, made)?;
+    on.account(vec![AccountOp::UserRemove { id: [1; 16].into() }]).map_err(told)?;
+    let left = all()?;
+    same((left.users.len(), left.logins, left.spent.len()), (1, vec![login(8, 2, 80)], 0))?;
+    same(left.tokens, vec![api_token(10, 2)])?;
+    on.account(vec![
+        AccountOp::LoginEnd { id: [8; 16].into() },
+        AccountOp::TokenRemove { id: [10; 16].into() },
+        AccountOp::TokenRemove { id: [11; 16].into() },
+    ])
+    .map_err(told)?;
+    same((all()?.logins.len(), all()?.tokens.len()), (0, 0))
+}
+
+fn accounts_refuse(on: &On) -> Result<(), String> {
+    on.account(vec![AccountOp::UserPut(user(1, "mia"))]).map_err(told)?;
+    // Whole or not at all: nothing of a refused batch stays.
+    let taken = vec![AccountOp::LoginPut(login(7, 1, 70)), AccountOp::UserPut(user(2, "mia"))];
+    refused_with(on.account(taken), &account::EXISTS)?;
+    refused_with(on.account(vec![AccountOp::LoginPut(login(7, 9, 70))]), &account::NOT_FOUND)?;
+    refused_with(on.account(vec![AccountOp::TokenPut(api_token(7, 9))]), &account::NOT_FOUND)?;
+    same(on.0.accounts().map_err(told)?.logins.len(), 0)?;
+    on.account(vec![AccountOp::LoginPut(login(7, 1, 70))]).map_err(told)?;
+    on.account(vec![rotate(7, 70, 71, 20)]).map_err(told)?;
+    refused_with(on.account(vec![rotate(7, 70, 72, 21)]), &account::REFRESH)?;
+    refused_with(on.account(vec![rotate(8, 71, 72, 21)]), &account::REFRESH)?;
+    same(on.0.accounts().map_err(told)?.logins[0].refresh, Digest([71; 32]))
 }

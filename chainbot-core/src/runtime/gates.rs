@@ -108,9 +108,8 @@ impl Gates {
             .or_insert_with(|| Gate { max: spec.max, members: VecDeque::new() });
         // The newest version of the workflow says how many.
         gate.max = spec.max;
-        match (spec.mode, gate.members.back()) {
-            (ConcurrencyMode::Single, Some(other)) => return Err(Taken(other.run)),
-            _ => {}
+        if let (ConcurrencyMode::Single, Some(other)) = (spec.mode, gate.members.back()) {
+            return Err(Taken(other.run));
         }
         let ousts = spec.mode == ConcurrencyMode::Restart;
         gate.members.push_back(Member { run, is_active: false, is_stored: false, ousts, is_ousted: false });

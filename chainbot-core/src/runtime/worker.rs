@@ -52,6 +52,11 @@ impl WorkerSlot {
         self.now.lock().cell = Some(cell.clone());
     }
 
+    /// When the present step was entered; 0 in none.
+    pub(super) fn entered(&self) -> u64 {
+        self.entered_ms.load(Ordering::Acquire)
+    }
+
     /// The thread was given up: somebody else goes on with its run.
     pub(super) fn is_lost(&self) -> bool {
         self.is_written_off.load(Ordering::Acquire)
@@ -68,8 +73,8 @@ impl WorkerSlot {
 
     /// The turn is over.
     pub(super) fn end(&self) {
-        self.entered_ms.store(0, Ordering::Release);
         let mut now = self.now.lock();
+        self.entered_ms.store(0, Ordering::Release);
         if let (Some(cell), Some(place)) = (now.cell.take(), now.place.take()) {
             self.poison.survived(self.number, cell.id, &place);
         }
@@ -159,36 +164,43 @@ impl Runtime {
         let now = self.env.monotonic().as_millis() as u64 + 1;
         let workers: Vec<Arc<WorkerSlot>> = self.workers.lock().clone();
         for worker in workers {
-            let entered = worker.entered_ms.load(Ordering::Acquire);
-            let over = entered != 0 && now.saturating_sub(entered) > limits::EVALUATION_MS_MAX;
-            if over && !worker.is_written_off.swap(true, Ordering::AcqRel) {
-                self.write_off(&worker);
+            let entered = worker.entered();
+            if entered != 0
+                && now.saturating_sub(entered) > limits::EVALUATION_MS_MAX
+                && let Some(cell) = self.write_off(&worker, entered)
+            {
+                self.replace_lost(&cell);
             }
         }
     }
 
-    fn write_off(self: &Arc<Self>, worker: &Arc<WorkerSlot>) {
-        let (cell, place) = {
-            let now = worker.now.lock();
-            (now.cell.clone(), now.place.clone())
-        };
-        let (Some(cell), Some(place)) = (cell, place) else { return };
+    /// Gives up a thread that is in the step it entered then, and moves its run out of its reach. `None`: it came back meanwhile.
+    pub(super) fn write_off(self: &Arc<Self>, worker: &WorkerSlot, entered: u64) -> Option<Arc<Cell>> {
+        let mut cells = self.cells.lock();
+        // While this is locked, the thread does not leave its step, so it either was here in time or finds its run gone.
+        let now = worker.now.lock();
+        let (cell, place) = (now.cell.clone()?, now.place.clone()?);
+        if worker.entered() != entered || worker.is_written_off.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        cell.is_dead.store(true, Ordering::SeqCst);
+        let effects = std::mem::take(&mut *cell.effects.lock());
+        // What the lost thread had taken is told again: ends of effects before its step fails, and events after it, for the
+        // `when` of a wait may be what did not end.
+        let is_end = |input: &Input| matches!(input, Input::EffectDone { .. });
+        let (ends, events): (Vec<Input>, Vec<Input>) = cell.taken.lock().drain(..).partition(is_end);
+        let settled = ends.into_iter().chain([Input::Stuck { place }]).chain(events);
+        let mut mail: Vec<Mail> = settled.map(Mail::Settled).collect();
+        mail.extend(cell.mailbox.lock().mail.drain(..));
+        // The permit of the lost turn goes with the run.
+        cells.insert(cell.id, Slot::Loading { mail, has_permit: true, effects });
+        drop(now);
+        Some(cell)
+    }
+
+    fn replace_lost(self: &Arc<Self>, cell: &Cell) {
         log::error!("run {}: an expression did not end; its thread is given up and the step fails", cell.id);
         let lost = self.written_off.fetch_add(1, Ordering::SeqCst) + 1;
-        // The permit of the lost turn and the mail go with the run to its new place in memory.
-        {
-            let mut cells = self.cells.lock();
-            cell.is_dead.store(true, Ordering::SeqCst);
-            let effects = std::mem::take(&mut *cell.effects.lock());
-            // What the lost thread had taken is told again: ends of effects before its step fails, and events after it, for the
-            // `when` of a wait may be what did not end.
-            let is_end = |input: &Input| matches!(input, Input::EffectDone { .. });
-            let (ends, events): (Vec<Input>, Vec<Input>) = cell.taken.lock().drain(..).partition(is_end);
-            let settled = ends.into_iter().chain([Input::Stuck { place }]).chain(events);
-            let mut mail: Vec<Mail> = settled.map(Mail::Settled).collect();
-            mail.extend(cell.mailbox.lock().mail.drain(..));
-            cells.insert(cell.id, Slot::Loading { mail, has_permit: true, effects });
-        }
         if lost >= WRITTEN_OFF_MAX {
             let message = format!("{lost} threads were lost to expressions that did not end");
             self.fail(Arc::new(

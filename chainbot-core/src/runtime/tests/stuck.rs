@@ -1,8 +1,11 @@
 //! An expression that does not end.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::error::code::run;
-use crate::model::class;
+use crate::model::{Place, class};
+use crate::runtime::core::Slot;
 
 /// Fuel counts a comparison once, however large what it compares.
 const BOMB: &str = "  - { id: a, type: transform, config: { type: template, template: \
@@ -84,5 +87,34 @@ async fn an_expression_that_does_not_end_in_a_loop_that_is_not_on_disk_costs_one
     let view = bench.ended(run).await;
     assert_eq!((view.status, view.error.unwrap().code), (RunStatus::Failed, run::STEP_LIMIT.id.to_owned()));
     assert_eq!(bench.handle.counts().written_off, 1);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_comes_back_in_time_keeps_its_run_and_its_place() {
+    use crate::engine::decide::Watch;
+
+    let bench = Bench::new(4, 10).await;
+    bench.workflow("slow", SLOW).await;
+    let run = bench.start("slow").await;
+    bench.server.until(|counts| counts.in_flight == 1).await;
+    let cell = match bench.runtime.cells.lock().get(&run) {
+        Some(Slot::Live(cell)) => cell.clone(),
+        _ => panic!("the run is in memory"),
+    };
+    let worker = bench.runtime.worker_slot(7);
+    let place = |node| Place { node: crate::id::NodeId(node), path: Vec::new() };
+    worker.begin(&cell);
+    worker.entering(&place(0));
+    let looked_at = worker.entered();
+    bench.clock.advance(Duration::from_millis(5));
+    worker.entering(&place(1));
+    assert!(bench.runtime.write_off(&worker, looked_at).is_none(), "it is in another step by now");
+    let looked_at = worker.entered();
+    worker.end();
+    assert!(bench.runtime.write_off(&worker, looked_at).is_none(), "it is in no step");
+    assert!(!worker.is_lost() && !cell.is_dead.load(Ordering::SeqCst));
+    bench.gate.add_permits(1);
+    assert_eq!(bench.ended(run).await.status, RunStatus::Completed);
     bench.end().await;
 }

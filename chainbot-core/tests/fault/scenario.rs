@@ -88,11 +88,10 @@ impl Stage {
 
     async fn ended(&self, run: RunId) -> Result<RunStatus> {
         let status = loop {
-            let row = self.life.store.run(run)?.map(|stored| stored.row);
-            match row {
-                Some(row) if row.status.is_terminal() => break row.status,
+            match self.life.store.run(run)?.map(|stored| stored.row.status) {
+                Some(status) if status.is_terminal() => break status,
                 // A panic in one turn of it; a person says that it may go on.
-                Some(row) if row.detail.as_ref().is_some_and(|detail| detail.starts_with("held")) => {
+                Some(_) if self.is_held(run)? => {
                     answer_all(self).await?;
                     self.tick().await;
                 }
@@ -120,15 +119,29 @@ impl Stage {
         }
     }
 
-    /// Signals a run that may be over.
+    /// Signals a run that may be over, or held by a panic in a life before: then a person says that it may go on.
     async fn signal(&self, run: RunId, name: &str) -> Result<()> {
-        match self.life.handle.signal(run, name, json!(7), Some("once")).await {
+        let mut told = self.life.handle.signal(run, name, json!(7), Some("once")).await;
+        for _ in 0..20 {
+            if told.is_ok() || !self.is_held(run)? {
+                break;
+            }
+            answer_all(self).await?;
+            self.tick().await;
+            told = self.life.handle.signal(run, name, json!(7), Some("once")).await;
+        }
+        match told {
             Err(error) if *error.code() != run_code::FINISHED => Err(error),
             _ => {
                 self.world.acknowledged(&format!("signal {run} {name}"));
                 Ok(())
             }
         }
+    }
+
+    fn is_held(&self, run: RunId) -> Result<bool> {
+        let detail = self.life.store.run(run)?.and_then(|stored| stored.row.detail);
+        Ok(detail.is_some_and(|detail| detail.starts_with("held")))
     }
 
     /// Everything that is unfinished comes to its end by itself.

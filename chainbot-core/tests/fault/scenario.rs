@@ -289,6 +289,8 @@ async fn answer_all(stage: &Stage) -> Result<()> {
         match stage.life.handle.answer(question.id, answer).await {
             // The run may have gone on a moment before.
             Err(error) if *error.code() == run_code::QUESTION => {}
+            // Whether it may go on at all is asked as well, and comes first.
+            Err(_) if question.kind != "poison" && stage.is_held(question.run)? => {}
             answered => {
                 answered?;
                 stage.world.acknowledged(&format!("answer {} {action}", question.id));

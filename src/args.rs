@@ -3,6 +3,7 @@
 mod author;
 mod machine;
 mod people;
+mod stored;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,8 +15,10 @@ pub use author::{Format, Graph, Import, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 use machine::{GPIO_HELP, OUTBOX_HELP};
 pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
-use people::{ANSWER_HELP, DIFF_HELP, FORK_HELP};
-pub use people::{Answer, Diff, Fork, Inbox, OfRun, Pause, Rollback, Versions};
+use people::{ANSWER_HELP, FORK_HELP};
+pub use people::{Answer, Fork, Inbox, OfRun, Pause};
+use stored::{DEPLOY_HELP, DIFF_HELP, TRIGGERS_HELP};
+pub use stored::{Delete, Deploy, Diff, Rollback, Switch, Triggers, Versions, Workflows};
 
 /// Workflows that survive a pulled plug: run them here, or talk to the server that does.
 #[derive(Parser, Debug)]
@@ -84,6 +87,10 @@ pub enum Command {
     /// Answer a question
     #[command(after_help = ANSWER_HELP)]
     Answer(Answer),
+    /// List the stored workflows
+    Workflows(Workflows),
+    /// Delete a stored workflow; its runs and their history stay
+    Delete(Delete),
     /// List the versions of a workflow, or print one
     Versions(Versions),
     /// Make the content of an old version of a workflow the current one
@@ -201,9 +208,9 @@ Exit codes: 0 no errors (warnings may be), 1 errors, 2 a file cannot be read.";
 /// `chainbot run`.
 #[derive(Args, Debug)]
 pub struct Run {
-    /// A definition in YAML or JSON; `-` reads standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// A definition in YAML or JSON, `-` for standard input, or the name of a stored workflow
+    #[arg(value_name = "FILE|NAME")]
+    pub what: PathBuf,
     /// An input; JSON if it parses as JSON, else text. Repeatable
     #[arg(long = "input", short = 'i', value_name = "NAME=VALUE")]
     pub inputs: Vec<String>,
@@ -231,7 +238,7 @@ pub struct Run {
 }
 
 const RUN_HELP: &str = "\
-The workflow is stored under its name (a changed file is a new version), a run of it is started, \
+A file is stored under its name (a changed one is a new version), a run of it is started, \
 its steps are shown as they go, and its result is printed. When a server works on the data folder, \
 the run is its; else this process runs it, and other unfinished runs of the folder go on as well.
 
@@ -240,6 +247,7 @@ it was at the next `chainbot run` or `chainbot start` on the same folder. `chain
 
 Examples:
   chainbot run hello.yaml
+  chainbot run hello
   chainbot run greenhouse.yaml --input zone=north --input 'rows=[1, 2]'
   chainbot run report.yaml --input-file inputs.yaml --json | jq .run.output
   chainbot run approve.yaml --no-wait
@@ -247,30 +255,6 @@ Examples:
 
 Exit codes: 0 completed, 1 failed, 2 wrong arguments, inputs or definition, 3 cancelled,
 4 not over: it waits (--no-wait) or --timeout passed.";
-
-/// `chainbot deploy`.
-#[derive(Args, Debug)]
-pub struct Deploy {
-    /// Definitions, or folders of them: every *.yaml and *.yml in a folder and below it
-    #[arg(required = true, value_name = "DIR|FILE")]
-    pub paths: Vec<PathBuf>,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// How.
-    #[command(flatten)]
-    pub json: Json,
-}
-
-const DEPLOY_HELP: &str = "\
-All files are checked first; when one has an error nothing is stored. Runs under way keep the version they
-started with. Nothing is deleted: a workflow whose file is gone stays.
-
-Examples:
-  chainbot deploy workflows/
-  chainbot deploy greenhouse.yaml report.yaml --data ./state --json
-
-Exit codes: 0 all are stored, 1 the server refused one, 2 a definition or an argument is wrong.";
 
 /// `chainbot start`.
 #[derive(Args, Debug)]
@@ -435,20 +419,6 @@ Examples:
 A definition that begins with this line is completed and checked by editors with the YAML language server:
   # yaml-language-server: $schema=workflow.schema.json";
 
-/// `chainbot triggers`.
-#[derive(Args, Debug)]
-pub struct Triggers {
-    /// Only of this workflow: its name or id
-    #[arg(value_name = "WORKFLOW")]
-    pub workflow: Option<String>,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// How.
-    #[command(flatten)]
-    pub json: Json,
-}
-
 const DOCTOR_HELP: &str = "\
 Reads only, beside a server or without one; a small file that measures the disk is removed again.
 
@@ -460,32 +430,6 @@ pub struct Fsck {
     /// Make the derived tables say what the journal says; no server may run. The journal itself is never written
     #[arg(long)]
     pub repair: bool,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// How.
-    #[command(flatten)]
-    pub json: Json,
-}
-
-const TRIGGERS_HELP: &str = "\
-Schedules come first, the next time at the top. LAST is the run that the trigger started last; NOTE says why
-the last occasion started none.
-
-Examples:
-  chainbot triggers
-  chainbot triggers greenhouse --json
-  chainbot disable greenhouse --trigger cron-3f2a9c01de";
-
-/// `chainbot enable` and `chainbot disable`.
-#[derive(Args, Debug)]
-pub struct Switch {
-    /// The workflow: its name or id
-    #[arg(value_name = "WORKFLOW")]
-    pub workflow: String,
-    /// Only this trigger, by its key as `chainbot triggers` shows it
-    #[arg(long, value_name = "KEY")]
-    pub trigger: Option<String>,
     /// Where.
     #[command(flatten)]
     pub place: Place,
@@ -598,6 +542,8 @@ impl Command {
             Command::Fork(args) => args.run.json.json,
             Command::Inbox(args) => args.json.json,
             Command::Answer(args) => args.json.json,
+            Command::Workflows(args) => args.json.json,
+            Command::Delete(args) => args.json.json,
             Command::Versions(args) => args.json.json,
             Command::Rollback(args) => args.json.json,
             Command::Diff(args) => args.json.json,

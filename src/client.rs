@@ -182,6 +182,11 @@ impl Reply {
         })
     }
 
+    /// Nothing, or the error that the status and the body describe.
+    pub fn done(self) -> Result<()> {
+        if (200..300).contains(&self.status) { Ok(()) } else { Err(self.failure()) }
+    }
+
     /// The error that this reply is.
     pub fn failure(self) -> Error {
         match serde_json::from_slice::<Problem>(&self.body) {

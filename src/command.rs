@@ -26,6 +26,7 @@ mod triggers;
 mod validate;
 mod version;
 mod versions;
+mod workflows;
 
 use std::future::Future;
 
@@ -37,7 +38,7 @@ pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Version(json) => version::run(json),
         Command::Validate(args) => validate::run(&args),
-        Command::Run(args) if args.dry => dry::run(&args),
+        Command::Run(args) if args.dry => with_runtime(dry::run(&args)),
         Command::Run(args) => with_runtime(run::run(&args)),
         Command::Deploy(args) => with_runtime(deploy::run(&args)),
         Command::Start(args) => start::run(&args),
@@ -54,6 +55,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Fork(args) => with_runtime(control::fork(&args)),
         Command::Inbox(args) => with_runtime(inbox::inbox(&args)),
         Command::Answer(args) => with_runtime(inbox::answer(&args)),
+        Command::Workflows(args) => with_runtime(workflows::list(&args)),
+        Command::Delete(args) => with_runtime(workflows::delete(&args)),
         Command::Versions(args) => with_runtime(versions::versions(&args)),
         Command::Rollback(args) => with_runtime(versions::rollback(&args)),
         Command::Diff(args) => with_runtime(versions::diff(&args)),

@@ -1,4 +1,4 @@
-//! The command line for people: holding runs, answering them, taking them up again, and versions of workflows.
+//! The command line for people: holding runs, answering them, and taking them up again.
 
 use clap::Args;
 
@@ -103,59 +103,3 @@ The same answer may be given twice; another one is refused.
 Examples:
   chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action approve --by mia --with remark='go on'
   chainbot answer 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 --action done --data-json '{\"status_code\": 201}'";
-
-/// `chainbot versions`.
-#[derive(Args, Debug)]
-pub struct Versions {
-    /// The workflow: its name or id
-    #[arg(value_name = "WORKFLOW")]
-    pub workflow: String,
-    /// One version, whose source is printed
-    #[arg(value_name = "VERSION")]
-    pub version: Option<u32>,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// How.
-    #[command(flatten)]
-    pub json: Json,
-}
-
-/// `chainbot rollback`.
-#[derive(Args, Debug)]
-pub struct Rollback {
-    /// The workflow: its name or id
-    #[arg(value_name = "WORKFLOW")]
-    pub workflow: String,
-    /// The version whose content becomes the current one, as a new version
-    #[arg(value_name = "VERSION")]
-    pub version: u32,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// How.
-    #[command(flatten)]
-    pub json: Json,
-}
-
-/// `chainbot diff`.
-#[derive(Args, Debug)]
-pub struct Diff {
-    /// A workflow with two version numbers, or two runs
-    #[arg(required = true, num_args = 2..=3, value_name = "WORKFLOW FROM TO|RUN RUN")]
-    pub what: Vec<String>,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// How.
-    #[command(flatten)]
-    pub json: Json,
-}
-
-/// Examples of `diff`.
-pub const DIFF_HELP: &str = "\
-Examples:
-  chainbot diff greenhouse 3 4
-  chainbot diff 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 01932b70-1c11-7d20-8000-0a2b3c4d5e6f
-
-Exit codes: 0 they are the same, 1 they differ, 2 there is no such version or run.";

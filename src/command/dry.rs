@@ -8,10 +8,12 @@ use chainbot_core::engine::compile;
 use chainbot_core::model::{RunStatus, StepStatus};
 use serde_json::{Value, json};
 
+use super::run::{What, stored};
 use crate::args::Run;
 use crate::error::{Error, Result, code};
 use crate::inputs;
 use crate::output::{self, Stream, Tone, printable};
+use crate::session::Session;
 
 /// Exit code of a wrong definition.
 const INVALID: u8 = 2;
@@ -21,8 +23,8 @@ const FAILED: u8 = 1;
 const SHOWN_CHARS: usize = 100;
 
 /// Shows the plan.
-pub fn run(args: &Run) -> Result<u8> {
-    let source = inputs::source(&args.file)?;
+pub async fn run(args: &Run) -> Result<u8> {
+    let source = source(args).await?;
     let Some(definition) = super::run::checked(args, &source)? else { return Ok(INVALID) };
     let inputs = inputs::read(&args.inputs, args.input_file.as_deref())?;
     let program = Arc::new(compile(&definition, &source)?);
@@ -48,6 +50,17 @@ pub fn run(args: &Run) -> Result<u8> {
     } else {
         0
     })
+}
+
+/// Of the file, or of the stored workflow's current version.
+async fn source(args: &Run) -> Result<String> {
+    let What::Stored(name) = What::of(&args.what) else { return inputs::source(&args.what) };
+    let session = Session::open(&args.place, "chainbot run").await?;
+    let found = stored(&session.client, name).await;
+    let closed = session.close().await;
+    let workflow = found?;
+    closed?;
+    Ok(workflow.source)
 }
 
 fn step_id(name: &str) -> &str {

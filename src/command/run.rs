@@ -1,13 +1,16 @@
 //! `chainbot run`: stores the workflow, starts a run of it, shows it, prints its result.
 
+use std::path::Path;
 use std::time::Duration;
 
 use chainbot_core::model::{Definition, RunStatus, RunView, StepStatus, StepView};
+use chainbot_core::runtime::WorkflowView;
 use serde_json::{Value, json};
 
 use super::deploy::store;
+use super::workflows::unknown;
 use crate::args::Run;
-use crate::client::Client;
+use crate::client::{Client, segment};
 use crate::error::{Error, Finding, Result};
 use crate::follow::{End, STEPS_MAX, Until, follow};
 use crate::output::{self, Stream, Tone, counted, printable, tally};
@@ -24,13 +27,54 @@ const CANCELLED: u8 = 3;
 /// Exit code of a run that is not over.
 const UNFINISHED: u8 = 4;
 
+/// What the argument means.
+pub(super) enum What<'a> {
+    /// A file, or standard input.
+    File,
+    /// No such file, and it may be the name or id of a stored workflow.
+    Stored(&'a str),
+}
+
+impl<'a> What<'a> {
+    /// A file that exists comes first. What has a slash or an ending is no name.
+    pub(super) fn of(given: &'a Path) -> Self {
+        match given.to_str() {
+            Some(name) if !inputs::is_stdin(given) && !name.contains(['/', '.']) && !given.exists() => {
+                What::Stored(name)
+            }
+            _ => What::File,
+        }
+    }
+}
+
+enum Given<'a> {
+    File { name: String, source: String },
+    Stored(&'a str),
+}
+
+/// A stored workflow.
+pub(super) async fn stored(client: &Client, name: &str) -> Result<WorkflowView> {
+    let reply = client.send("GET", &format!("/workflows/{}", segment(name)), &[], None).await?;
+    if reply.status == 404 {
+        let why = "there is no such file here, and the data folder has no workflow of this name";
+        return Err(unknown(client, name, why).await?);
+    }
+    reply.read()
+}
+
 /// Runs a workflow.
 pub async fn run(args: &Run) -> Result<u8> {
-    let source = inputs::source(&args.file)?;
-    let Some(definition) = checked(args, &source)? else { return Ok(INVALID) };
+    let given = match What::of(&args.what) {
+        What::Stored(name) => Given::Stored(name),
+        What::File => {
+            let source = inputs::source(&args.what)?;
+            let Some(definition) = checked(args, &source)? else { return Ok(INVALID) };
+            Given::File { name: definition.name, source }
+        }
+    };
     let inputs = inputs::read(&args.inputs, args.input_file.as_deref())?;
     let session = Session::open(&args.place, "chainbot run").await?;
-    let outcome = with_session(&session, args, &definition, &source, &inputs).await;
+    let outcome = with_session(&session, args, &given, &inputs).await;
     // The engine is closed in order also when something failed, and the first failure is the one to tell.
     let closed = session.close().await;
     let code = outcome?;
@@ -42,7 +86,7 @@ pub async fn run(args: &Run) -> Result<u8> {
 pub(super) fn checked(args: &Run, source: &str) -> Result<Option<Definition>> {
     let checked = chainbot_core::validate::check(source);
     let findings: Vec<Finding> = checked.diagnostics.iter().map(Finding::from).collect();
-    let file = inputs::shown(&args.file);
+    let file = inputs::shown(&args.what);
     if checked.definition.is_none() && args.json.json {
         let message = format!("{file} has {}", counted(tally(&findings).0, "error"));
         let error = json!({ "code": "CB-0100", "message": message, "help": null, "errors": findings });
@@ -61,19 +105,16 @@ pub(super) fn checked(args: &Run, source: &str) -> Result<Option<Definition>> {
     Ok(checked.definition)
 }
 
-async fn with_session(
-    session: &Session,
-    args: &Run,
-    definition: &Definition,
-    source: &str,
-    inputs: &Value,
-) -> Result<u8> {
+async fn with_session(session: &Session, args: &Run, given: &Given<'_>, inputs: &Value) -> Result<u8> {
     let client = &session.client;
     let quiet = args.json.json;
     if !quiet {
         session.announce_unfinished().await?;
     }
-    let (workflow, _) = store(client, &definition.name, source).await?;
+    let workflow = match given {
+        Given::File { name, source } => store(client, name, source).await?.0,
+        Given::Stored(name) => stored(client, name).await?,
+    };
     let path = format!("/workflows/{}/runs", workflow.id);
     let run: RunView = client.post(&path, &json!({ "inputs": inputs })).await?;
     let id = run.id.to_string();

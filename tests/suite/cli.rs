@@ -70,6 +70,8 @@ fn help_is_as_reviewed() {
         "validate",
         "run",
         "deploy",
+        "workflows",
+        "delete",
         "start",
         "stop",
         "status",

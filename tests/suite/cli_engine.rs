@@ -87,6 +87,37 @@ fn a_changed_file_is_a_new_version_and_an_unchanged_one_is_not() {
 }
 
 #[test]
+fn a_stored_workflow_is_run_listed_and_deleted_by_its_name() {
+    let place = Place::new();
+    assert!(place.chainbot("workflows").stderr.contains("no workflows"));
+    assert_eq!(place.chainbot("deploy hello.yaml waits.yaml").code, 0);
+    let shown = place.chainbot("run hello --input who=Mia");
+    assert_eq!((shown.code, shown.stdout.as_str()), (0, "Hello, Mia\n"), "{}", shown.stderr);
+    let plan = place.chainbot("run hello --dry");
+    assert_eq!(plan.code, 0, "{}", plan.stderr);
+    assert!(plan.stdout.contains("greet"), "{}", plan.stdout);
+    let listed = place.chainbot("workflows");
+    let names: Vec<&str> = listed.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["NAME", "hello", "waits"], "{}", listed.stdout);
+    let (_, listed) = place.json("workflows");
+    assert_eq!((&listed[0]["name"], &listed[0]["version"]), (&Value::from("hello"), &Value::from(1)));
+    assert_eq!(place.chainbot("delete waits").code, 0);
+    for (line, says) in [
+        ("run helo", "did you mean `hello`?"),
+        ("run helo --dry", "did you mean `hello`?"),
+        ("delete waits", "`chainbot workflows` lists what is stored"),
+    ] {
+        let shown = place.chainbot(line);
+        assert!(shown.stderr.contains("error[CB-0190]"), "{line}: {}", shown.stderr);
+        assert!(shown.stderr.contains(says), "{line}: {}", shown.stderr);
+        assert_ne!(shown.code, 0, "{line}");
+    }
+    // A file of that name comes first.
+    std::fs::write(place.path().join("hello"), HELLO.replace("Hello", "Good day")).unwrap();
+    assert_eq!(place.chainbot("run hello").stdout, "Good day, world\n");
+}
+
+#[test]
 fn a_failed_run_names_step_class_and_code_and_exits_with_1() {
     let place = Place::new();
     let shown = place.chainbot("run fails.yaml");

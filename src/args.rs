@@ -1,6 +1,7 @@
 //! The command line: what it accepts and the help it prints.
 
 mod author;
+mod keep;
 mod machine;
 mod people;
 mod stored;
@@ -13,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub use author::{Format, Graph, Import, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
+use keep::{BACKUP_HELP, RESTORE_HELP};
+pub use keep::{Backup, BackupMake, BackupVerify, BackupView, Restore};
 use machine::{GPIO_HELP, OUTBOX_HELP};
 pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
 use people::{ANSWER_HELP, FORK_HELP};
@@ -144,6 +147,12 @@ pub enum Command {
         #[command(subcommand)]
         view: OutboxView,
     },
+    /// Make a backup; list them, or hold one against its manifest
+    #[command(after_help = BACKUP_HELP)]
+    Backup(Backup),
+    /// Put a backup in the place of the database
+    #[command(after_help = RESTORE_HELP)]
+    Restore(Restore),
     /// List the configured pins, and drive one by hand
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = GPIO_HELP)]
     Gpio {
@@ -561,6 +570,10 @@ impl Command {
             Command::Secret { view: SecretView::Remove(args) } => args.json.json,
             Command::Outbox { view: OutboxView::List(args) } => args.json.json,
             Command::Outbox { view: OutboxView::Resend(args) | OutboxView::Remove(args) } => args.json.json,
+            Command::Backup(Backup { view: None, make }) => make.json.json,
+            Command::Backup(Backup { view: Some(BackupView::List(args)), .. }) => args.json.json,
+            Command::Backup(Backup { view: Some(BackupView::Verify(args)), .. }) => args.json.json,
+            Command::Restore(args) => args.json.json,
             Command::Gpio { view: GpioView::List(args) } => args.json.json,
             Command::Gpio { view: GpioView::Set(args) } => args.json.json,
         }

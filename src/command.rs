@@ -1,5 +1,6 @@
 //! The commands, one file each. Every one returns the exit code of the process.
 
+mod backup;
 mod cancel;
 mod config;
 mod control;
@@ -14,6 +15,7 @@ mod import;
 mod inbox;
 mod logs;
 mod outbox;
+mod restore;
 mod run;
 mod runs;
 mod secret;
@@ -73,6 +75,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Secret { view } => with_runtime(secret::run(&view)),
         Command::Outbox { view } => with_runtime(outbox::run(&view)),
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
+        Command::Backup(args) => with_runtime(backup::run(&args)),
+        Command::Restore(args) => restore::run(&args),
     }
 }
 

@@ -35,6 +35,7 @@ pub mod code {
         ENGINE = "CB-0909", Unavailable, "The engine stopped while it was needed";
         FOLDER = "CB-0910", Storage, "The data folder cannot be used";
         OUTPUT = "CB-0911", Storage, "The output cannot be written";
+        BACKUP = "CB-0859", Storage, "The server did not make the backup";
     }
 }
 

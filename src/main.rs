@@ -16,6 +16,7 @@ mod command;
 mod error;
 mod folder;
 mod follow;
+mod hidden;
 mod inputs;
 mod logging;
 mod output;

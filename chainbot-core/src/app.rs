@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::backup::{self, Backups};
 use crate::config::Config;
 use crate::engine::Defaults;
 use crate::env::Env;
@@ -26,9 +27,10 @@ use crate::meter::Meters;
 use crate::net::{Egress, Grant, MailServer, Policy};
 use crate::observe::Metrics;
 use crate::port::{EventBus, Secrets, SigningKeys, Store};
-use crate::runtime::{Event, Handle, Options, Runtime};
+use crate::runtime::{Event, Handle, Options, Runtime, announce};
 use crate::secret::Vault;
 use crate::step::{Executors, MailAccount};
+use crate::store::backup::Shelf;
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 use crate::time::Timestamp;
 use crate::validate::{Known, KnownPin};
@@ -83,6 +85,7 @@ pub struct App {
     handle: Handle,
     runtime: Arc<Runtime>,
     pins: Arc<Pins>,
+    backups: Arc<Backups>,
     store: Arc<SqliteStore>,
     data_dir: Arc<DataDir>,
     bus: Option<Arc<dyn EventBus>>,
@@ -158,12 +161,26 @@ impl App {
             }
         };
         let handle = Handle::new(runtime.clone());
+        let keeper = backup::Options {
+            store: store.clone(),
+            shelf: Shelf::new(config.backup.dir.clone()),
+            plan: plan(&config),
+            env: env.clone(),
+            bus: bus.clone(),
+        };
+        let backups = match blocking(move || Backups::start(keeper)).await {
+            Ok(backups) => backups,
+            Err(error) => {
+                undo_start(&runtime, &store).await;
+                return Err(error);
+            }
+        };
         let face = ApiOptions {
             backend: Arc::new(handle.clone()),
             token,
             env: env.clone(),
-            health: health_source(handle.clone()),
-            metrics: metrics_source(handle.clone(), meters.clone(), env.clone(), begun),
+            health: health_source(handle.clone(), backups.clone()),
+            metrics: metrics_source(handle.clone(), backups.clone(), meters.clone(), env.clone(), begun),
             manifest: manifest(),
             own_port: port,
             limits: ApiLimits {
@@ -174,6 +191,7 @@ impl App {
             },
             secrets: Some(vault),
             pins: Some(pins.clone()),
+            backups: Some(backups.clone()),
         };
         let told = || match port {
             None => Ok(()),
@@ -188,11 +206,8 @@ impl App {
         let api = match Api::new(face).and_then(|api| told().map(|()| api)) {
             Ok(api) => api,
             Err(error) => {
-                // Nobody has it yet, so nobody else would end it.
-                if let Err(left) = runtime.stop(START_UNDO).await {
-                    log::error!("after a start that failed: {left}");
-                }
-                store.close();
+                backups.close();
+                undo_start(&runtime, &store).await;
                 return Err(error);
             }
         };
@@ -202,6 +217,7 @@ impl App {
             handle,
             runtime,
             pins,
+            backups,
             store,
             data_dir,
             bus,
@@ -247,7 +263,7 @@ impl App {
 
     /// How well it goes; cheap, from memory.
     pub fn health(&self) -> HealthReport {
-        health(&self.handle)
+        health(&self.handle, &self.backups)
     }
 
     /// Resolves when the app cannot work on (a failed commit, lost threads), with the reason.
@@ -281,8 +297,9 @@ impl App {
                 task.abort();
             }
         }
-        let (store, data_dir) = (self.store.clone(), self.data_dir.clone());
+        let (store, data_dir, backups) = (self.store.clone(), self.data_dir.clone(), self.backups.clone());
         blocking(move || {
+            backups.close();
             // While the folder is still ours: closing the store gives it back.
             let removed = data_dir.remove(SERVER_FILE);
             store.close();
@@ -292,16 +309,7 @@ impl App {
     }
 
     fn announce(&self, topic: &str, data: &Value) {
-        let Some(bus) = &self.bus else { return };
-        let at = self.env.now();
-        let id = uuid::Builder::from_random_bytes(self.env.bytes()).into_uuid().to_string();
-        let event = json!({
-            "specversion": "1.0", "id": id, "source": "/chainbot", "type": topic, "time": at,
-            "datacontenttype": "application/json", "data": data,
-        });
-        // Of use only now: a host without room for it has other sorrows, and asks for the state by `health`.
-        let told = bus.publish(topic, &event.to_string(), &id, at);
-        log::debug!("event {topic}: {told:?}");
+        announce(self.bus.as_deref(), &self.env, topic, data);
     }
 }
 
@@ -333,6 +341,7 @@ impl Opened {
             commit_delay: config.workflow_engine.commit_delay,
             readers: READERS,
             reserve: true,
+            shelf: Shelf::new(config.backup.dir.clone()),
             meters,
             ..OpenOptions::new(data_dir.clone())
         })?;
@@ -447,25 +456,40 @@ fn defaults(config: &Config) -> Defaults {
     }
 }
 
+/// What backups are made by themselves.
+fn plan(config: &Config) -> backup::Plan {
+    backup::Plan { schedule: config.backup.schedule.clone(), keep: config.backup.keep }
+}
+
+/// A start failed after the runtime's: nobody has it yet, so nobody else would end it.
+async fn undo_start(runtime: &Arc<Runtime>, store: &Arc<SqliteStore>) {
+    if let Err(left) = runtime.stop(START_UNDO).await {
+        log::error!("after a start that failed: {left}");
+    }
+    store.close();
+}
+
 fn metrics_source(
     handle: Handle,
+    backups: Arc<Backups>,
     meters: Arc<Meters>,
     env: Env,
     begun: Duration,
 ) -> crate::http::MetricsSource {
     Arc::new(move || {
         let uptime = env.monotonic().saturating_sub(begun).as_secs_f64();
-        Metrics::take(&handle, &meters, health(&handle).score, uptime)
+        Metrics::take(&handle, &meters, health(&handle, &backups).score, uptime)
     })
 }
 
-fn health_source(handle: Handle) -> crate::http::HealthSource {
-    Arc::new(move || health(&handle))
+fn health_source(handle: Handle, backups: Arc<Backups>) -> crate::http::HealthSource {
+    Arc::new(move || health(&handle, &backups))
 }
 
 /// The lowest component is the whole: a chain is as strong as that.
-fn health(handle: &Handle) -> HealthReport {
-    let lowest = handle.components().into_iter().min_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
+fn health(handle: &Handle, backups: &Backups) -> HealthReport {
+    let all = handle.components().into_iter().chain([("backup", backups.component())]);
+    let lowest = all.min_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
     match lowest {
         Some((name, component)) if component.score < 1.0 => HealthReport {
             score: component.score,
@@ -505,7 +529,8 @@ pub fn manifest() -> Value {
                 "chainbot.module.ready", "chainbot.module.stopping", "chainbot.workflow.started",
                 "chainbot.workflow.completed", "chainbot.workflow.failed", "chainbot.workflow.cancelled",
                 "chainbot.workflow.waiting", "chainbot.workflow.skipped", "chainbot.workflow.enabled",
-                "chainbot.workflow.disabled", "chainbot.message.dead", "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
+                "chainbot.workflow.disabled", "chainbot.message.dead", "chainbot.backup.completed", "chainbot.backup.failed",
+                "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
             ],
             "subscribe": [],
         },

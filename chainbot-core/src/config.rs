@@ -56,6 +56,8 @@ pub struct Config {
     pub email: Email,
     /// What is kept for how long.
     pub retention: Retention,
+    /// Backups.
+    pub backup: Backup,
     /// Channels of notifications.
     pub notification: Notification,
     /// Pins.
@@ -181,6 +183,17 @@ pub struct Account {
     pub password: Option<String>,
     /// Sender of every mail.
     pub from: String,
+}
+
+/// Section `backup`.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    /// When, in UTC; `None`: only when somebody asks.
+    pub schedule: Option<crate::schedule::Schedule>,
+    /// Of those that the schedule made.
+    pub keep: usize,
+    /// Where. Absolute.
+    pub dir: PathBuf,
 }
 
 /// Section `notification`.

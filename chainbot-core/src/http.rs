@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
+use crate::backup::Backups;
 use crate::gpio::Pins;
 use crate::limits;
 use crate::secret::Vault;
@@ -113,6 +114,8 @@ pub struct ApiOptions {
     pub secrets: Option<Arc<Vault>>,
     /// The configured pins, where there are some.
     pub pins: Option<Arc<Pins>>,
+    /// Who makes backups, where somebody does.
+    pub backups: Option<Arc<Backups>>,
 }
 
 /// Bounds of the API.
@@ -177,6 +180,7 @@ struct Shared {
     limits: ApiLimits,
     secrets: Option<Arc<Vault>>,
     pins: Option<Arc<Pins>>,
+    backups: Option<Arc<Backups>>,
 }
 
 impl Shared {
@@ -199,7 +203,7 @@ impl Shared {
 impl Api {
     /// Makes the service. Opens nothing.
     pub fn new(options: ApiOptions) -> Result<Self> {
-        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets, pins } =
+        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets, pins, backups } =
             options;
         let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
             .merge(route::all())
@@ -225,6 +229,7 @@ impl Api {
             limits,
             secrets,
             pins,
+            backups,
         });
         let router =
             router.method_not_allowed_fallback(no_method).fallback(no_route).with_state(shared.clone());

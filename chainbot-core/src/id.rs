@@ -119,6 +119,49 @@ impl FromStr for DefinitionHash {
 #[serde(transparent)]
 pub struct Lsn(pub i64);
 
+/// A name from outside that may become the name of a file: `[a-z0-9][a-z0-9_-]{0,62}`. No path can be said with it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Debug)]
+#[serde(transparent)]
+pub struct SafeName(String);
+
+impl SafeName {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name that is nothing but a moment.
+    pub fn from_time(at: crate::time::Timestamp) -> Self {
+        Self(at.0.unsigned_abs().to_string())
+    }
+}
+
+impl fmt::Display for SafeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for SafeName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let begins = text.chars().next().is_some_and(is_plain);
+        let rest = text.chars().all(|c| is_plain(c) || matches!(c, '_' | '-'));
+        match begins && rest && text.len() <= 63 {
+            true => Ok(Self(text.to_owned())),
+            false => Err("use 1 to 63 lower-case letters, digits, `_` or `-`, and begin with a letter or digit"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SafeName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A node of a compiled definition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Debug)]
 #[serde(transparent)]

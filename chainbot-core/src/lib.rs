@@ -9,7 +9,7 @@
 //! L2  engine port authoring           decides; no IO, not async
 //! L3  store step net gpio             SQL, effects, outbound bytes
 //! L4  runtime                         workers, timers, bus, shutdown
-//! L5  secret observe              the vault, and the figures that are shown
+//! L5  secret backup observe       the vault, backups, and the figures that are shown
 //! L6  http config                     the face; app.rs wires everything
 //! ```
 //!
@@ -17,6 +17,7 @@
 
 pub mod app;
 pub mod authoring;
+pub mod backup;
 pub mod config;
 pub mod engine;
 pub mod env;

@@ -382,3 +382,21 @@ pub const TOKEN_USED_EVERY_S: u64 = 3_600;
 pub const AGENT_CHARS_MAX: usize = 120;
 /// Credentials whose rate is counted; beyond it those that made no request for a while are forgotten.
 pub const RATES_MAX: usize = 4_096;
+/// Pages that a backup copies in one step: 1 MiB, after which it says how far it is.
+pub const BACKUP_PAGES_STEP: i32 = 256;
+/// Pages of a backup that may wait for the disk: 4 MiB, which a slow card writes in half a second, and a commit behind them too.
+pub const BACKUP_PAGES_SYNC: i32 = 1_024;
+/// Backups that are listed: three years of daily ones.
+pub const BACKUPS_LISTED_MAX: usize = 1_000;
+/// A backup's manifest: some tens of tables.
+pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+/// Secrets under a passphrase: all there may be, at their largest, in base64 twice.
+pub const SECRETS_EXPORT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Databases as they were before a migration: the last three upgrades.
+pub const BACKUPS_BEFORE_MIGRATION: usize = 3;
+/// A passphrase: shorter ones are guessed, however slow each guess is.
+pub const PASSPHRASE_CHARS_MIN: usize = 12;
+/// Between two looks at the schedule of backups: it is a matter of days.
+pub const BACKUP_LOOK_S: u64 = 15;
+/// After a backup that failed, until the next try: an operator who frees room should not wait a day.
+pub const BACKUP_RETRY_S: u64 = 3_600;

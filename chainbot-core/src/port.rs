@@ -186,6 +186,8 @@ pub struct Automation {
     pub disabled: Vec<WorkflowId>,
     /// Unfinished runs that count for each other, in the order in which they came.
     pub gates: Vec<StoredGate>,
+    /// When the database was put in place from a backup: times of schedules up to here were another life's.
+    pub restored_at: Option<Timestamp>,
 }
 
 /// Secrets that sign incoming webhooks, by name.

@@ -18,6 +18,7 @@
 
 mod admission;
 mod again;
+mod announce;
 mod bus;
 mod cell;
 mod core;
@@ -53,6 +54,7 @@ mod workflows;
 pub use self::core::{Options, Runtime};
 pub use self::history::StateView;
 pub use again::NewFork;
+pub use announce::announce;
 pub use diff::Change;
 pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,

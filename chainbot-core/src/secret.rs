@@ -10,6 +10,7 @@
 //! that is missing or wrong is an error at the secret's use and loses nothing: sealed rows stay until the right
 //! key is back. Nothing here knows steps, runs or HTTP.
 
+mod export;
 mod key;
 mod name;
 mod redact;
@@ -18,5 +19,6 @@ mod seal;
 mod tests;
 mod vault;
 
+pub use export::{check_passphrase, seal_again, seal_for_export};
 pub use key::KEY_FILE;
 pub use vault::{NewSecret, SecretInfo, Vault};

@@ -9,6 +9,7 @@
 //! Knows nothing of definitions, steps or HTTP. All SQL of the core is here, as static text.
 
 mod archive;
+pub mod backup;
 mod batch;
 mod chain;
 mod codec;

@@ -1,21 +1,13 @@
-//! `chainbot secret`: stores, lists and removes secrets. A value is read from a file, a pipe or the terminal, never
-//! from the command line, which every process of the machine can read.
+//! `chainbot secret`: stores, lists and removes secrets.
 
-use std::io::{IsTerminal, Read};
-use std::path::Path;
-
-use chainbot_core::port::SecretText;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 
 use crate::args::{SecretRemove, SecretSet, SecretView};
 use crate::client::segment;
-use crate::error::{Error, Result, code};
+use crate::error::Result;
+use crate::hidden;
 use crate::output;
 use crate::session::Session;
-
-/// What is read at most; the vault takes less and says so.
-const VALUE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Carries the command out.
 pub async fn run(view: &SecretView) -> Result<u8> {
@@ -32,7 +24,7 @@ pub async fn run(view: &SecretView) -> Result<u8> {
 }
 
 async fn set(args: &SecretSet) -> Result<u8> {
-    let value = read_value(args.from_file.as_deref(), &args.name)?;
+    let value = hidden::read(args.from_file.as_deref(), &format!("value of `{}`", args.name))?;
     let session = Session::open(&args.place, "chainbot secret").await?;
     let body = json!({ "value": value.reveal(), "hosts": args.hosts, "description": args.description });
     let path = format!("/secrets/{}", segment(&args.name));
@@ -95,53 +87,4 @@ fn show(all: &Value, as_json: bool) -> Result<u8> {
         output::table(&rows)?;
     }
     Ok(0)
-}
-
-/// The value, without the line break that editors and shells put after it.
-fn read_value(file: Option<&Path>, name: &str) -> Result<SecretText> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| {
-        Error::new(&code::INPUT, format!("{what} cannot be read: {error}"))
-            .help("give the value as UTF-8 text")
-    };
-    let mut text = String::new();
-    match file {
-        Some(path) => {
-            let what = path.display().to_string();
-            let file = std::fs::File::open(path).map_err(|error| failed(&what, &error))?;
-            file.take(VALUE_BYTES_MAX).read_to_string(&mut text).map_err(|error| failed(&what, &error))?;
-        }
-        None if std::io::stdin().is_terminal() => {
-            output::note(&format!("value of `{name}` (not shown):"));
-            let _quiet = Quiet::new().map_err(|error| failed("the terminal", &error))?;
-            std::io::stdin().read_line(&mut text).map_err(|error| failed("the terminal", &error))?;
-        }
-        None => {
-            let stdin = std::io::stdin().lock();
-            stdin.take(VALUE_BYTES_MAX).read_to_string(&mut text).map_err(|error| failed("stdin", &error))?;
-        }
-    }
-    let end =
-        text.strip_suffix('\n').map_or(text.len(), |rest| rest.strip_suffix('\r').unwrap_or(rest).len());
-    text.truncate(end);
-    Ok(SecretText::new(text))
-}
-
-/// The terminal without echo, until this is dropped.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn new() -> std::io::Result<Self> {
-        let before = tcgetattr(std::io::stdin())?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // Nothing better can be done with a terminal that is gone.
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
-    }
 }

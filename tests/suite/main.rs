@@ -11,6 +11,7 @@ mod bad_module;
 mod broken_builds;
 mod cli;
 mod cli_engine;
+mod cli_keep;
 mod cli_machine;
 mod cli_people;
 mod crash;

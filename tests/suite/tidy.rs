@@ -34,6 +34,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("gpio", 3),
     ("runtime", 4),
     ("secret", 5),
+    ("backup", 5),
     ("observe", 5),
     ("http", 6),
     ("config", 6),

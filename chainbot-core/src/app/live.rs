@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{App, defaults, health, policy};
+use super::{App, defaults, health, plan, policy};
 use crate::config::{Changes, Config};
 use crate::error::code::config as config_code;
 use crate::error::{Error, Result};
@@ -25,8 +25,9 @@ impl App {
     pub fn reconfigure(&self, new: &Config) -> Result<Changes> {
         let mut config = self.config.lock();
         let changes = check_change(&config, new)?;
-        // The only part that can refuse comes first.
+        // The parts that can refuse come first.
         self.egress.set_policy(&policy(new, self.port))?;
+        self.backups.set_plan(plan(new))?;
         self.runtime.tune(Tuning {
             runs_max: new.workflow_engine.max_concurrent_workflows,
             queued_max: new.workflow_engine.max_queued,
@@ -45,7 +46,7 @@ impl App {
     /// The figures as they are now.
     pub fn metrics(&self) -> Metrics {
         let uptime = self.env.monotonic().saturating_sub(self.begun).as_secs_f64();
-        Metrics::take(&self.handle, &self.meters, health(&self.handle).score, uptime)
+        Metrics::take(&self.handle, &self.meters, health(&self.handle, &self.backups).score, uptime)
     }
 
     /// First step of a hand-over: event streams end and events that were taken reach their runs; everything else goes

@@ -24,6 +24,8 @@ const LIVE: &[&str] = &[
     "retention.archive_after",
     "retention.idempotency_keys",
     "retention.outbox",
+    "backup.schedule",
+    "backup.keep",
 ];
 
 /// Whether a key takes effect without a restart.

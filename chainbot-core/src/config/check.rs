@@ -76,6 +76,10 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
     match key.kind {
         Kind::Name => one(name(key, node)),
         Kind::Folder => one(folder(key, node)),
+        Kind::Cron => match node.value {
+            NodeValue::Null => Ok(Value::Null),
+            _ => one(cron(key, node)),
+        },
         Kind::Bool => match node.value {
             NodeValue::Bool(value) => Ok(Value::Bool(value)),
             _ => Err(vec![wrong(key, node)]),
@@ -131,6 +135,14 @@ fn text<'a>(key: &Key, node: &'a Node) -> Result<&'a str, Problem> {
     match text.chars().find(|c| c.is_control()) {
         Some(_) => Err(Problem::new(node.pos, format!("`{}` has a control character in it", key.path))),
         None => Ok(text),
+    }
+}
+
+fn cron(key: &Key, node: &Node) -> Result<Value, Problem> {
+    let text = text(key, node)?;
+    match crate::schedule::Schedule::parse_cron(text) {
+        Ok(_) => Ok(Value::from(text.trim())),
+        Err(why) => Err(Problem::new(node.pos, format!("`{}` is no cron expression: {why}", key.path))),
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Kind {
     Name,
     /// A folder.
     Folder,
+    /// A cron expression, or null for none.
+    Cron,
     /// `true` or `false`.
     Bool,
     /// A whole number.
@@ -67,6 +69,7 @@ impl Kind {
         match self {
             Kind::Name => "a name of letters, digits, `_` and `-`, at most 64 characters".to_owned(),
             Kind::Folder => "the path of a folder".to_owned(),
+            Kind::Cron => "a cron expression of five fields in UTC, or null for none".to_owned(),
             Kind::Bool => "true or false".to_owned(),
             Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Port => "a port from 0 to 65535, or null for none".to_owned(),

@@ -10,13 +10,14 @@ use serde_json::Value;
 
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
-    AlexOs, Api, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Notification, Retention,
+    AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Notification, Retention,
     Setting, WorkflowEngine, table,
 };
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::model::Pos;
+use crate::schedule::Schedule;
 
 /// What a host hands over.
 #[derive(Default)]
@@ -257,6 +258,14 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             archive_after: values.duration("retention.archive_after"),
             keys: values.duration("retention.idempotency_keys"),
             outbox: values.duration("retention.outbox"),
+        },
+        backup: Backup {
+            schedule: values
+                .get("backup.schedule")
+                .as_str()
+                .map(|cron| Schedule::parse(cron, "UTC").expect("a checked expression, and a zone there always is")),
+            keep: values.count("backup.keep") as usize,
+            dir: Path::new(values.text("module.data_dir")).join(values.text("backup.dir")),
         },
         notification: Notification { channels: super::channels::read(values.get("notification.channels")) },
         gpio: Gpio { pins: super::pins::read(values.get("gpio.pins")) },

@@ -207,6 +207,24 @@ pub const KEYS: &[Key] = &[
         doc: "How long messages of the outbox that were delivered or given up are kept: 30 days, the newest 1,000 of each.",
     },
     Key {
+        path: "backup.schedule",
+        kind: Kind::Cron,
+        default: "null",
+        doc: "When a backup is made by itself: a cron expression in UTC, such as `17 3 * * *`. One that was missed is made after the start.",
+    },
+    Key {
+        path: "backup.keep",
+        kind: Kind::Int { min: 1, max: 365 },
+        default: "7",
+        doc: "How many backups of the schedule are kept, the newest ones. Those that somebody asked for stay until they are deleted.",
+    },
+    Key {
+        path: "backup.dir",
+        kind: Kind::Folder,
+        default: r#""backups""#,
+        doc: "Where backups go: a folder on another disk is best. A relative path counts from the data folder.",
+    },
+    Key {
         path: "notification.channels",
         kind: Kind::Channels,
         default: "{}",
@@ -282,7 +300,6 @@ pub const KNOWN: &[&str] = &[
     "gpio.chip",
     "models.*",
     "webhooks.*",
-    "backup.*",
     "mqtt.*",
     "mcp.*",
 ];

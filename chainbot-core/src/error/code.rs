@@ -25,6 +25,7 @@ macro_rules! codes {
 
 pub mod account;
 pub mod authoring;
+pub mod backup;
 pub mod config;
 pub mod definition;
 pub mod expression;
@@ -53,6 +54,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         gpio::ALL,
         authoring::ALL,
         account::ALL,
+        backup::ALL,
     ]
     .into_iter()
     .flatten()

@@ -7,6 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::Shared;
 
+mod backups;
 mod control;
 mod events;
 mod gpio;
@@ -41,4 +42,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(state::routes())
         .merge(outbox::routes())
         .merge(gpio::routes())
+        .merge(backups::routes())
 }

@@ -60,6 +60,7 @@ impl Bench {
             limits,
             secrets: None,
             pins: None,
+            backups: None,
         })
         .unwrap();
         Self { api, engine, token: token.reveal().to_owned() }

@@ -354,7 +354,8 @@ impl Handle {
 }
 
 impl Component {
-    fn new(score: f64, reason: Option<String>) -> Self {
+    /// Of a score, with the reason where it is not 1.
+    pub fn new(score: f64, reason: Option<String>) -> Self {
         let status = match score {
             score if score >= 0.8 => "healthy",
             score if score >= 0.5 => "degraded",

@@ -119,7 +119,7 @@ impl Runtime {
         let ousted = runtime.gates.recover(automation.gates, |row| {
             row.parked || !live.contains(&row.run) || begun.contains(&row.run)
         });
-        runtime.load_triggers(automation.triggers, automation.disabled)?;
+        runtime.load_triggers(automation.triggers, automation.disabled, automation.restored_at)?;
         runtime.recover(recovery, ousted);
         crate::fault!("start.recovered", crate::error::Error::on_purpose);
         Ok(runtime)

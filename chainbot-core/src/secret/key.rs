@@ -2,7 +2,9 @@
 //!
 //! It is not in the database, so a copy of the database opens nothing; a backup that is to restore secrets needs both.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::env::Env;
 use crate::error::code::secret as code;
 use crate::error::{Error, Result};
+use crate::limits::PRIVATE_FILE_BYTES_MAX;
 use crate::store::DataDir;
 
 /// The key file's name in the data folder.
@@ -32,8 +35,28 @@ impl Key {
     /// The folder's key; `None` when there is none yet.
     pub(super) fn read(folder: &DataDir) -> Result<Option<Self>> {
         let Some(bytes) = folder.read(KEY_FILE)?.map(Zeroizing::new) else { return Ok(None) };
-        let path = folder.path().join(KEY_FILE);
-        let mode = std::fs::metadata(&path)
+        Self::decode(&folder.path().join(KEY_FILE), &bytes).map(Some)
+    }
+
+    /// The key of a folder that another process may hold.
+    pub(super) fn of_folder(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(KEY_FILE);
+        let mut bytes = Zeroizing::new(Vec::new());
+        let read = match std::fs::File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other
+                .and_then(|file| file.take(PRIVATE_FILE_BYTES_MAX as u64).read_to_end(&mut bytes)),
+        };
+        read.map_err(|error| {
+            Error::new(&code::KEY, format!("{} cannot be read", path.display()))
+                .help("use the account that the server runs as")
+                .because(error)
+        })?;
+        Self::decode(&path, &bytes).map(Some)
+    }
+
+    fn decode(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let mode = std::fs::metadata(path)
             .map_err(|error| {
                 Error::new(&code::KEY, format!("{} cannot be looked at", path.display())).because(error)
             })?
@@ -46,14 +69,14 @@ impl Key {
                 path.display()
             )));
         }
-        let master = std::str::from_utf8(&bytes)
+        let master = std::str::from_utf8(bytes)
             .ok()
             .and_then(|text| text.trim().strip_prefix(PREFIX))
             .and_then(|text| STANDARD.decode(text).ok())
             .map(Zeroizing::new)
             .filter(|master| master.len() == 32);
         match master {
-            Some(master) => Ok(Some(Self::of(&master))),
+            Some(master) => Ok(Self::of(&master)),
             None => Err(Error::new(&code::KEY, format!("{} is not a key of ChainBot", path.display()))
                 .help("put the right file back, from the backup of the data folder")),
         }

@@ -155,3 +155,36 @@ async fn what_cannot_be_stored_is_refused_without_being_shown() {
     assert!(bench.vault.list().is_empty());
     assert!(!format!("{:?}", SecretText::new(CANARY.to_owned())).contains(CANARY));
 }
+
+#[tokio::test]
+async fn secrets_travel_under_a_passphrase_and_only_so() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bench = open(here.path());
+    bench.vault.set("token", secret(CANARY, &["api.example.com"])).await.unwrap();
+    let rows = crate::port::SecretRows::secrets(&*bench.store).unwrap();
+    let passphrase = SecretText::new("correct horse battery".to_owned());
+    let env = Env::system();
+    let sealed = seal_for_export(here.path(), &rows, &passphrase, "backup 1", &env).unwrap();
+    assert!(!String::from_utf8_lossy(&sealed).contains(CANARY));
+    let again = |phrase: &str, bound| {
+        let folder = DataDir::open(there.path(), "test")?;
+        seal_again(&sealed, &SecretText::new(phrase.to_owned()), bound, &folder, &env)
+    };
+    assert_eq!(again("correct horse batteri", "backup 1").unwrap_err().code().id, "CB-0856");
+    assert_eq!(again("correct horse battery", "backup 2").unwrap_err().code().id, "CB-0856", "it belongs to one");
+    let moved = again("correct horse battery", "backup 1").unwrap();
+    assert_ne!((moved[0].key_id, &moved[0].sealed), (rows[0].key_id, &rows[0].sealed), "another key");
+    let other = open(there.path());
+    let ops = moved.into_iter().map(|row| crate::port::Op::SecretPut(Box::new(row))).collect();
+    crate::store::commit(&*other.store, ops).await.unwrap();
+    other.store.close();
+    drop(other);
+    let other = open(there.path());
+    let opened = other.vault.open("token").unwrap();
+    assert_eq!((opened.value.reveal(), opened.hosts.len()), (CANARY, 1));
+    let short = SecretText::new("short".to_owned());
+    assert_eq!(seal_for_export(here.path(), &rows, &short, "x", &env).unwrap_err().code().id, "CB-0856");
+    let damaged = [&sealed[..20], b"x"].concat();
+    let folder = DataDir::open(&there.path().join("x"), "test").unwrap();
+    assert_eq!(seal_again(&damaged, &passphrase, "backup 1", &folder, &env).unwrap_err().code().id, "CB-0852");
+}

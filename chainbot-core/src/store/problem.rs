@@ -27,7 +27,7 @@ pub fn setting(path: &Path, name: &str, wanted: &str, got: &str) -> Error {
 }
 
 /// A newer version has written the database.
-pub fn newer(path: &Path, found: i64, known: usize) -> Error {
+pub fn newer(path: &Path, found: usize, known: usize) -> Error {
     let message = format_args!(
         "{} has schema version {found}, this ChainBot ({}) knows up to {known}",
         path.display(),

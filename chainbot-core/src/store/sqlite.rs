@@ -11,20 +11,21 @@ pub(super) mod archive;
 mod checkpoint;
 mod chore;
 pub(super) mod connection;
-mod cursor;
+pub(super) mod cursor;
 mod full;
 mod idempotency;
 pub(super) mod inbox;
 pub(super) mod journal;
 mod listen;
-mod migrate;
+pub(super) mod migrate;
 mod outbox;
 mod queue;
 mod readers;
 mod repair;
+pub(super) mod restored;
 mod room;
 pub(super) mod run;
-mod secret;
+pub(super) mod secret;
 mod timer;
 mod transaction;
 mod trigger;
@@ -46,6 +47,7 @@ use self::journal::History;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::reserve::Reserve;
+use super::backup::{self, Manifest, Order, Progress, Shelf};
 use super::{DataDir, batch, problem};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
@@ -69,6 +71,8 @@ pub struct OpenOptions {
     pub commit_delay: Duration,
     /// Connections for reading, from 1 to 16.
     pub readers: usize,
+    /// Where a database is kept before it is migrated.
+    pub shelf: Shelf,
     /// Whether a reserve file is kept for the day the disk is full.
     pub reserve: bool,
     /// Where commits are counted.
@@ -80,6 +84,7 @@ impl OpenOptions {
     pub fn new(data_dir: Arc<DataDir>) -> Self {
         Self {
             path: PathBuf::from("chainbot.db"),
+            shelf: Shelf::new(data_dir.path().join("backups")),
             data_dir,
             commit_delay: Duration::ZERO,
             readers: 2,
@@ -94,6 +99,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     round: Mutex<upkeep::Round>,
+    path: PathBuf,
     /// Outlives the connections, so that no other process opens the file while one is left.
     data_dir: Arc<DataDir>,
 }
@@ -108,7 +114,7 @@ impl SqliteStore {
     pub(crate) fn open_limited(options: OpenOptions, pages_max: Option<u32>) -> Result<Arc<SqliteStore>> {
         let path = options.data_dir.path().join(&options.path);
         let fail = |error: rusqlite::Error| problem::open(&path, &error);
-        let conn = connection::open_writer(&path)?;
+        let conn = connection::open_writer(&path, Some(&options.shelf))?;
         if let Some(pages) = pages_max {
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(fail)?;
         }
@@ -118,12 +124,30 @@ impl SqliteStore {
         let reserve = options.reserve.then(|| Reserve::new(options.data_dir.path()));
         let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay, reserve, options.meters)
             .map_err(|error| problem::open(&path, &error))?;
-        Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), data_dir: options.data_dir }))
+        Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), path, data_dir: options.data_dir }))
     }
 
     /// Reads within one transaction.
     pub(super) fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
         self.readers.read(|transaction| read(transaction))
+    }
+
+    /// Makes a backup beside the writer, which does not wait for it.
+    pub fn backup(
+        &self,
+        shelf: &Shelf,
+        order: &Order<'_>,
+        on: &mut dyn FnMut(Progress) -> Result<()>,
+    ) -> Result<Manifest> {
+        // A connection of its own: it reads for as long as the copy takes.
+        let conn = connection::open_reader(&self.path)?;
+        let _pinned = self.writer.pin_log();
+        backup::take(&conn, shelf, order, on)
+    }
+
+    /// Each table's content as it is at this moment, hashed.
+    pub fn content(&self) -> Result<Vec<backup::TableSum>> {
+        self.rows(backup::content::of)
     }
 
     /// A piece of upkeep of a test's own.

@@ -4,8 +4,10 @@
 //! and copies the
 //! files as a power cut would leave them. Every test that ends well also leaves a store without violations.
 
+mod backup;
 mod codec;
 mod conformance;
+pub(crate) mod dying;
 mod failing;
 mod folder;
 mod full;

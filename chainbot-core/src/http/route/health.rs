@@ -63,7 +63,8 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     responses((status = 200, description = "The report, also when unhealthy", body = Health)))]
 async fn health(State(shared): State<Arc<Shared>>) -> Answer {
     let report = (shared.health)();
-    let checks = shared.backend.components().into_iter().map(|(name, component)| {
+    let backups = shared.backups.iter().map(|backups| ("backup", backups.component()));
+    let checks = shared.backend.components().into_iter().chain(backups).map(|(name, component)| {
         let check = Check { score: component.score, status: component.status, reason: component.reason };
         (name, check)
     });

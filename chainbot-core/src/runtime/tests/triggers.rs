@@ -200,6 +200,44 @@ async fn the_end_of_a_run_starts_what_waits_for_it_also_over_a_stop() {
     bench.end().await;
 }
 
+/// Also with `missed: all`: nobody knows which of those times had their runs after the backup was made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_fires_for_no_time_before_a_restore() {
+    use crate::store::backup::{Kind, Order, Restore, Shelf, take_file};
+
+    let bench = Bench::new(4, 100).await;
+    bench.deploy(&cron("hourly", ", missed: all")).await;
+    bench.hours(1);
+    bench.made("hourly", 1).await;
+    bench.settled().await;
+    let clock = bench.clock.clone();
+    let bench = bench
+        .restart_after(move |folder| {
+            let (shelf, name) = (Shelf::new(folder.join("backups")), "then".parse().unwrap());
+            let order = Order { name: &name, kind: Kind::Manual, at: crate::env::Clock::now(&*clock) };
+            take_file(&folder.join("chainbot.db"), &shelf, &order, &mut |_| Ok(())).unwrap();
+            clock.advance(Duration::from_secs(5 * HOUR_S));
+            let data_dir = crate::store::DataDir::open(folder, "restore").unwrap();
+            let restore = Restore {
+                from: &shelf.path(&name),
+                data_dir: &data_dir,
+                database: Path::new("chainbot.db"),
+                shelf: &shelf,
+                at: crate::env::Clock::now(&*clock),
+                keep_as: &"before".parse().unwrap(),
+                is_damaged: false,
+            };
+            restore.prepare(&mut |_| Ok(())).unwrap().put_in_place(&mut |_| Ok(())).unwrap();
+        })
+        .await;
+    assert_eq!(bench.count("hourly").await, 1, "five times passed, and none is made up for");
+    let note = bench.handle.triggers("hourly").await.unwrap()[0].note.clone();
+    assert!(note.is_some_and(|note| note.contains("a backup was put in place")));
+    bench.hours(1);
+    bench.made("hourly", 2).await;
+    bench.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_switched_off_does_not_fire_and_is_not_caught_up() {
     let mut bench = Bench::new(4, 100).await;

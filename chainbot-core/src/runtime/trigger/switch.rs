@@ -219,6 +219,7 @@ impl Runtime {
         self: &Arc<Self>,
         rows: Vec<StoredTrigger>,
         disabled: Vec<WorkflowId>,
+        restored_at: Option<crate::time::Timestamp>,
     ) -> Result<()> {
         let mut by_workflow: HashMap<WorkflowId, Vec<StoredTrigger>> = HashMap::new();
         for row in rows {
@@ -226,6 +227,7 @@ impl Runtime {
         }
         let mut table = self.triggers.table.lock();
         table.disabled.extend(disabled);
+        table.restored_at = restored_at;
         for (workflow, rows) in by_workflow {
             let Some(stored) = self.store.workflow(workflow)?.filter(|stored| stored.deleted_at.is_none())
             else {

@@ -37,6 +37,8 @@ pub(in crate::runtime) struct Armed {
 pub(super) struct Table {
     pub(super) all: BTreeMap<Id, Armed>,
     pub(super) disabled: HashSet<WorkflowId>,
+    /// Times of schedules up to here are let go.
+    pub(super) restored_at: Option<Timestamp>,
     pub(super) topics: Index<Id>,
     hooks: HashMap<String, Id>,
     ends: HashMap<String, Vec<(RunEnd, Id)>>,

@@ -240,6 +240,12 @@ impl Runtime {
     /// Fires a schedule for what is due. False: not now.
     fn fire_due(self: &Arc<Self>, armed: &Armed, now: Timestamp) -> bool {
         let (Some(schedule), Some(mut from)) = (&armed.trigger.schedule, armed.due) else { return false };
+        let restored = self.triggers.table.lock().restored_at.filter(|restored| from <= *restored);
+        if let Some(restored) = restored {
+            // Whether they had their runs after the backup was made, nobody knows here; so none is started twice.
+            let note = Some(format!("times since {from} were before a backup was put in place"));
+            return self.pass(armed, (Some(from), schedule.next(restored)), note).is_ok();
+        }
         let due = schedule.due(from, now, armed.missed());
         if due.dropped {
             log::warn!(

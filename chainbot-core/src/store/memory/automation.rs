@@ -71,6 +71,7 @@ impl Rules {
             triggers: self.triggers.values().cloned().collect(),
             disabled: self.disabled.iter().copied().collect(),
             gates: self.gates.iter().map(gate).collect(),
+            restored_at: None,
         }
     }
 }

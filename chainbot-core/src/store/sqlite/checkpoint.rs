@@ -16,8 +16,8 @@ impl Checkpoints {
     }
 
     /// After acknowledgements, so that nobody waits for it. An error is final like a commit's: it is the
-    /// same disk.
-    pub(super) fn after_commit(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+    /// same disk. While the log is pinned by a backup no reader is waited for: it stays as long as the copy takes.
+    pub(super) fn after_commit(&mut self, conn: &Connection, is_pinned: bool) -> rusqlite::Result<()> {
         // Asks for the size and does nothing.
         let pages = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)")?;
         if pages < limits::WAL_PAGES_TARGET {
@@ -25,7 +25,7 @@ impl Checkpoints {
         } else if pages >= self.due {
             // Past the cap, readers that follow each other without a break are waited for, within the lock
             // wait; otherwise the log would never begin anew.
-            let pages = if pages >= limits::WAL_PAGES_MAX {
+            let pages = if pages >= limits::WAL_PAGES_MAX && !is_pinned {
                 checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)")?
             } else {
                 checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)")?

@@ -15,13 +15,14 @@ use rusqlite::{Connection, OpenFlags};
 use super::migrate;
 use crate::error::Result;
 use crate::limits;
+use crate::store::backup::Shelf;
 use crate::store::problem;
 
 /// Statements kept prepared: more than the store has.
 const STATEMENTS_KEPT: usize = 128;
 
-/// Opens or makes the database for writing, and brings its schema up to date.
-pub fn open_writer(path: &Path) -> Result<Connection> {
+/// Opens or makes the database for writing, and brings its schema up to date; an older one is kept on the shelf first.
+pub fn open_writer(path: &Path, shelf: Option<&Shelf>) -> Result<Connection> {
     make_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(|error| problem::open(path, &error))?;
@@ -44,7 +45,7 @@ pub fn open_writer(path: &Path) -> Result<Connection> {
     // A damaged or foreign schema must not run functions, and a damaged page must be seen.
     set(&conn, path, "trusted_schema", "OFF", &Value::Integer(0))?;
     set(&conn, path, "cell_size_check", "ON", &Value::Integer(1))?;
-    migrate::to_latest(&mut conn, path)?;
+    migrate::to_latest(&mut conn, path, shelf)?;
     Ok(conn)
 }
 
@@ -61,7 +62,7 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
 }
 
 /// SQLite would make the file with mode 0644; its log and index take the mode of the file.
-pub(super) fn make_private(path: &Path) -> Result<()> {
+fn make_private(path: &Path) -> Result<()> {
     OpenOptions::new()
         .read(true)
         .write(true)

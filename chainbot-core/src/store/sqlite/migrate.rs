@@ -1,17 +1,19 @@
 //! Schema versions: each migration is one file of SQL, run once, in one transaction.
 //!
-//! Invariants: a released migration never changes; a new one is appended. A database of a newer version,
-//! or of another
-//! program, is refused before anything is written to it.
+//! Invariants: a released migration never changes; a new one is appended. A database of a newer version, or of another
+//! program, is refused before anything is written to it. A database with something in it is kept as a backup before the first
+//! migration, because the version before refuses the migrated one.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rusqlite::Connection;
-use rusqlite_migration::{M, Migrations};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::{Batch, Connection};
 
+use crate::env::{Clock, SystemClock};
 use crate::error::Result;
+use crate::error::code::backup as code;
+use crate::limits;
+use crate::store::backup::{Kind, Order, Shelf, content, take};
 use crate::store::problem;
 
 /// "CBOT": set by the first migration.
@@ -20,14 +22,15 @@ const APPLICATION_ID: i64 = 1_128_419_156;
 /// Of the databases that this version writes. It reads older ones, and refuses newer ones.
 pub const SCHEMA_VERSION: usize = STEPS.len();
 
-const STEPS: &[M<'static>] = &[
-    M::up(include_str!("../../../migrations/sqlite/0001_journal.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0002_secrets.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0003_triggers.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0004_people.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0005_archive.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0006_outbox.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0007_accounts.sql")),
+const STEPS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_journal.sql"),
+    include_str!("../../../migrations/sqlite/0002_secrets.sql"),
+    include_str!("../../../migrations/sqlite/0003_triggers.sql"),
+    include_str!("../../../migrations/sqlite/0004_people.sql"),
+    include_str!("../../../migrations/sqlite/0005_archive.sql"),
+    include_str!("../../../migrations/sqlite/0006_outbox.sql"),
+    include_str!("../../../migrations/sqlite/0007_accounts.sql"),
+    include_str!("../../../migrations/sqlite/0008_keep.sql"),
 ];
 
 /// Refuses what this version must not touch. Reads only.
@@ -36,74 +39,71 @@ pub fn check(conn: &Connection, path: &Path) -> Result<()> {
     let tables: i64 =
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
     let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(fail)?;
-    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
+    let version = version(conn).map_err(fail)?;
     let ours = application == APPLICATION_ID;
     if !ours && (tables > 0 || version != 0 || application != 0) {
         return Err(problem::open(path, &"it is the database of another program"));
     }
-    if version > STEPS.len() as i64 {
+    if version > STEPS.len() {
         return Err(problem::newer(path, version, STEPS.len()));
     }
     Ok(())
 }
 
-/// Where the database is kept as it was before it was brought up from `version`.
-pub fn kept(path: &Path, version: i64) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".schema-");
-    name.push(version.to_string());
-    PathBuf::from(name)
+/// Of the schema; 0 when there is none.
+pub fn version(conn: &Connection) -> rusqlite::Result<usize> {
+    conn.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map(|version| version as usize)
 }
 
-/// Puts a whole copy aside before the first migration of an older database: the version before refuses the migrated one,
-/// so without it there would be no way back.
-fn keep(conn: &Connection, path: &Path) -> Result<()> {
-    let fail = |error: rusqlite::Error| problem::open(path, &error);
-    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
-    if version == 0 || version >= STEPS.len() as i64 {
+/// Keeps the database as it is, on a shelf that holds the last few such backups.
+fn keep(conn: &Connection, path: &Path, shelf: &Shelf, version: usize) -> Result<()> {
+    if content::is_empty(conn).map_err(|error| problem::open(path, &error))? {
         return Ok(());
     }
-    let copy = kept(path, version);
-    let io = |error: std::io::Error| problem::open(&copy, &error);
-    match fs::remove_file(&copy) {
-        // Of a start that did not come to its end: the database is still the same.
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
-        _ => {}
-    }
-    super::connection::make_private(&copy)?;
-    conn.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(fail)?;
-    File::open(&copy).and_then(|file| file.sync_all()).map_err(io)?;
-    if let Some(folder) = copy.parent() {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-    }
+    let name = ["schema-", &version.to_string()].concat();
+    let name = name.parse().map_err(|why| crate::Error::new(&code::NAME, why))?;
+    // Of a start that did not come to its end, or of an upgrade that was taken back: the database is as it is now.
+    shelf.delete(&name)?;
+    let order = Order { name: &name, kind: Kind::BeforeMigration, at: SystemClock::default().now() };
+    take(conn, shelf, &order, &mut |_| Ok(()))?;
     log::info!(
-        "the database has schema {version} and goes to {}; it is kept as it was in {}",
+        "the database has schema {version} and goes to {}; it is kept as the backup {}",
         STEPS.len(),
-        copy.display()
+        shelf.path(&name).display()
     );
-    Ok(())
+    shelf.prune(Kind::BeforeMigration, limits::BACKUPS_BEFORE_MIGRATION).map(drop)
 }
 
-/// Runs the migrations that have not run.
-pub fn to_latest(conn: &mut Connection, path: &Path) -> Result<()> {
-    keep(conn, path)?;
-    let fail = |error| match error {
-        // Each step is one transaction, so nothing of the schema is half there.
-        rusqlite_migration::Error::RusqliteError { err, .. }
-            if err.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
-        {
-            problem::write(err)
-        }
-        other => problem::open(path, &other),
-    };
-    let migrations = Migrations::from_slice(STEPS);
-    let done: i64 = conn
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|error| problem::open(path, &error))?;
-    for version in usize::try_from(done).unwrap_or(0) + 1..=STEPS.len() {
+/// Runs the migrations that have not run. Without a shelf nothing is kept: the database is a copy.
+pub fn to_latest(conn: &mut Connection, path: &Path, shelf: Option<&Shelf>) -> Result<()> {
+    let done = version(conn).map_err(|error| problem::open(path, &error))?;
+    if let Some(shelf) = shelf.filter(|_| (1..STEPS.len()).contains(&done)) {
+        keep(conn, path, shelf, done)?;
+    }
+    for (step, version) in STEPS.iter().zip(1..).skip(done) {
         crate::fault!("migrate.before", problem::read_on_purpose);
-        migrations.to_version(conn, version).map_err(fail)?;
+        run(conn, step, version).map_err(|error| match error.sqlite_error_code() {
+            // A step is one transaction, so nothing of the schema is half there.
+            Some(rusqlite::ErrorCode::DiskFull) => problem::write(error),
+            _ => problem::open(path, &error),
+        })?;
         crate::fault!("migrate.after", problem::read_on_purpose);
     }
     Ok(())
+}
+
+/// One migration, its number included, in one transaction.
+fn run(conn: &mut Connection, step: &str, version: i64) -> rusqlite::Result<()> {
+    let transaction = conn.transaction()?;
+    let mut statements = Batch::new(&transaction, step);
+    while let Some(mut statement) = statements.next()? {
+        crate::fault!("migrate.statement", problem::on_purpose);
+        #[cfg(test)]
+        crate::store::tests::dying::pass();
+        // Some settings answer with a row.
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+    }
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
 }

@@ -109,5 +109,5 @@ pub fn all(conn: &Connection) -> rusqlite::Result<Automation> {
         })
     })?;
     let gates = gates.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Automation { triggers, disabled, gates })
+    Ok(Automation { triggers, disabled, gates, restored_at: super::restored::find(conn)? })
 }

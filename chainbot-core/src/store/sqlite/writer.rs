@@ -18,6 +18,7 @@
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
@@ -59,7 +60,18 @@ struct Shared {
     /// Who commits now: an acknowledgement that closes the store must not wait for its own thread.
     who: Mutex<Option<ThreadId>>,
     delay: Duration,
+    /// Readers that stay for long.
+    pins: Arc<AtomicUsize>,
     meters: Arc<Meters>,
+}
+
+/// A reader that stays for long, until this is dropped.
+pub struct Pinned(Arc<AtomicUsize>);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a commit needs.
@@ -97,6 +109,7 @@ impl Writer {
             desk: Mutex::new(Some(Desk { conn, next, checkpoints: Checkpoints::new() })),
             who: Mutex::default(),
             delay: commit_delay.min(Duration::from_millis(limits::COMMIT_DELAY_MS_MAX)),
+            pins: Arc::default(),
             meters,
         });
         let of_thread = shared.clone();
@@ -164,6 +177,12 @@ impl Writer {
         }
         self.shared.changed.notify_one();
         waits.recv().unwrap_or_else(|_| Err(problem::closed()))
+    }
+
+    /// Lets the log grow, rather than commits wait, until the value is dropped.
+    pub fn pin_log(&self) -> Pinned {
+        self.shared.pins.fetch_add(1, Ordering::SeqCst);
+        Pinned(self.shared.pins.clone())
     }
 
     /// How much room the disk has.
@@ -288,7 +307,7 @@ impl Shared {
             if work(desk).is_break() {
                 return Turn::Failed;
             }
-            match desk.checkpoints.after_commit(&desk.conn) {
+            match desk.checkpoints.after_commit(&desk.conn, self.pins.load(Ordering::SeqCst) > 0) {
                 Ok(()) => Turn::Done,
                 // The log keeps what the database has no room for.
                 Err(error) if is_full(&error) => Turn::Done,

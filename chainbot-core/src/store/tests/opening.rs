@@ -21,7 +21,7 @@ fn a_database_of_the_first_schema_opens_and_says_the_same() {
     let old = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/databases/schema-1.db");
     std::fs::copy(old, folder.path().join("chainbot.db")).unwrap();
     let store = open(folder.path(), None).unwrap();
-    let kept = folder.path().join("chainbot.db.schema-1");
+    let kept = folder.path().join("backups/schema-1/chainbot.db");
     assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
     let before = Connection::open(&kept).unwrap();
     let version: i64 = before.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();

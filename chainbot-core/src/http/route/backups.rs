@@ -1,0 +1,199 @@
+//! Backups: ordered, listed, followed. A request gives a name and never a path; putting one back is the command line's, because
+//! no server may work on the data folder then.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::backup::{Backup, Backups};
+use crate::error::code::{backup as code, general};
+use crate::error::{Error, Result};
+use crate::http::Shared;
+use crate::http::problem::Answer;
+use crate::http::request::Call;
+use crate::id::SafeName;
+
+const PATH: &str = "/api/chainbot/backups";
+/// A name is shorter; what is longer is refused as one.
+const NAME_BYTES_MAX: usize = 256;
+
+/// A backup.
+#[derive(Serialize, ToSchema)]
+struct BackupView {
+    /// Its name.
+    name: String,
+    /// `complete`, `running`, `failed`, or `damaged` when its manifest does not read.
+    status: &'static str,
+    /// `manual`, `scheduled`, `before_restore` or `before_migration`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    /// Of when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    created_at: Option<String>,
+    /// The ChainBot that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    /// Of its database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<usize>,
+    /// Length of the copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// One hash over all tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    /// Whether it has the secrets under a passphrase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    with_secrets: Option<bool>,
+    /// Of one that is being made: pages that are copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages_done: Option<u64>,
+    /// Of one that is being made: pages in all; 0 at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<u64>,
+    /// Why it failed, or does not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The error's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+}
+
+impl From<Backup> for BackupView {
+    fn from(backup: Backup) -> Self {
+        let bare = |name: SafeName, status| Self {
+            name: name.to_string(),
+            status,
+            kind: None,
+            created_at: None,
+            version: None,
+            schema: None,
+            bytes: None,
+            content: None,
+            with_secrets: None,
+            pages_done: None,
+            pages: None,
+            error: None,
+            code: None,
+        };
+        match backup {
+            Backup::UnderWay { name, kind, at, progress } => Self {
+                kind: Some(kind.as_str()),
+                created_at: Some(at.to_string()),
+                pages_done: Some(progress.done),
+                pages: Some(progress.pages),
+                ..bare(name, "running")
+            },
+            Backup::Made(manifest) => Self {
+                kind: Some(manifest.kind.as_str()),
+                created_at: Some(manifest.created_at.to_string()),
+                version: Some(manifest.version),
+                schema: Some(manifest.schema),
+                bytes: Some(manifest.database.bytes),
+                content: Some(manifest.content),
+                with_secrets: Some(manifest.secrets.is_some()),
+                ..bare(manifest.name, "complete")
+            },
+            Backup::Unreadable(name, error) => Self {
+                error: Some(error.message().to_owned()),
+                code: Some(error.code().id),
+                ..bare(name, "damaged")
+            },
+            Backup::Failed(failed) => Self {
+                kind: Some(failed.kind.as_str()),
+                created_at: Some(failed.at.to_string()),
+                error: Some(failed.message),
+                code: Some(failed.code),
+                ..bare(failed.name, "failed")
+            },
+        }
+    }
+}
+
+/// What a backup is ordered with.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the shape in the document; the body is read field by field")]
+struct NewBackupBody {
+    /// Lower-case letters, digits, `_` and `-`; the moment unless said.
+    name: Option<String>,
+}
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(make)).routes(routes!(list)).routes(routes!(read))
+}
+
+/// Begins a backup
+#[utoipa::path(post, path = "/api/chainbot/backup", tag = "backups",
+    request_body(content = NewBackupBody),
+    responses(
+        (status = 202, description = "It is being made; the header Location shows how far it is", body = BackupView),
+        (status = 409, description = "The name is taken, or another one is being made"),
+        (status = 422, description = "That cannot be a name")))]
+async fn make(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let mut fields = call.fields(&["name"]).await?;
+    let name = fields.text("name", NAME_BYTES_MAX)?.map(|text| safe_name(&text)).transpose()?;
+    let backups = backups(&shared)?;
+    let name = blocking(move || backups.order(name)).await?;
+    let view = shown(&shared, name.clone()).await?;
+    let location = HeaderValue::try_from(call.location(&format!("{PATH}/{name}")))
+        .map_err(|e| Error::new(&general::INTERNAL, "the location is no header").because(e))?;
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(view)).into_response())
+}
+
+/// All backups, newest first
+#[utoipa::path(get, path = "/api/chainbot/backups", tag = "backups",
+    responses((status = 200, description = "All of them; one that is being made, and the last one that failed, come first",
+        body = Vec<BackupView>)))]
+async fn list(State(shared): State<Arc<Shared>>) -> Answer {
+    let backups = backups(&shared)?;
+    let all = blocking(move || backups.list()).await?;
+    Ok(Json(all.into_iter().map(BackupView::from).collect::<Vec<_>>()).into_response())
+}
+
+/// One backup
+#[utoipa::path(get, path = "/api/chainbot/backups/{name}", tag = "backups",
+    params(("name" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "It, in whatever state", body = BackupView),
+        (status = 404, description = "There is none")))]
+async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let name = call.path("name")?;
+    let missing = || {
+        Error::new(&code::NOT_FOUND, "that is no backup's name").help("GET /api/chainbot/backups lists them")
+    };
+    let name: SafeName = name.parse().map_err(|_| missing())?;
+    Ok(Json(shown(&shared, name).await?).into_response())
+}
+
+async fn shown(shared: &Shared, name: SafeName) -> Result<BackupView> {
+    let backups = backups(shared)?;
+    blocking(move || backups.find(&name)).await.map(BackupView::from)
+}
+
+fn safe_name(text: &str) -> Result<SafeName> {
+    text.parse().map_err(|why: &str| {
+        let message = format!("`{}` cannot be a backup's name", crate::http::request::printable(text));
+        Error::new(&code::NAME, message).help(why)
+    })
+}
+
+fn backups(shared: &Shared) -> Result<Arc<Backups>> {
+    shared.backups.clone().ok_or_else(|| {
+        Error::new(&general::NOT_HERE, "nobody makes backups here").help("ask the server of the data folder")
+    })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::new(&general::INTERNAL, "looking at the backups was cut short").because(e))?
+}

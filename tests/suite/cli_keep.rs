@@ -1,0 +1,127 @@
+//! Backups as an operator uses them: beside a server, without one, taken to another machine, and put back.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::cli::{Outcome, chainbot};
+
+const GREETS: &str = "name: greets\nsteps:\n  - { id: a, type: set, config: { variables: { x: 1 } } }\n";
+const CONFIG: &str = "api: { port: 0 }\n";
+const PHRASE: &str = "correct horse battery\n";
+const CANARY: &str = "canary-41d0-of-a-backup";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("greets.yaml", GREETS), ("config.yaml", CONFIG), ("phrase", PHRASE), ("value", CANARY)] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A command line split at spaces, on a data folder.
+    fn on(&self, data: &str, line: &str) -> Outcome {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        words.extend(["--data", data, "--config", "config.yaml"]);
+        chainbot(self.path(), &words)
+    }
+
+    fn json(&self, data: &str, line: &str) -> Value {
+        let shown = self.on(data, &format!("{line} --json"));
+        assert_eq!(shown.code, 0, "{line}: {}{}", shown.stdout, shown.stderr);
+        serde_json::from_str(&shown.stdout)
+            .unwrap_or_else(|error| panic!("{line}: {error}: {}", shown.stdout))
+    }
+
+    fn code(&self, data: &str, line: &str) -> String {
+        let shown = self.on(data, &format!("{line} --json"));
+        assert_ne!(shown.code, 0, "{line}: {}", shown.stdout);
+        let error: Value = serde_json::from_str(&shown.stdout).unwrap();
+        error["error"]["code"].as_str().unwrap().to_owned()
+    }
+
+    fn runs(&self, data: &str) -> usize {
+        self.json(data, "runs")["runs"].as_array().map_or_else(
+            || self.json(data, "runs").as_array().unwrap().len(),
+            Vec::len,
+        )
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A test that failed in between leaves no server.
+        self.on("data", "stop");
+    }
+}
+
+/// Whether a file of the folder, or below it, holds the text.
+fn holds(folder: &Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().flatten().any(|entry| match entry.path() {
+        path if path.is_dir() => holds(&path, text),
+        path => std::fs::read(path).unwrap().windows(text.len()).any(|part| part == text.as_bytes()),
+    })
+}
+
+#[test]
+fn a_folder_goes_back_to_a_backup_and_forward_again() {
+    let folder = Folder::new();
+    folder.json("data", "run greets.yaml");
+    let made = folder.json("data", "backup --name one");
+    assert_eq!(made["manifest"]["kind"], "manual");
+    folder.json("data", "run greets.yaml");
+    assert_eq!(folder.json("data", "backup list")[0]["name"], "one");
+    assert_eq!(folder.json("data", "backup verify one")["ok"], true);
+    assert_eq!(folder.code("data", "backup --name one"), "CB-0851");
+    assert_eq!(folder.code("data", "backup --name ../x"), "CB-0900");
+    assert_eq!(folder.code("data", "backup verify two"), "CB-0850");
+    let back = folder.json("data", "restore one");
+    assert_eq!((&back["restored"], &back["secrets"]), (&json!("one"), &Value::Null));
+    assert_eq!(folder.runs("data"), 1);
+    let kept = back["kept_as"].as_str().unwrap();
+    folder.json("data", &format!("restore {kept}"));
+    assert_eq!(folder.runs("data"), 2, "the way back");
+    std::fs::write(folder.path().join("data/backups/one/chainbot.db"), "cut").unwrap();
+    assert_eq!(folder.code("data", "backup verify one"), "CB-0852");
+    assert_eq!(folder.code("data", "restore one"), "CB-0852");
+    assert_eq!(folder.runs("data"), 2, "nothing was changed");
+}
+
+#[test]
+fn a_server_makes_a_backup_and_is_in_the_way_of_a_restore() {
+    let folder = Folder::new();
+    let started = folder.on("data", "start");
+    assert_eq!(started.code, 0, "{}{}", started.stdout, started.stderr);
+    folder.json("data", "run greets.yaml");
+    let set = folder.on("data", "secret set token --host api.example.com --from-file value");
+    assert_eq!(set.code, 0, "{}", set.stderr);
+    let made = folder.json("data", "backup --name live --to disk --with-secrets --passphrase-file phrase");
+    let path = made["path"].as_str().unwrap();
+    assert!(path.ends_with("disk/live") && made["manifest"]["secrets"].is_object(), "{made}");
+    let listed = folder.json("data", "backup list");
+    assert_eq!((&listed[0]["name"], &listed[0]["status"]), (&json!("live"), &json!("complete")), "it keeps one");
+    assert_eq!(folder.code("data", "backup --name live"), "CB-0851");
+    assert_eq!(folder.code("data", "restore live"), "CB-0403");
+    let stopped = folder.on("data", "stop");
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
+    assert!(!holds(&folder.path().join("disk"), CANARY) && !holds(&folder.path().join("data"), CANARY));
+
+    let verified = folder.json("other", &format!("backup verify {path}"));
+    assert_eq!(verified["manifest"]["content"], made["manifest"]["content"]);
+    std::fs::write(folder.path().join("wrong"), "correct horse batteri\n").unwrap();
+    assert_eq!(folder.code("other", &format!("restore {path} --with-secrets --passphrase-file wrong")), "CB-0856");
+    let restored = folder.json("other", &format!("restore {path} --with-secrets --passphrase-file phrase"));
+    assert_eq!((&restored["secrets"], &restored["kept_as"]), (&json!(1), &Value::Null));
+    assert_eq!(folder.json("other", "secret list")[0]["readable"], true, "with a key of its own");
+    assert_eq!(folder.runs("other"), 1);
+    let without = folder.json("third", &format!("restore {path}"));
+    assert_eq!(without["secrets"], Value::Null);
+    assert_eq!(folder.json("third", "secret list")[0]["readable"], false, "sealed with the key of the first");
+}

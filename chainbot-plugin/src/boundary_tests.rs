@@ -5,17 +5,44 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 use chainbot_abi::{Health, Status, WebhookReply};
 
-use crate::testing::{Bench, call_extension, describe, plant_panic};
+use crate::testing::{Bench, call_extension, describe, plant_panic_after};
 
-const STATES: [(&str, u32, &[&str]); 6] = [
-    ("initialized", Health::STATE_INITIALIZED, &["start", "cleanup"]),
+/// The table of states, with what each allows beside what all do. Draining has two rows: at rest, and not yet there.
+const STATES: [(&str, u32, &[&str]); 8] = [
+    ("initialized", Health::STATE_INITIALIZED, &["start", "cleanup", "drain.import_state", CHECK]),
+    // The start is a control call under way, so that even a check has to wait.
     ("starting", Health::STATE_STARTING, &[]),
-    ("started", Health::STATE_STARTED, &["stop", "handle_event", "handle_webhook"]),
-    ("stopping", Health::STATE_STOPPING, &["stop"]),
-    ("stopped", Health::STATE_STOPPED, &["start", "cleanup"]),
-    ("failed", Health::STATE_FAILED, &["stop"]),
+    (
+        "started",
+        Health::STATE_STARTED,
+        &["stop", "handle_event", "handle_webhook", "drain.begin", CHECK, "reconfigure.apply"],
+    ),
+    ("draining", Health::STATE_DRAINING, &["stop", "drain.begin", "drain.cancel", CHECK]),
+    (
+        "drained",
+        Health::STATE_DRAINING,
+        &["stop", "drain.begin", "drain.cancel", "drain.export_state", CHECK],
+    ),
+    ("stopping", Health::STATE_STOPPING, &["stop", CHECK]),
+    ("stopped", Health::STATE_STOPPED, &["start", "cleanup", CHECK]),
+    ("failed", Health::STATE_FAILED, &["stop", CHECK]),
 ];
+const CHECK: &str = "reconfigure.check";
+/// Functions of the module's struct.
 const CALLS: [&str; 5] = ["start", "stop", "cleanup", "handle_event", "handle_webhook"];
+/// Functions of its extensions.
+const EXTENDED: [&str; 6] = [
+    "drain.begin",
+    "drain.cancel",
+    "drain.export_state",
+    "drain.import_state",
+    "reconfigure.check",
+    "reconfigure.apply",
+];
+
+fn every_call() -> impl Iterator<Item = &'static str> {
+    CALLS.into_iter().chain(EXTENDED)
+}
 
 fn call(bench: &Bench, word: &str) -> Result<(), (Status, String)> {
     match word {
@@ -24,21 +51,31 @@ fn call(bench: &Bench, word: &str) -> Result<(), (Status, String)> {
         "cleanup" => bench.cleanup(),
         "handle_event" => bench.event("a.b", ""),
         "handle_webhook" => bench.webhook("/x", 0).map(drop),
+        "drain.begin" => bench.drain(30_000),
+        "drain.cancel" => bench.cancel(),
+        "drain.export_state" => bench.export().map(drop),
+        "drain.import_state" => bench.import("{}"),
+        "reconfigure.check" => bench.reconfigure(true, "fine"),
+        "reconfigure.apply" => bench.reconfigure(false, "fine"),
         other => panic!("no such call: {other}"),
     }
 }
 
 /// Runs `body` on an instance that is in a state, and ends the instance whatever state that leaves it in.
-fn in_state(state: u32, body: impl Fn(&Bench)) {
+fn in_state(name: &str, body: impl Fn(&Bench)) {
     let mut bench = Bench::new();
     bench.initialize().unwrap();
-    match state {
-        Health::STATE_INITIALIZED => body(&bench),
-        Health::STATE_STARTING => {
+    let block = |bench: &Bench| {
+        drop(bench.webhook("/block", 0).unwrap());
+        bench.wait_for("a blocked thread", |_| bench.plan.is_blocked.load(SeqCst));
+    };
+    match name {
+        "initialized" => body(&bench),
+        "starting" => {
             bench.plan.start_waits.store(true, SeqCst);
             std::thread::scope(|scope| {
                 let starting = scope.spawn(|| bench.start());
-                bench.wait_for("starting", |health| health.state == state);
+                bench.wait_for("starting", |health| health.state == Health::STATE_STARTING);
                 body(&bench);
                 bench.plan.open_gate();
                 starting.join().unwrap().unwrap();
@@ -46,20 +83,23 @@ fn in_state(state: u32, body: impl Fn(&Bench)) {
         }
         _ => {
             bench.start().unwrap();
-            match state {
-                Health::STATE_STOPPING => {
-                    drop(bench.webhook("/block", 0).unwrap());
-                    bench.wait_for("a blocked thread", |_| bench.plan.is_blocked.load(SeqCst));
+            match name {
+                "draining" => {
+                    block(&bench);
+                    assert_eq!(bench.drain(20).unwrap_err().0, Status::TIMEOUT);
+                }
+                "drained" => bench.drain(30_000).unwrap(),
+                "stopping" => {
+                    block(&bench);
                     assert_eq!(bench.stop(20).unwrap_err().0, Status::TIMEOUT);
                 }
-                Health::STATE_STOPPED => bench.stop(30_000).unwrap(),
-                Health::STATE_FAILED => {
+                "stopped" => bench.stop(30_000).unwrap(),
+                "failed" => {
                     bench.plan.fail.notify_one();
-                    bench.wait_for("failed", |health| health.state == state);
+                    bench.wait_for("failed", |health| health.state == Health::STATE_FAILED);
                 }
                 _ => {}
             }
-            // What blocks a stop is let go before a stop that must succeed.
             body(&bench);
         }
     }
@@ -76,22 +116,30 @@ fn in_state(state: u32, body: impl Fn(&Bench)) {
 #[test]
 fn every_call_in_every_state_is_allowed_or_refused_as_the_contract_says() {
     for (name, state, allowed) in STATES {
-        in_state(state, |bench| {
-            for word in CALLS.into_iter().filter(|word| !allowed.contains(word)) {
+        let word_of_state = if name == "drained" { "draining" } else { name };
+        in_state(name, |bench| {
+            for word in every_call().filter(|word| !allowed.contains(word)) {
                 let (status, text) = call(bench, word).expect_err(&format!("{word} while {name}"));
-                assert_eq!(status, Status::STATE, "{word} while {name}: {text}");
-                assert!(text.starts_with("CB-0702: ") && text.contains(word), "{word} while {name}: {text}");
+                // Work that comes while draining is not refused but kept by the host for the next version.
+                let is_work = word.starts_with("handle_") && state == Health::STATE_DRAINING;
+                let expect = if is_work { (Status::BUSY, "CB-0712") } else { (Status::STATE, "CB-0702") };
+                assert_eq!(status, expect.0, "{word} while {name}: {text}");
+                assert!(text.starts_with(expect.1) && text.contains(word), "{word} while {name}: {text}");
                 // A second control call is told that one runs; any other is told the state.
-                assert!(text.contains(name) || text.contains("another control call"), "{text}");
+                let told = [word_of_state, "another control call", "hands over"];
+                assert!(told.iter().any(|told| text.contains(told)), "{text}");
                 assert_eq!(bench.state(), state, "{word} while {name} changed something");
             }
             let (status, health) = bench.health();
             assert_eq!((status, health.state), (Status::OK, state));
+            bench.snapshots();
             assert!(call_extension(bench, "alex.nothing/1").is_null());
+            assert_eq!(bench.state(), state, "a look while {name} changed something");
         });
         for word in allowed {
-            in_state(state, |bench| {
-                if *word == "stop" {
+            in_state(name, |bench| {
+                // What blocks it is let go before a call that must succeed.
+                if ["stop", "drain.begin"].contains(word) {
                     bench.plan.open_gate();
                 }
                 call(bench, word).unwrap_or_else(|error| panic!("{word} while {name}: {error:?}"));
@@ -127,41 +175,86 @@ fn every_call_on_null_or_on_a_released_instance_is_invalid() {
 #[test]
 fn a_panic_behind_any_entry_becomes_a_status_is_counted_and_the_module_still_serves() {
     let mut bench = Bench::new();
-    plant_panic();
+    plant_panic_after(0);
     assert_eq!(describe().0, Status::PANIC);
-    plant_panic();
+    plant_panic_after(0);
     bench.instance = std::ptr::dangling_mut();
     let (status, text) = bench.initialize().unwrap_err();
     assert_eq!((status, bench.instance.is_null()), (Status::PANIC, true), "{text}");
     bench.initialize().unwrap();
     let mut panics = 0;
-    let refused = |bench: &Bench, word: &str, panics: &mut u32| {
-        plant_panic();
-        let (status, text) = call(bench, word).expect_err(word);
-        assert_eq!(status, Status::PANIC, "{word}: {text}");
-        assert!(text.starts_with("CB-0706: ") && text.contains("planted"), "{word}: {text}");
+    let counted = |bench: &Bench, word: &str, panics: &mut u32| {
         *panics += 1;
         assert_eq!(bench.health().1.panics, *panics, "{word} is counted");
     };
-    refused(&bench, "start", &mut panics);
-    assert_eq!(bench.state(), Health::STATE_INITIALIZED);
+    let refused = |bench: &Bench, word: &str, panics: &mut u32| {
+        let state = bench.state();
+        // An extension is asked for first, which is a call of its own.
+        plant_panic_after(u32::from(EXTENDED.contains(&word)));
+        let (status, text) = call(bench, word).expect_err(word);
+        assert_eq!(status, Status::PANIC, "{word}: {text}");
+        assert!(text.starts_with("CB-0706: ") && text.contains("planted"), "{word}: {text}");
+        counted(bench, word, panics);
+        assert_eq!(bench.state(), state, "{word}");
+    };
+    let silent = |bench: &Bench, panics: &mut u32| {
+        plant_panic_after(0);
+        assert_eq!(bench.health().0, Status::PANIC);
+        counted(bench, "health", panics);
+        plant_panic_after(0);
+        assert!(call_extension(bench, "alex.metrics/1").is_null());
+        counted(bench, "get_extension", panics);
+        for of_metrics in [true, false] {
+            plant_panic_after(1);
+            assert_eq!(bench.snapshot(of_metrics), Err(Status::PANIC));
+            counted(bench, "snapshot", panics);
+        }
+    };
+    every_call().for_each(|word| refused(&bench, word, &mut panics));
+    silent(&bench, &mut panics);
     bench.start().unwrap();
-    for word in ["handle_event", "handle_webhook", "stop", "cleanup"] {
-        refused(&bench, word, &mut panics);
-        assert_eq!(bench.state(), Health::STATE_STARTED, "{word}");
-    }
-    plant_panic();
-    assert_eq!(bench.health().0, Status::PANIC);
-    panics += 1;
+    every_call().for_each(|word| refused(&bench, word, &mut panics));
+    silent(&bench, &mut panics);
+    bench.drain(30_000).unwrap();
+    every_call().for_each(|word| refused(&bench, word, &mut panics));
+    bench.cancel().unwrap();
     bench.event("a.b", "seen").unwrap();
     let (status, reply) = bench.webhook("/x", 0).unwrap().recv().unwrap();
     assert_eq!((status, reply.unwrap().0), (Status::OK, 200), "it still serves");
+    assert!(bench.snapshots().1.contains(&format!("chainbot_module_panics_total {panics}\n")));
     bench.stop(30_000).unwrap();
     assert_eq!(*bench.plan.events.lock().unwrap(), ["seen"]);
-    assert_eq!(bench.health().1.panics, panics);
     refused(&bench, "cleanup", &mut panics);
     bench.cleanup().unwrap();
     assert_eq!(describe().0, Status::OK);
+}
+
+#[test]
+fn a_panic_on_a_thread_that_an_extension_borrows_is_counted_like_one_on_the_caller_s() {
+    let mut bench = Bench::new();
+    bench.initialize().unwrap();
+    let mut panics = 0;
+    let mut refused = |bench: &Bench, word: &'static str| {
+        *bench.plan.panics_in.lock().unwrap() = word;
+        let (status, text) = call(bench, word).expect_err(word);
+        assert_eq!(status, Status::PANIC, "{word}: {text}");
+        assert!(text.starts_with("CB-0706: ") && text.contains("planted in"), "{word}: {text}");
+        panics += 1;
+        assert_eq!(bench.health().1.panics, panics, "{word} is counted");
+        *bench.plan.panics_in.lock().unwrap() = "";
+        call(bench, word).unwrap_or_else(|error| panic!("{word} after its panic: {error:?}"));
+    };
+    refused(&bench, "drain.import_state");
+    refused(&bench, "reconfigure.check");
+    bench.start().unwrap();
+    refused(&bench, "reconfigure.apply");
+    bench.drain(30_000).unwrap();
+    refused(&bench, "drain.export_state");
+    bench.cancel().unwrap();
+    let (status, reply) = bench.webhook("/x", 0).unwrap().recv().unwrap();
+    assert_eq!((status, reply.unwrap().0), (Status::OK, 200), "it still serves");
+    bench.stop(30_000).unwrap();
+    bench.cleanup().unwrap();
 }
 
 const IN_FLIGHT: usize = 10_000;

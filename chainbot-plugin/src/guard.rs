@@ -9,7 +9,7 @@ use chainbot_abi::{ErrorBuf, Status};
 
 use crate::failure::{Failure, PANICKED};
 
-/// Runs `body` and writes its failure to `err`. `count` is called when it panicked.
+/// Runs `body` and writes its failure to `err`. `count` is called when it panicked, here or on a thread that it waited for.
 ///
 /// # Safety
 /// `err` as for [`ErrorBuf::write`].
@@ -33,11 +33,11 @@ pub unsafe fn guarded(
             return Status::OK;
         }
         Ok(Err(failure)) => failure,
-        Err(panic) => {
-            count();
-            panic_failure(&*panic)
-        }
+        Err(panic) => panic_failure(&*panic),
     };
+    if failure.status == Status::PANIC {
+        count();
+    }
     // SAFETY: the caller's promise.
     unsafe { ErrorBuf::write(err, &failure.text) };
     failure.status
@@ -74,6 +74,8 @@ mod tests {
         assert_eq!(status, Status::PANIC);
         assert!(text.starts_with("CB-0706: ") && text.contains("planted 7"), "{text}");
         assert_eq!(counted, 1);
+        let (status, _, counted) = call(|| Err(panic_failure(&"on a thread that was waited for")));
+        assert_eq!((status, counted), (Status::PANIC, 1));
     }
 
     #[test]

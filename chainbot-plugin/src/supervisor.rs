@@ -98,10 +98,8 @@ fn start(instance: &Arc<Instance>, runtime: &Runtime) -> Result<Arc<dyn Running>
         look(instance, running.as_ref());
         Ok(running)
     }));
-    started.unwrap_or_else(|panic| {
-        instance.panicked();
-        Err(panic_failure(&*panic))
-    })
+    // Counted by the guard of the call that waits for this start.
+    started.unwrap_or_else(|panic| Err(panic_failure(&*panic)))
 }
 
 /// Makes the state failed when the program says that it cannot work on.

@@ -39,6 +39,8 @@ pub struct Plan {
     pub config: Mutex<String>,
     pub imported: Mutex<String>,
     pub fail: Notify,
+    /// The call of the program that panics, or none.
+    pub panics_in: Mutex<&'static str>,
     /// A thread of the runtime waits for the gate.
     pub is_blocked: AtomicBool,
     /// Blocks a thread of the runtime until it is opened.
@@ -49,6 +51,13 @@ impl Plan {
     pub fn open_gate(&self) {
         *self.gate.0.lock().unwrap() = true;
         self.gate.1.notify_all();
+    }
+
+    fn enter(&self, call: &str) {
+        let planted = *self.panics_in.lock().unwrap();
+        if planted == call {
+            panic!("planted in {call}");
+        }
     }
 }
 
@@ -90,6 +99,7 @@ impl Program for Echo {
     }
 
     fn check(&self, document: &str) -> Result<(), Failure> {
+        self.0.enter("reconfigure.check");
         match document {
             "restart" => Err(Failure::new(Status::UNSUPPORTED, "CB-0000", "needs a restart")),
             _ => Ok(()),
@@ -97,6 +107,7 @@ impl Program for Echo {
     }
 
     fn apply(&self, document: &str, _: &dyn Running) -> Result<(), Failure> {
+        self.0.enter("reconfigure.apply");
         self.check(document)?;
         *self.0.config.lock().unwrap() = document.to_owned();
         Ok(())
@@ -107,10 +118,12 @@ impl Program for Echo {
     }
 
     fn export(&self) -> String {
+        self.0.enter("drain.export_state");
         "exported".to_owned()
     }
 
     fn import(&self, state: &str) -> Result<(), Failure> {
+        self.0.enter("drain.import_state");
         *self.0.imported.lock().unwrap() = state.to_owned();
         Ok(())
     }
@@ -373,16 +386,21 @@ impl Bench {
         call(|err| unsafe { function(self.instance, Str::of_text(config), err) })
     }
 
+    /// A call that writes a text and gives no message.
+    pub fn snapshot(&self, of_metrics: bool) -> Result<String, Status> {
+        let snapshot = match of_metrics {
+            true => self.extension::<MetricsExt>(EXT_METRICS).snapshot.unwrap(),
+            false => self.extension::<ReconfigureExt>(EXT_RECONFIGURE).snapshot.unwrap(),
+        };
+        let mut text = Vec::new();
+        // SAFETY: as above.
+        let status = unsafe { snapshot(self.instance, Sink::into_vec(&mut text)) };
+        if status.is_ok() { Ok(String::from_utf8(text).unwrap()) } else { Err(status) }
+    }
+
     /// The configuration in force, and the figures.
     pub fn snapshots(&self) -> (String, String) {
-        let (mut config, mut figures) = (Vec::new(), Vec::new());
-        let snapshot = self.extension::<ReconfigureExt>(EXT_RECONFIGURE).snapshot.unwrap();
-        // SAFETY: as above.
-        assert!(unsafe { snapshot(self.instance, Sink::into_vec(&mut config)) }.is_ok());
-        let snapshot = self.extension::<MetricsExt>(EXT_METRICS).snapshot.unwrap();
-        // SAFETY: as above.
-        assert!(unsafe { snapshot(self.instance, Sink::into_vec(&mut figures)) }.is_ok());
-        (String::from_utf8(config).unwrap(), String::from_utf8(figures).unwrap())
+        (self.snapshot(false).unwrap(), self.snapshot(true).unwrap())
     }
 
     pub fn event(&self, topic: &str, id: &str) -> Result<(), (Status, String)> {
@@ -469,17 +487,20 @@ impl Bench {
 }
 
 thread_local! {
-    static PLANTED: Cell<bool> = const { Cell::new(false) };
+    /// Calls through the guard until one panics, or `None`.
+    static PLANTED: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// The next call that this thread makes through the guard panics.
-pub fn plant_panic() {
-    PLANTED.set(true);
+/// The call that this thread makes through the guard after `others` more panics.
+pub fn plant_panic_after(others: u32) {
+    PLANTED.set(Some(others));
 }
 
 /// What the guard asks in tests.
 pub fn panic_if_planted() {
-    if PLANTED.replace(false) {
+    let left = PLANTED.get();
+    PLANTED.set(left.and_then(|left| left.checked_sub(1)));
+    if left == Some(0) {
         panic!("planted in an entry");
     }
 }

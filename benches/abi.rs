@@ -8,6 +8,7 @@ use std::ffi::c_void;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
@@ -71,23 +72,31 @@ fn load(path: &Path) -> Outcome<&'static BaseModule> {
 
 // ---- calls ----
 
-type Control = unsafe extern "C" fn(*mut c_void, *mut ErrorBuf) -> Status;
-
+/// As empty as the module's. The fence is no instruction; it keeps the compiler from leaving the call out.
 #[inline(never)]
 unsafe extern "C" fn direct(_: *mut c_void, _: *mut ErrorBuf) -> Status {
-    black_box(Status::OK)
+    compiler_fence(Ordering::SeqCst);
+    Status::OK
 }
 
 /// One way to a function, with what its batches took.
 struct Way<'a> {
     what: &'static str,
-    call: &'a mut dyn FnMut(),
+    batch: Box<dyn FnMut() -> f64 + 'a>,
     samples: Vec<f64>,
 }
 
 impl<'a> Way<'a> {
-    fn new(what: &'static str, call: &'a mut dyn FnMut()) -> Self {
-        Self { what, call, samples: Vec::new() }
+    /// The loop is compiled for this way alone, so that nothing but the call is in it.
+    fn new(what: &'static str, mut call: impl FnMut() + 'a) -> Self {
+        let batch = move || {
+            let begun = Instant::now();
+            for _ in 0..CALLS {
+                call();
+            }
+            begun.elapsed().as_nanos() as f64 / CALLS as f64
+        };
+        Self { what, batch: Box::new(batch), samples: Vec::new() }
     }
 }
 
@@ -107,43 +116,43 @@ fn calls(overhead: &Path, rounds: usize) -> Outcome<()> {
     let mut room = [0u8; 64];
     let mut err = ErrorBuf::over(&mut room);
     let err = &raw mut err;
-    // The field is read for each call, as a host does that keeps the module's struct and not its functions.
-    let through = |field: fn(&BaseModule) -> Option<Control>| {
-        let call = field(black_box(module)).unwrap_or(direct);
-        // SAFETY: any handle may be passed; the buffer outlives the call.
-        black_box(unsafe { call(std::ptr::null_mut(), err) });
-    };
-    let mut directly = || {
+    let directly = || {
         // SAFETY: it does nothing with its arguments.
         black_box(unsafe { direct(black_box(std::ptr::null_mut()), err) });
     };
-    let mut through_door = || {
-        let call = black_box(door).start().unwrap_or(direct);
-        // SAFETY: any handle may be passed; the buffer outlives the call.
-        black_box(unsafe { call(std::ptr::null_mut(), err) });
+    // The field is read for each call, as a host does that keeps the module's struct and not its functions.
+    let plainly = || {
+        let call = black_box(module).start.unwrap_or(direct);
+        // SAFETY: any handle may be passed; the buffer outlives the call. So below.
+        black_box(unsafe { call(black_box(std::ptr::null_mut()), err) });
     };
-    let mut copying = || {
+    let guarded = || {
+        let call = black_box(module).cleanup.unwrap_or(direct);
+        // SAFETY: as above.
+        black_box(unsafe { call(black_box(std::ptr::null_mut()), err) });
+    };
+    let through_door = || {
+        let call = black_box(door).start().unwrap_or(direct);
+        // SAFETY: as above.
+        black_box(unsafe { call(black_box(std::ptr::null_mut()), err) });
+    };
+    let copying = || {
         if let Some(call) = black_box(module).handle_event {
             // SAFETY: the event and its payload outlive the call.
-            black_box(unsafe { call(std::ptr::null_mut(), &event, err) });
+            black_box(unsafe { call(black_box(std::ptr::null_mut()), &event, err) });
         }
     };
-    let mut plainly = || through(|module| module.start);
-    let mut guarded = || through(|module| module.cleanup);
     let mut ways = [
-        Way::new("direct call, not inlined", &mut directly),
-        Way::new("through the C struct", &mut plainly),
-        Way::new("through the C struct, with the guard", &mut guarded),
-        Way::new("through abi_stable's door", &mut through_door),
-        Way::new("1 KiB copied and freed by the module", &mut copying),
+        Way::new("direct call, not inlined", directly),
+        Way::new("through the C struct", plainly),
+        Way::new("through the C struct, with the guard", guarded),
+        Way::new("through abi_stable's door", through_door),
+        Way::new("1 KiB copied and freed by the module", copying),
     ];
     for _ in 0..rounds * BATCHES {
         for way in &mut ways {
-            let begun = Instant::now();
-            for _ in 0..CALLS {
-                (way.call)();
-            }
-            way.samples.push(begun.elapsed().as_nanos() as f64 / CALLS as f64);
+            let took = (way.batch)();
+            way.samples.push(took);
         }
     }
     for way in &ways {

@@ -230,6 +230,43 @@ fn the_shipped_library_stays_and_its_memory_is_flat() {
 }
 
 #[test]
+fn helgrind_finds_no_race_in_the_host_in_c() {
+    let name = "helgrind_finds_no_race_in_the_host_in_c";
+    if !has_tool("valgrind") {
+        skip!(name, "valgrind is not installed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("life.script");
+    std::fs::write(&script, crate::abi_aarch64::SCRIPT).unwrap();
+    let echo = root().join("tests/c/echo.c");
+    let unlocked = format!(
+        "#include <pthread.h>\n#define pthread_mutex_lock(m) 0\n#define pthread_mutex_unlock(m) 0\n#include \"{}\"\n",
+        echo.display()
+    );
+    let racy = folder.path().join("racy.c");
+    std::fs::write(&racy, unlocked).unwrap();
+    let host = c_host(folder.path(), &root().join("include"), &["-g", "-O1"]);
+    // With a module in C: helgrind does not know the locks of Rust. The second one shows that it sees what there is to see.
+    for (source, is_clean) in [(&echo, true), (&racy, false)] {
+        let module = folder.path().join("module.so");
+        let mut cc = Command::new("cc");
+        cc.args(["-std=gnu11", "-g", "-O1", "-w", "-shared", "-fPIC", "-pthread", "-I"])
+            .arg(root().join("include"));
+        run(cc.arg(source).arg("-o").arg(&module));
+        let mut valgrind = Command::new("valgrind");
+        valgrind
+            .args(["--tool=helgrind", "--error-exitcode=9"])
+            .arg(host.get_program())
+            .arg(&module)
+            .arg(&script);
+        let output = valgrind.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+        let said = both(&output);
+        assert_eq!(output.status.code(), Some(if is_clean { 0 } else { 9 }), "{}: {said}", source.display());
+        assert_eq!(said.contains("Possible data race"), !is_clean, "{said}");
+    }
+}
+
+#[test]
 fn valgrind_finds_nothing_in_a_host_that_closes_the_library() {
     let name = "valgrind_finds_nothing_in_a_host_that_closes_the_library";
     if !has_tool("valgrind") {

@@ -1,5 +1,6 @@
 //! The one integration crate: a module a subject, each through public faces only.
 
+mod abi_aarch64;
 mod abi_header;
 mod abi_lifecycle;
 mod abi_pages;

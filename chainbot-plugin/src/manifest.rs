@@ -30,6 +30,8 @@ pub fn document() -> String {
             "commit": env!("CHAINBOT_COMMIT"),
             "extensions": extension::IDS,
             "unload": "never",
+            // A free port: whoever tries the module out may do so beside one that runs.
+            "trial_values": { "api": { "port": 0 } },
         }),
     );
     manifest.to_string()
@@ -62,6 +64,7 @@ mod tests {
             "config_schema",
             "extensions",
             "unload",
+            "trial_values",
         ] {
             assert!(!manifest[member].is_null(), "{member} is missing");
         }

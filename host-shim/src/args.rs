@@ -175,7 +175,7 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// How long the fuzzers run, together
-    #[arg(long, value_name = "DURATION", default_value = "6s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub fuzz: Duration,
     /// Exercises that run at once
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -197,8 +197,8 @@ pub struct ValidateArgs {
 const VALIDATE_HELP: &str = "\
 Any module of this ABI can be checked; nothing is known of it but its manifest. The checks run in processes of their own, so
 a crash or a hang is a result. Each runs in a folder of its own, which is the module's data folder and is removed afterwards.
-A module that opens a port by itself needs a configuration without one, such as --set http.port=0, because two
-exercises run at once; or --jobs 1.
+What instances would get in each other's way with, such as a port, the manifest's `trial_values` set to something harmless;
+--set stands over them. A module without them that opens a port needs --set http.port=0 or the like, or --jobs 1.
 
 A finding of chance comes with its seed: --seed N makes the same calls again. In a debugger:
   gdb --args host-shim validate MODULE --in-process --only NAME --seed N

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `catalogue` `exercise` | the checks, and what is done to make them |
 //! | `child` `record` `crash` `table` | processes, what they write down, how they end, what is printed |
-//! | `bench` `arguments` `pages` | calls, and the memory they lend |
+//! | `bench` `offered` `arguments` `pages` | calls, those of extensions too, and the memory they lend |
 //! | `strict` `ledger` `surroundings` | the host's services, completions, the process |
 //! | `routes` `random` | what may be asked of this module, numbers by chance |
 
@@ -24,6 +24,7 @@ mod child;
 mod crash;
 mod exercise;
 mod ledger;
+mod offered;
 mod pages;
 mod random;
 mod record;
@@ -49,6 +50,9 @@ use catalogue::{CHECKS, Check, EXERCISES, Run};
 use child::{Order, Outcome};
 use record::{Kind, Line};
 use table::{Row, Status, Table};
+
+/// The exercise that tells whether there is a module at all.
+const FIRST: &str = "entry";
 
 /// Runs the command; the exit code says how it went.
 pub fn command(args: &ValidateArgs) -> ExitCode {
@@ -85,6 +89,7 @@ fn validate(args: &ValidateArgs) -> Result<ExitCode> {
     // What is wrong with the arguments is told once, not by every child.
     configuration(args, Path::new("."))?;
     let path = args.module.clone().unwrap_or_default();
+    load::real_file(&path)?;
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let seed = args.seed.unwrap_or_else(|| crate::host::unix_ns() ^ u64::from(std::process::id()));
     let fuzzers = EXERCISES.iter().filter(|(name, run)| matches!(run, Run::Fuzz(_)) && wanted(&asked, name));
@@ -102,6 +107,7 @@ fn validate(args: &ValidateArgs) -> Result<ExitCode> {
     let outcomes =
         if args.in_process { in_process(args, &order, &asked)? } else { in_children(args, &order, &asked)? };
     let table = Table {
+        is_module: outcomes.get(FIRST).is_none_or(|outcome| !broken_entry(outcome)),
         rows: rows(&asked, &outcomes, seed),
         module: path.display().to_string(),
         seed,
@@ -141,6 +147,31 @@ fn configuration(args: &ValidateArgs, folder: &Path) -> Result<Value> {
     config::document(args.config.as_deref(), Some(&folder.join("data")), &args.set)
 }
 
+/// The given configuration over the manifest's `trial_values`, under which instances do not get in each other's way.
+fn tried(mut config: Value, manifest: &Value) -> Value {
+    let mut values = match &manifest["trial_values"] {
+        Value::Object(values) => Value::Object(values.clone()),
+        _ => return config,
+    };
+    if let Some(given) = config.get_mut("values") {
+        overlay(&mut values, given.take());
+    }
+    config["values"] = values;
+    config
+}
+
+/// Puts one document over another, member by member.
+fn overlay(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (name, value) in over {
+                overlay(under.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
+    }
+}
+
 type Outcomes = BTreeMap<&'static str, Outcome>;
 
 /// `entry` comes first and alone: without a module there is nothing else to do.
@@ -176,7 +207,7 @@ fn in_children(args: &ValidateArgs, order: &Order, asked: &[&Check]) -> Result<O
 /// All in this process, for a debugger: a crash ends it where it happens.
 fn in_process(args: &ValidateArgs, order: &Order, asked: &[&Check]) -> Result<Outcomes> {
     let mut outcomes = Outcomes::new();
-    for (name, run) in EXERCISES.iter().filter(|(name, _)| *name == "entry" || wanted(asked, name)) {
+    for (name, run) in EXERCISES.iter().filter(|(name, _)| *name == FIRST || wanted(asked, name)) {
         let folder = order.folder.join(name);
         std::fs::create_dir_all(&folder)
             .map_err(|error| Error::new(code::HOST_SETUP, format!("the folder of an exercise: {error}")))?;
@@ -184,7 +215,7 @@ fn in_process(args: &ValidateArgs, order: &Order, asked: &[&Check]) -> Result<Ou
         exercise(&bench, &order.module, *run, &folder)?;
         let status = std::os::unix::process::ExitStatusExt::from_raw(0);
         outcomes.insert(name, child::read(&folder, Some(status)));
-        if broken_entry(&outcomes["entry"]) {
+        if broken_entry(&outcomes[FIRST]) {
             break;
         }
     }
@@ -220,20 +251,21 @@ fn exercise(args: &ValidateArgs, module: &Path, run: Run, folder: &Path) -> Resu
     match run {
         Run::Path(exercise) => exercise(module),
         Run::Bench(exercise) | Run::Fuzz(exercise) => {
-            let config = configuration(args, folder)?;
+            let given = configuration(args, folder)?;
             std::fs::create_dir_all(folder.join("data")).map_err(|error| setup("the data folder", error))?;
             let before_load = surroundings::Surroundings::now();
             let table = *load::load(module)?.functions();
             let mut bench = bench::Bench {
                 table,
                 manifest: Value::Null,
-                config: config.clone(),
+                config: Value::Null,
                 seed: args.seed.unwrap_or_default(),
                 fuzz: args.fuzz,
                 before_load,
             };
             bench.manifest = serde_json::from_slice(&bench.describe().1).unwrap_or(Value::Null);
-            strict::set_up(config, declared(&bench.manifest));
+            bench.config = tried(given, &bench.manifest);
+            strict::set_up(bench.config.clone(), declared(&bench.manifest));
             exercise(&bench);
         }
     }
@@ -317,3 +349,26 @@ fn add(rows: &mut [Row], exercise: &str, check: &str, kind: Kind, text: String) 
 
 /// Reasons shown of a check: the same defect met by every exercise says the same many times.
 const REASONS_MAX: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_person_sets_stands_over_the_trial_values_of_the_manifest() {
+        let manifest = json!({"trial_values": {"api": {"port": 0, "host": "x"}}});
+        for (given, expect) in [
+            (json!({"data_dir": "d"}), json!({"data_dir": "d", "values": {"api": {"port": 0, "host": "x"}}})),
+            (
+                json!({"values": {"api": {"port": null}, "n": 1}}),
+                json!({"values": {"api": {"port": null, "host": "x"}, "n": 1}}),
+            ),
+        ] {
+            assert_eq!(tried(given, &manifest), expect);
+        }
+        let given = json!({"values": {"n": 1}});
+        assert_eq!(tried(given.clone(), &json!({})), given);
+    }
+}

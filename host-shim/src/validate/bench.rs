@@ -18,11 +18,11 @@ use crate::module::Table;
 use crate::wire::status_name;
 
 /// A blocking call that takes longer than this does not return for anybody's patience.
-const BLOCKING_MAX: Duration = Duration::from_secs(30);
+pub const BLOCKING_MAX: Duration = Duration::from_secs(30);
 /// The same for a call that must not block: far over its budget, so that the budget's check can tell first.
-const NON_BLOCKING_MAX: Duration = Duration::from_secs(5);
-/// Over the deadline that `stop` was given.
-const STOP_OVER_MAX: Duration = Duration::from_millis(1_500);
+pub const NON_BLOCKING_MAX: Duration = Duration::from_secs(5);
+/// Over the deadline that `stop` or a drain was given.
+pub const STOP_OVER_MAX: Duration = Duration::from_millis(1_500);
 /// The deadline that `stop` is given. A module under check has little to store.
 pub const STOP_MS: u32 = 10_000;
 /// Room for the message of an ordinary call.
@@ -151,6 +151,8 @@ unsafe fn read_message(name: &str, status: Status, err: *const ErrorBuf) -> Stri
 
 /// Collects what a call writes, and checks when.
 struct Collected {
+    /// The check that a wrong write belongs to.
+    check: &'static str,
     bytes: RefCell<Vec<u8>>,
     thread: std::thread::ThreadId,
 }
@@ -160,20 +162,21 @@ unsafe extern "C" fn collect(ctx: *mut c_void, chunk: Str) {
         // SAFETY: the context is the collector below, which is never freed.
         let collected = unsafe { &*ctx.cast::<Collected>() };
         if collected.thread != std::thread::current().id() {
-            fail("manifest", "a sink was written to on another thread than the caller's");
+            fail(collected.check, "a sink was written to on another thread than the caller's");
             return;
         }
         // SAFETY: a chunk is valid for this call.
         match unsafe { chunk.bytes() } {
             Ok(bytes) => collected.bytes.borrow_mut().extend_from_slice(bytes),
-            Err(why) => fail("manifest", format!("a chunk written to a sink {why}")),
+            Err(why) => fail(collected.check, format!("a chunk written to a sink {why}")),
         }
     });
 }
 
 /// A sink whose context stays readable for ever, and its collector.
-fn sink() -> (&'static Collected, Sink) {
+fn sink(check: &'static str) -> (&'static Collected, Sink) {
     let collected = Box::leak(Box::new(Collected {
+        check,
         bytes: RefCell::new(Vec::new()),
         thread: std::thread::current().id(),
     }));
@@ -197,7 +200,7 @@ pub struct Subject<'a> {
 impl Bench {
     /// Asks for the manifest.
     pub fn describe(&self) -> (Answer, Vec<u8>) {
-        let (collected, sink) = sink();
+        let (collected, sink) = sink("manifest");
         let mut loan = Loan::default();
         // SAFETY: the sink is good for the call.
         let answer = call("describe", "", NON_BLOCKING_MAX, Room::Nobody, &mut loan, |_| unsafe {
@@ -440,20 +443,36 @@ impl Calls<'_> {
     pub fn extended(
         self,
         name: &'static str,
+        limit: Duration,
         run: impl FnOnce(*mut c_void, *mut ErrorBuf) -> Status,
     ) -> Answer {
-        call(name, "", BLOCKING_MAX, self.room, &mut Loan::default(), |err| run(self.handle, err))
+        call(name, "", limit, self.room, &mut Loan::default(), |err| run(self.handle, err))
     }
 
-    /// A call of an extension that writes into a sink.
+    /// A call of an extension that is told something.
+    pub fn told(
+        self,
+        name: &'static str,
+        text: &Field,
+        run: impl FnOnce(*mut c_void, Str, *mut ErrorBuf) -> Status,
+    ) -> Answer {
+        let mut loan = Loan::default();
+        let lent = text.lend(&mut loan);
+        call(name, &text.show(), BLOCKING_MAX, self.room, &mut loan, |err| run(self.handle, lent, err))
+    }
+
+    /// A call of an extension that writes into a sink; what is wrong with that belongs to `check`.
     pub fn written(
         self,
         name: &'static str,
+        check: &'static str,
+        limit: Duration,
         run: impl FnOnce(*mut c_void, Sink, *mut ErrorBuf) -> Status,
     ) -> (Answer, Vec<u8>) {
-        let (collected, sink) = sink();
-        let answer =
-            call(name, "", BLOCKING_MAX, self.room, &mut Loan::default(), |err| run(self.handle, sink, err));
+        let (collected, sink) = sink(check);
+        // One that takes no buffer has none to write to.
+        let room = if name.ends_with("snapshot") { Room::Nobody } else { self.room };
+        let answer = call(name, "", limit, room, &mut Loan::default(), |err| run(self.handle, sink, err));
         (answer, collected.take())
     }
 }

@@ -2,7 +2,9 @@
 //! is the same; docs/abi/validator.md has a section for each.
 
 use super::bench::Bench;
-use super::exercise::{arguments, completions, extensions, fuzz, hosting, life, shape, states, stopping};
+use super::exercise::{
+    arguments, completions, extensions, fuzz, fuzz_extensions, hosting, life, shape, states, stopping,
+};
 
 /// One thing that is judged.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,8 @@ pub const EXERCISES: &[(&str, Run)] = &[
     ("fuzz-calls", Run::Fuzz(fuzz::calls)),
     ("fuzz-configuration", Run::Fuzz(fuzz::configuration)),
     ("fuzz-order", Run::Fuzz(fuzz::order)),
+    ("fuzz-reconfigure", Run::Fuzz(fuzz_extensions::reconfigure)),
+    ("fuzz-hand-over", Run::Fuzz(fuzz_extensions::hand_over)),
 ];
 
 const fn check(name: &'static str, exercise: &'static str, about: &'static str) -> Check {
@@ -105,8 +109,8 @@ pub const CHECKS: &[Check] = &[
     check("host-refusals", "hosting", "services that fail are taken without a crash"),
     check("host-slow", "hosting", "services that are slow do not make calls block"),
     check("metrics", "extensions", "alex.metrics/1 writes OpenMetrics text"),
-    check("drain", "extensions", "alex.drain/1 drains and goes back"),
-    check("reconfigure", "extensions", "alex.reconfigure/1 checks without a change"),
+    check("drain", "extensions", "alex.drain/1 drains, gives nothing up, goes back and hands over"),
+    check("reconfigure", "extensions", "alex.reconfigure/1 checks without a change and refuses nonsense"),
     check("fuzz-calls", "fuzz-calls", "random events and requests do no harm"),
     check(
         "fuzz-configuration",
@@ -114,6 +118,16 @@ pub const CHECKS: &[Check] = &[
         "random configurations are taken or refused, not fatal",
     ),
     check("fuzz-order", "fuzz-order", "random orders of calls keep the table of states"),
+    check(
+        "fuzz-reconfigure",
+        "fuzz-reconfigure",
+        "random configurations are applied as a whole or not at all",
+    ),
+    check(
+        "fuzz-hand-over",
+        "fuzz-hand-over",
+        "random states of another version are taken or refused, not fatal",
+    ),
 ];
 
 #[cfg(test)]

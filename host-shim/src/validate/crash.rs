@@ -65,7 +65,7 @@ thread_local! {
 }
 
 /// The calls that are watched, and the check that a call fails which does not return.
-const WATCHED: [(&str, &str); 15] = [
+const WATCHED: [(&str, &str); 17] = [
     ("describe", "describe-time"),
     ("initialize", "initialize-arguments"),
     ("start", "restart"),
@@ -75,12 +75,14 @@ const WATCHED: [(&str, &str); 15] = [
     ("handle_event", "call-time"),
     ("handle_webhook", "call-time"),
     ("get_extension", "call-time"),
-    ("snapshot", "metrics"),
+    ("metrics.snapshot", "metrics"),
     ("drain.begin", "drain"),
     ("drain.cancel", "drain"),
     ("drain.export_state", "drain"),
+    ("drain.import_state", "drain"),
     ("reconfigure.check", "reconfigure"),
     ("reconfigure.apply", "reconfigure"),
+    ("reconfigure.snapshot", "reconfigure"),
 ];
 
 /// A call under way on this thread, for at most `limit`.

@@ -31,6 +31,7 @@ enum Given {
 struct Entry {
     given: Given,
     done: u32,
+    is_cancelled: bool,
     life: u64,
 }
 
@@ -55,7 +56,12 @@ pub struct Open(usize);
 /// Makes a completion; the calling thread is inside `handle_webhook` until [`Open::returned`].
 pub fn open() -> (Open, Completion) {
     let mut entries = entries();
-    entries.push(Entry { given: Given::Open, done: 0, life: LIVES.load(Ordering::Acquire) });
+    entries.push(Entry {
+        given: Given::Open,
+        done: 0,
+        is_cancelled: false,
+        life: LIVES.load(Ordering::Acquire),
+    });
     let number = entries.len() - 1;
     INSIDE.set(true);
     (Open(number), Completion { ctx: std::ptr::without_provenance_mut(FIRST + number), done: Some(done) })
@@ -89,6 +95,11 @@ pub fn open_count() -> usize {
 /// Accepted requests so far.
 pub fn accepted_count() -> usize {
     entries().iter().filter(|entry| entry.given == Given::Accepted).count()
+}
+
+/// Requests that were completed with CANCELLED so far.
+pub fn cancelled_count() -> usize {
+    entries().iter().filter(|entry| entry.is_cancelled).count()
 }
 
 /// Waits until at most `left` are open; gives how many are.
@@ -132,6 +143,7 @@ unsafe extern "C" fn done(ctx: *mut c_void, status: Status, reply: *const Webhoo
             return fail("completion-once", "`done` was called with a context that is none".to_owned());
         };
         entry.done = entry.done.saturating_add(1);
+        entry.is_cancelled |= status == Status::CANCELLED;
         let late = entry.life != LIVES.load(Ordering::Acquire);
         let (given, count) = (entry.given, entry.done);
         drop(guard);

@@ -55,6 +55,8 @@ pub struct Row {
 pub struct Table {
     /// In the order of the catalogue.
     pub rows: Vec<Row>,
+    /// Whether the library could be called at all; else there is nothing to say of most checks.
+    pub is_module: bool,
     /// The module's path.
     pub module: String,
     /// For `--seed`.
@@ -99,12 +101,16 @@ impl Table {
         }
         let coloured = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let width = self.rows.iter().map(|row| row.check.name.len()).max().unwrap_or(0);
-        for row in &self.rows {
+        let shown = |row: &&Row| self.is_module || row.status != Status::Skip;
+        for row in self.rows.iter().filter(shown) {
             let (on, off) = if coloured { (row.status.colour(), "\x1b[0m") } else { ("", "") };
             writeln!(out, "{on}{}{off}  {:width$}  {}", row.status.word(), row.check.name, row.check.about)?;
             for reason in &row.reasons {
                 writeln!(out, "      {:width$}  {reason}", "")?;
             }
+        }
+        if !self.is_module {
+            writeln!(out, "the other checks are skipped: this library is no module that can be called")?;
         }
         writeln!(
             out,

@@ -2,7 +2,7 @@
  *
  * A defect is a macro: `#define ON_START leak();` before the include puts a statement into `start`. What has no macro is
  * as the contract says: one worker thread answers requests and takes events, every argument is checked, every
- * call keeps the table of states. It offers alex.metrics/1. */
+ * call keeps the table of states. It offers alex.metrics/1; extended.h adds the other two. */
 #ifndef DEFECT_MODULE_H
 #define DEFECT_MODULE_H
 
@@ -76,6 +76,9 @@
 #ifndef START_FROM
 #define START_FROM(state) ((state) == AlexHealth_STATE_INITIALIZED || (state) == AlexHealth_STATE_STOPPED)
 #endif
+#ifndef TAKES_WHILE_DRAINING
+#define TAKES_WHILE_DRAINING 0
+#endif
 #ifndef WORK_IN
 #define WORK_IN(state) ((state) == AlexHealth_STATE_STARTED)
 #endif
@@ -94,6 +97,8 @@
 #ifndef JOB_ROOM
 #define JOB_ROOM 256
 #endif
+/* Whether work runs, or has come to rest for another version. */
+#define IS_UP(state) ((state) == AlexHealth_STATE_STARTED || (state) == AlexHealth_STATE_DRAINING)
 
 typedef struct Job {
   int is_event;
@@ -124,6 +129,10 @@ static inline void sleep_ms(long ms) {
 static inline AlexStr str(const char *text) {
   AlexStr s = {(const uint8_t *)text, strlen(text)};
   return s;
+}
+
+static inline int is_id(AlexStr id, const char *own) {
+  return id.ptr && id.len == strlen(own) && memcmp(id.ptr, own, id.len) == 0;
 }
 
 static inline AlexStatus say(AlexErrorBuf *err, AlexStatus status, const char *why) {
@@ -288,6 +297,7 @@ static void *small_work(void *unused) {
     }
     pthread_mutex_lock(&m.lock);
     m.running = 0;
+    pthread_cond_broadcast(&m.changed);
   }
   pthread_mutex_unlock(&m.lock);
   return NULL;
@@ -312,7 +322,7 @@ static AlexStatus small_start(void *instance, AlexErrorBuf *err) {
 static AlexStatus small_stop(void *instance, uint32_t deadline_ms, AlexErrorBuf *err) {
   (void)deadline_ms;
   if (!IS_INSTANCE(instance)) return say(err, AlexStatus_INVALID, "no live instance");
-  if (m.state != AlexHealth_STATE_STARTED) return say(err, AlexStatus_STATE, "not started");
+  if (!IS_UP(m.state)) return say(err, AlexStatus_STATE, "not started");
   ON_STOP
   pthread_mutex_lock(&m.lock);
   m.state = AlexHealth_STATE_STOPPING;
@@ -348,7 +358,7 @@ static AlexStatus small_health(void *instance, AlexHealth *out) {
   out->in_flight = m.count + m.running;
   out->queue_depth = m.count;
   out->panics = 0;
-  out->live_threads = m.state == AlexHealth_STATE_STARTED;
+  out->live_threads = IS_UP(m.state);
   out->detail_len = 2;
   memcpy(out->detail, "ok", 2);
   pthread_mutex_unlock(&m.lock);
@@ -359,7 +369,9 @@ static AlexStatus small_health(void *instance, AlexHealth *out) {
 static AlexStatus small_push(int is_event, AlexCompletion done, AlexErrorBuf *err) {
   AlexStatus status = AlexStatus_OK;
   pthread_mutex_lock(&m.lock);
-  if (!WORK_IN(m.state)) {
+  if (m.state == AlexHealth_STATE_DRAINING && !TAKES_WHILE_DRAINING) {
+    status = AlexStatus_BUSY;
+  } else if (!WORK_IN(m.state)) {
     status = AlexStatus_STATE;
   } else if (m.count == JOB_ROOM) {
     status = AlexStatus_BUSY;
@@ -369,7 +381,7 @@ static AlexStatus small_push(int is_event, AlexCompletion done, AlexErrorBuf *er
     pthread_cond_broadcast(&m.changed);
   }
   pthread_mutex_unlock(&m.lock);
-  return status == AlexStatus_OK ? ok(err) : say(err, status, status == AlexStatus_BUSY ? "the queue is full" : "not started");
+  return status == AlexStatus_OK ? ok(err) : say(err, status, status == AlexStatus_BUSY ? "no room, or draining" : "not started");
 }
 
 static AlexStatus small_handle_event(void *instance, const AlexEvent *event, AlexErrorBuf *err) {
@@ -404,11 +416,19 @@ static AlexStatus small_snapshot(void *instance, AlexSink out) {
   return AlexStatus_OK;
 }
 
+#ifdef EXTENDED_H
+#include "extensions.h"
+#endif
+
 static const void *small_get_extension(void *instance, AlexStr id) {
   static const AlexMetricsExt metrics = {small_snapshot};
   (void)instance;
   ON_EXTENSION
-  if (id.ptr && id.len == strlen(ALEX_EXT_METRICS) && memcmp(id.ptr, ALEX_EXT_METRICS, id.len) == 0) return &metrics;
+  if (is_id(id, ALEX_EXT_METRICS)) return &metrics;
+#ifdef EXTENDED_H
+  if (is_id(id, ALEX_EXT_DRAIN)) return &small_drain;
+  if (is_id(id, ALEX_EXT_RECONFIGURE)) return &small_reconfigure;
+#endif
   return OTHER_EXTENSION;
 }
 

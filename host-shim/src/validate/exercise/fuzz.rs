@@ -1,14 +1,15 @@
 //! Calls by chance. The seed decides all of them; the time decides how many there are.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chainbot_abi::{Health, Status};
-use serde_json::{Value, json};
 
+use super::chance::{self, json_text, rounds, text};
 use super::life::GRACE;
 use crate::validate::arguments::{EventArgs, Field, RequestArgs};
 use crate::validate::bench::{Answer, Bench, Room, STOP_MS, Subject};
 use crate::validate::ledger;
+use crate::validate::offered::Drain;
 use crate::validate::random::Random;
 use crate::validate::record::{expect, fail};
 use crate::validate::routes;
@@ -19,75 +20,6 @@ use crate::wire::state_name;
 const UNDER_WAY: usize = 64;
 /// Over the budget of a call that must not block, twice, is a finding.
 const BLOCKS: Duration = Duration::from_millis(250);
-
-const PIECES: [&str; 24] = [
-    "",
-    "a",
-    "0",
-    "-1",
-    "null",
-    "true",
-    "\"",
-    "\\",
-    "{",
-    "}",
-    "[",
-    "]",
-    "%00",
-    "%",
-    "..",
-    "//",
-    "?",
-    "#",
-    "\u{0}",
-    "\r\n",
-    "\u{202e}",
-    "\u{1f600}",
-    "../../etc/passwd",
-    "9223372036854775808",
-];
-
-/// A text, mostly readable, sometimes bytes that are none.
-fn text(random: &mut Random) -> Vec<u8> {
-    match random.below(8) {
-        0 => random.bytes(64),
-        1 => vec![b'a'; random.below(20_000)],
-        _ => (0..random.below(6)).flat_map(|_| random.pick(&PIECES).bytes()).collect(),
-    }
-}
-
-fn document(random: &mut Random, depth: usize) -> Value {
-    match random.below(if depth == 0 { 5 } else { 7 }) {
-        0 => Value::Null,
-        1 => json!(random.once_in(2)),
-        2 => json!(random.next() as i64),
-        3 => json!(f64::from_bits(random.next())),
-        4 => json!(String::from_utf8_lossy(&text(random))),
-        5 => (0..random.below(4)).map(|_| document(random, depth - 1)).collect(),
-        _ => {
-            let member = |random: &mut Random| {
-                (String::from_utf8_lossy(&text(random)).into_owned(), document(random, depth - 1))
-            };
-            Value::Object((0..random.below(4)).map(|_| member(random)).collect())
-        }
-    }
-}
-
-/// JSON, mostly; sometimes cut off, deep, or none.
-fn json_text(random: &mut Random) -> Vec<u8> {
-    let mut bytes = document(random, 3).to_string().into_bytes();
-    match random.below(12) {
-        0 => bytes.truncate(random.below(bytes.len() + 1)),
-        1 => bytes = text(random),
-        2 => bytes = vec![b'['; random.below(5_000)],
-        3 if !bytes.is_empty() => {
-            let at = random.below(bytes.len());
-            bytes[at] = random.next() as u8;
-        }
-        _ => {}
-    }
-    bytes
-}
 
 fn field(random: &mut Random, usual: &str, make: fn(&mut Random) -> Vec<u8>) -> Field {
     match random.below(40) {
@@ -130,12 +62,6 @@ fn request(random: &mut Random, paths: &[(String, String)]) -> RequestArgs {
         body: Field::Bytes(if random.once_in(3) { text(random) } else { json_text(random) }),
         trace: field(random, "", text),
     }
-}
-
-/// Until the time is over.
-fn rounds(bench: &Bench) -> impl Iterator<Item = usize> {
-    let until = Instant::now() + bench.fuzz;
-    (0..).take_while(move |_| Instant::now() < until)
 }
 
 /// Events and requests.
@@ -183,43 +109,13 @@ pub fn calls(bench: &Bench) {
     subject.finish(check);
 }
 
-/// Places of the schema that can be given a value, as JSON pointers.
-fn places(schema: &Value, at: &str, out: &mut Vec<String>) {
-    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-        let place = format!("{at}/{name}");
-        places(inner, &place, out);
-        out.push(place);
-    }
-}
-
 /// Configurations: the given one with something else in it, and others.
 pub fn configuration(bench: &Bench) {
     let check = "fuzz-configuration";
     let mut random = Random::new(bench.seed, check);
-    let mut schema = Vec::new();
-    places(&bench.manifest["config_schema"], "", &mut schema);
+    let places = chance::places(bench);
     for _ in rounds(bench) {
-        let mut config = bench.config.clone();
-        for _ in 0..1 + random.below(3) {
-            let value = document(&mut random, 2);
-            match schema.is_empty() || random.once_in(4) {
-                true => config[String::from_utf8_lossy(&text(&mut random)).into_owned()] = value,
-                false => put(&mut config, random.pick::<String>(&schema), value),
-            }
-        }
-        // Where the data lies stays: a module under check has no business elsewhere.
-        if let Some(folder) = bench.config.get("data_dir") {
-            config["data_dir"] = folder.clone();
-        }
-        let field = match random.below(10) {
-            0 => Field::Bytes(json_text(&mut random)),
-            1 => {
-                let mut bytes = config.to_string().into_bytes();
-                bytes.truncate(random.below(bytes.len()));
-                Field::Bytes(bytes)
-            }
-            _ => Field::text(config.to_string()),
-        };
+        let field = chance::configuration(&mut random, bench, &places);
         match bench.subject_of(&field, Room::Bytes(1 + random.below(256))) {
             Ok(subject) => {
                 subject.cleanup();
@@ -234,23 +130,12 @@ pub fn configuration(bench: &Bench) {
     }
 }
 
-/// Puts a value at a pointer, making objects on the way.
-fn put(config: &mut Value, pointer: &str, value: Value) {
-    let mut place = config;
-    for name in pointer.split('/').skip(1) {
-        if !place.is_object() {
-            *place = json!({});
-        }
-        place = &mut place[name];
-    }
-    *place = value;
-}
-
 /// Where an instance stands as the table of states has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Model {
     Initialized,
     Started,
+    Draining,
     Stopped,
 }
 
@@ -259,9 +144,67 @@ impl Model {
         match self {
             Model::Initialized => Health::STATE_INITIALIZED,
             Model::Started => Health::STATE_STARTED,
+            Model::Draining => Health::STATE_DRAINING,
             Model::Stopped => Health::STATE_STOPPED,
         }
     }
+
+    fn can_start(self) -> bool {
+        matches!(self, Model::Initialized | Model::Stopped)
+    }
+
+    fn can_stop(self) -> bool {
+        matches!(self, Model::Started | Model::Draining)
+    }
+}
+
+/// What a call gave, what the table says of it, and where the instance then stands; `None` is nowhere.
+struct Step {
+    answer: Answer,
+    expected: Status,
+    next: Option<Model>,
+}
+
+/// One call by chance. `None` when requests pile up.
+fn step(random: &mut Random, subject: &Subject<'_>, model: Model, request: &RequestArgs) -> Option<Step> {
+    let calls = subject.calls();
+    let of = |answer: Answer, is_legal: bool, next: Option<Model>| Step {
+        expected: if is_legal { Status::OK } else { Status::STATE },
+        answer,
+        next,
+    };
+    let work = |answer: Answer| Step {
+        answer,
+        expected: match model {
+            Model::Started => Status::OK,
+            Model::Draining => Status::BUSY,
+            _ => Status::STATE,
+        },
+        next: Some(model),
+    };
+    let drain = Drain::of(calls);
+    Some(match (random.below(14), drain) {
+        (0 | 1, _) => of(calls.start(), model.can_start(), Some(Model::Started)),
+        (2, _) => {
+            let answer = calls.stop(STOP_MS);
+            if model.can_stop() {
+                ledger::stopped();
+            }
+            of(answer, model.can_stop(), Some(Model::Stopped))
+        }
+        (3, _) => of(subject.cleanup(), model.can_start(), None),
+        (4..7, _) => {
+            if ledger::wait(UNDER_WAY, GRACE) > UNDER_WAY {
+                return None;
+            }
+            work(calls.webhook(request))
+        }
+        (7..10, _) => work(calls.event(&EventArgs::new("validate.event", "{}"))),
+        (10, Some(drain)) => of(drain.begin(calls, STOP_MS), model.can_stop(), Some(Model::Draining)),
+        (11, Some(drain)) => of(drain.cancel(calls), model == Model::Draining, Some(Model::Started)),
+        (12, Some(drain)) => of(drain.export(calls).0, model == Model::Draining, Some(model)),
+        _ => of(calls.health().0, true, Some(model)),
+    })
 }
 
 /// Calls in any order, beside the table of states.
@@ -278,30 +221,10 @@ pub fn order(bench: &Bench) {
             alive = Some((subject, Model::Initialized));
             continue;
         };
-        let calls = subject.calls();
-        let (answer, legal, next): (Answer, bool, Option<Model>) = match random.below(10) {
-            0 => (calls.start(), *model != Model::Started, Some(Model::Started)),
-            1 => {
-                let answer = calls.stop(STOP_MS);
-                if *model == Model::Started {
-                    ledger::stopped();
-                }
-                (answer, *model == Model::Started, Some(Model::Stopped))
-            }
-            2 => (subject.cleanup(), *model != Model::Started, None),
-            3..6 => {
-                if ledger::wait(UNDER_WAY, GRACE) > UNDER_WAY {
-                    break;
-                }
-                (calls.webhook(&request), *model == Model::Started, Some(*model))
-            }
-            6..9 => {
-                (calls.event(&EventArgs::new("validate.event", "{}")), *model == Model::Started, Some(*model))
-            }
-            _ => (calls.health().0, true, Some(*model)),
+        let Some(Step { answer, expected, next }) = step(&mut random, subject, *model, &request) else {
+            break;
         };
-        let expected = if legal { Status::OK } else { Status::STATE };
-        let fits = answer.status == expected || (legal && answer.status == Status::BUSY);
+        let fits = answer.status == expected || (expected == Status::OK && answer.status == Status::BUSY);
         if !expect(check, fits, || {
             format!("call {round}, `{}` while {model:?}: {}; seed {}", answer.call, answer.show(), bench.seed)
         }) {
@@ -315,7 +238,7 @@ pub fn order(bench: &Bench) {
             }
             Some(next) => *model = next,
         }
-        let state = calls.state();
+        let state = subject.calls().state();
         if !expect(check, state == model.number(), || {
             format!(
                 "call {round}: the state is {} after `{}`, not {model:?}; seed {}",
@@ -328,7 +251,7 @@ pub fn order(bench: &Bench) {
         }
     }
     if let Some((subject, model)) = alive {
-        if model == Model::Started {
+        if model.can_stop() {
             subject.stop();
         }
         subject.cleanup();

@@ -7,8 +7,9 @@ use chainbot_abi::{DrainExt, Health, MetricsExt, ReconfigureExt, Status, name};
 use serde_json::Value;
 
 use crate::validate::arguments::{EventArgs, Field, wrong_texts};
-use crate::validate::bench::{Answer, Bench, Calls, Room};
+use crate::validate::bench::{Answer, Bench, Calls, Room, STOP_MS};
 use crate::validate::ledger;
+use crate::validate::offered::{Drain, Metrics, Reconfigure};
 use crate::validate::record::{expect, fail, skip, warn};
 use crate::validate::routes;
 use crate::validate::strict;
@@ -44,6 +45,8 @@ pub fn life(bench: &Bench) {
     look("start");
     extensions(bench, calls);
     look("get_extension");
+    used(bench, calls);
+    look("the figures and the change of the configuration");
     for topic in routes::topics(bench) {
         let answer = calls.event(&EventArgs::new(&topic, r#"{"validate":true}"#));
         expect("life", matches!(answer.status, Status::OK | Status::BUSY), || {
@@ -56,6 +59,12 @@ pub fn life(bench: &Bench) {
     }
     ledger::wait(0, GRACE);
     look("handle_webhook");
+    if let Some(drain) = Drain::of(calls) {
+        for answer in [drain.begin(calls, STOP_MS), drain.export(calls).0, drain.cancel(calls)] {
+            expect("life", answer.is_ok(), || format!("`{}`: {}", answer.call, answer.show()));
+        }
+        look("a drain and its way back");
+    }
     // Wrong arguments with little room: what a careless copy of the message overruns.
     for cap in [0, 1, 2, 3, 5, 8, 13, 21, 34] {
         calls.room(Room::Bytes(cap)).null_event();
@@ -70,6 +79,23 @@ pub fn life(bench: &Bench) {
     look("cleanup");
     std::thread::sleep(AFTER_CLEANUP);
     look("the time after cleanup");
+}
+
+/// What the extensions have for an instance at work, with right arguments.
+fn used(bench: &Bench, calls: Calls<'_>) {
+    let mut answers = Vec::new();
+    answers.extend(Metrics::of(calls).map(|metrics| metrics.snapshot(calls).0));
+    if let Some(reconfigure) = Reconfigure::of(calls) {
+        let config = Field::text(bench.config.to_string());
+        answers.extend([
+            reconfigure.check(calls, &config),
+            reconfigure.apply(calls, &config),
+            reconfigure.snapshot(calls).0,
+        ]);
+    }
+    for answer in answers {
+        expect("life", answer.is_ok(), || format!("`{}`: {}", answer.call, answer.show()));
+    }
 }
 
 /// A request with right arguments is taken, or there is no room.
@@ -125,9 +151,13 @@ unsafe fn missing_function(id: &str, found: *const std::ffi::c_void) -> Option<&
             name::EXT_METRICS => (*found.cast::<MetricsExt>()).snapshot.is_none().then_some("snapshot"),
             name::EXT_RECONFIGURE => {
                 let ext = &*found.cast::<ReconfigureExt>();
-                [("check", ext.check.is_none()), ("apply", ext.apply.is_none())]
-                    .into_iter()
-                    .find_map(|(name, missing)| missing.then_some(name))
+                [
+                    ("check", ext.check.is_none()),
+                    ("apply", ext.apply.is_none()),
+                    ("snapshot", ext.snapshot.is_none()),
+                ]
+                .into_iter()
+                .find_map(|(name, missing)| missing.then_some(name))
             }
             name::EXT_DRAIN => {
                 let ext = &*found.cast::<DrainExt>();

@@ -120,6 +120,9 @@ fn members(manifest: &Value) {
     if !matches!(manifest["config_schema"], Value::Null | Value::Object(_)) {
         wrong("`config_schema` is no JSON object".to_owned());
     }
+    if !matches!(manifest["trial_values"], Value::Null | Value::Object(_)) {
+        wrong("`trial_values` is no JSON object".to_owned());
+    }
     if !matches!(manifest["api_endpoints"], Value::Null | Value::Object(_)) {
         wrong("`api_endpoints` is no JSON object".to_owned());
     }

@@ -1,0 +1,2 @@
+/* No defect, and every extension. */
+#include "extended.h"

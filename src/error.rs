@@ -149,6 +149,15 @@ impl Error {
         }
     }
 
+    /// Whether the server was not there, or just stops: it may be back in a moment.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Error::Own { code, .. } => code.id == code::SERVER_GONE.id,
+            Error::Api(problem) => problem.status == 503,
+            Error::Core(_) | Error::Closed => false,
+        }
+    }
+
     /// The code, such as `CB-0901`; empty when an answer had none.
     pub fn code(&self) -> &str {
         match self {

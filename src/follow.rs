@@ -21,6 +21,11 @@ const PACE_SHARE: u32 = 5;
 /// Instances of steps that are looked at; a loop may make more, and their lines would help nobody.
 pub const STEPS_MAX: usize = 10_000;
 
+/// How long a server may be away, for an upgrade or a restart, before following is given up.
+const AWAY_MAX: Duration = Duration::from_secs(15);
+/// Between two looks for a server that is away.
+const AWAY_PACE: Duration = Duration::from_millis(250);
+
 /// When to leave before the run ends.
 pub struct Until {
     /// When it waits.
@@ -46,11 +51,21 @@ pub async fn follow(client: &Client, id: &str, progress: &mut Progress, until: &
     let mut events = Some(client.events(id).await?);
     // Steps before this one are over and are not asked for again.
     let mut settled = 0;
+    let mut away: Option<Instant> = None;
     loop {
         let begin = Instant::now();
-        // The run first: when it is over, the steps that are read after it are final.
-        let run: RunView = client.get(&format!("/runs/{id}")).await?;
-        settled += show_steps(client, id, settled, progress).await?;
+        let run = match look(client, id, &mut settled, progress).await {
+            Ok(run) => run,
+            // The run goes on with the server, and a look changes nothing.
+            Err(error) if error.is_away() && away.get_or_insert(begin).elapsed() < AWAY_MAX => {
+                sleep(AWAY_PACE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if away.take().is_some() {
+            events = client.events(id).await.ok();
+        }
         if run.status.is_terminal() {
             return Ok(End::Over(run));
         }
@@ -69,6 +84,13 @@ pub async fn follow(client: &Client, id: &str, progress: &mut Progress, until: &
         }
         sleep_until(deadline.map_or(pace, |deadline| pace.min(deadline))).await;
     }
+}
+
+async fn look(client: &Client, id: &str, settled: &mut usize, progress: &mut Progress) -> Result<RunView> {
+    // The run first: when it is over, the steps that are read after it are final.
+    let run: RunView = client.get(&format!("/runs/{id}")).await?;
+    *settled += show_steps(client, id, *settled, progress).await?;
+    Ok(run)
 }
 
 /// Shows the steps from `settled` on; returns how many of them, from the first, are over.

@@ -248,6 +248,28 @@ fn a_server_starts_takes_runs_and_stops() {
 }
 
 #[test]
+fn a_run_is_followed_over_a_restart_of_its_server() {
+    let place = Place::new();
+    let (_, started) = place.json("start --http 127.0.0.1:0");
+    let server = Server(&place);
+    let address = started["server"]["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let mut follower = command(place.path(), &["run", "waits.yaml", "--data", "data"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(follower.stderr.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap().contains("waits for")));
+    let id = place.json("runs --status waiting").1[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(place.chainbot("stop").code, 0);
+    assert_eq!(place.chainbot(&format!("start --http {address}")).code, 0);
+    assert_eq!(place.chainbot(&format!("signal {id} go")).code, 0);
+    let last: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(follower.wait().unwrap().success(), "{last:?}");
+    drop(server);
+}
+
+#[test]
 fn a_run_is_shown_as_it_stood_and_with_what_its_steps_were_given() {
     let place = Place::new();
     let id = place.waiting_run();

@@ -37,7 +37,7 @@ use crate::validate::{Known, KnownPin};
 
 mod live;
 
-pub use crate::http::{HealthReport, Peer, ViaHost};
+pub use crate::http::{HealthReport, Peer, Routes, ViaHost};
 pub use live::check_change;
 
 /// The API token's file in the data folder.
@@ -113,6 +113,11 @@ impl App {
 
     /// Takes the data folder, recovers, opens the port if the configuration has one.
     pub async fn start(config: Config, services: Services) -> Result<App> {
+        Self::start_with(Routes::new()?, config, services).await
+    }
+
+    /// The same, with routes that were made before.
+    pub async fn start_with(routes: Routes, config: Config, services: Services) -> Result<App> {
         let Services { env, bus, process, module_path, port_hint } = services;
         let (begun, meters) = (env.monotonic(), Arc::<Meters>::default());
         let opened = {
@@ -193,7 +198,7 @@ impl App {
             pins: Some(pins.clone()),
             backups: Some(backups.clone()),
         };
-        let told = || match port {
+        let told = match port {
             None => Ok(()),
             Some(address) => {
                 let server = json!({
@@ -203,14 +208,12 @@ impl App {
                 data_dir.write_passing(SERVER_FILE, server.to_string().as_bytes())
             }
         };
-        let api = match Api::new(face).and_then(|api| told().map(|()| api)) {
-            Ok(api) => api,
-            Err(error) => {
-                backups.close();
-                undo_start(&runtime, &store).await;
-                return Err(error);
-            }
-        };
+        if let Err(error) = told {
+            backups.close();
+            undo_start(&runtime, &store).await;
+            return Err(error);
+        }
+        let api = Api::new(routes, face);
         let serving = listener.map(|(listener, _)| serve(&api, listener));
         let app = App {
             api,

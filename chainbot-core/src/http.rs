@@ -24,10 +24,10 @@ use futures_util::FutureExt;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use crate::backup::Backups;
 use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
-use crate::backup::Backups;
 use crate::gpio::Pins;
 use crate::limits;
 use crate::secret::Vault;
@@ -154,6 +154,27 @@ impl Default for ApiLimits {
     }
 }
 
+/// The routes, and the document that describes them. They are the same for every service and hold nothing of one. Making them
+/// takes longer than most of a start, so a host that prepares a version beside another one has them made before.
+#[derive(Clone)]
+pub struct Routes {
+    router: Router<Arc<Shared>>,
+    openapi: Arc<str>,
+}
+
+impl Routes {
+    /// Makes them.
+    pub fn new() -> Result<Self> {
+        let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
+            .merge(route::all())
+            .split_for_parts();
+        let openapi = openapi::finish(&document).map_err(|e| {
+            Error::new(&general::INTERNAL, "the OpenAPI document cannot be written").because(e)
+        })?;
+        Ok(Self { router, openapi: openapi.into() })
+    }
+}
+
 /// The API. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Api {
@@ -174,7 +195,7 @@ struct Shared {
     metrics: MetricsSource,
     manifest: serde_json::Value,
     own_port: Option<SocketAddr>,
-    openapi: String,
+    openapi: Arc<str>,
     started: Duration,
     started_at: Timestamp,
     limits: ApiLimits,
@@ -202,15 +223,21 @@ impl Shared {
 
 impl Api {
     /// Makes the service. Opens nothing.
-    pub fn new(options: ApiOptions) -> Result<Self> {
-        let ApiOptions { backend, token, env, health, metrics, manifest, own_port, limits, secrets, pins, backups } =
-            options;
-        let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
-            .merge(route::all())
-            .split_for_parts();
-        let openapi = openapi::finish(&document).map_err(|e| {
-            Error::new(&general::INTERNAL, "the OpenAPI document cannot be written").because(e)
-        })?;
+    pub fn new(routes: Routes, options: ApiOptions) -> Self {
+        let ApiOptions {
+            backend,
+            token,
+            env,
+            health,
+            metrics,
+            manifest,
+            own_port,
+            limits,
+            secrets,
+            pins,
+            backups,
+        } = options;
+        let Routes { router, openapi } = routes;
         let shared = Arc::new(Shared {
             backend,
             guard: Guard::new(token.digest(), env.clone()),
@@ -233,7 +260,7 @@ impl Api {
         });
         let router =
             router.method_not_allowed_fallback(no_method).fallback(no_route).with_state(shared.clone());
-        Ok(Self { shared, router })
+        Self { shared, router }
     }
 
     /// Answers one request, whatever its door. Never fails and never panics; dropping the future is safe.

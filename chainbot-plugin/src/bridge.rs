@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
 use chainbot_abi::Status;
-use chainbot_core::app::{self, App, HostEvent, Peer, Services, ViaHost};
+use chainbot_core::app::{self, App, HostEvent, Peer, Routes, Services, ViaHost};
 use chainbot_core::config::{Config, is_live};
 use chainbot_core::env::{Clock, Env, SystemClock, SystemRandom};
 use chainbot_core::error::code::general;
@@ -30,12 +30,15 @@ const NS_PER_MS: u64 = 1_000_000;
 /// Checks a configuration and makes a program of it.
 pub fn make(document: &str) -> Result<Arc<dyn Program>, Failure> {
     let config = App::check(document)?;
-    Ok(Arc::new(Core { config: Mutex::new(config), port: Mutex::new(None) }))
+    let routes = Routes::new()?;
+    Ok(Arc::new(Core { config: Mutex::new(config), routes, port: Mutex::new(None) }))
 }
 
 // `std` locks, though only threads of the module come here: the rule of this crate.
 struct Core {
     config: Mutex<Config>,
+    /// Made with the program, so that a start is short: in an upgrade nothing is served meanwhile.
+    routes: Routes,
     /// Where the last start listened, or the version before.
     port: Mutex<Option<u16>>,
 }
@@ -52,7 +55,7 @@ impl Program for Core {
 
     fn start(&self, host: Arc<Gate>) -> Work<'_, Result<Arc<dyn Running>, Failure>> {
         let config = lock(&self.config).clone();
-        let port_hint = *lock(&self.port);
+        let (routes, port_hint) = (self.routes.clone(), *lock(&self.port));
         // From here on; what was said while the configuration was checked went out at the default level.
         log::set_max_level(config.log_level());
         Box::pin(async move {
@@ -64,7 +67,7 @@ impl Program for Core {
                 module_path: own_path(),
                 port_hint,
             };
-            let app = App::start(config, services).await?;
+            let app = App::start_with(routes, config, services).await?;
             *lock(&self.port) = app.port().map(|address| address.port());
             Ok(Arc::new(RunningCore(app)) as Arc<dyn Running>)
         })

@@ -82,8 +82,8 @@ pub const IMAGES_MAX: usize = 64;
 pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Readings of a new version's health, one after the other, before it serves.
 pub const HEALTH_READINGS: u32 = 3;
-/// Between two of them.
-pub const HEALTH_READING_EVERY: Duration = Duration::from_millis(50);
+/// Between two of them. Work waits meanwhile, and a version that cannot work says so at its start.
+pub const HEALTH_READING_EVERY: Duration = Duration::from_millis(20);
 /// One line of a request over the control socket: a path and some options.
 pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
 /// Connections to the control socket at once; a person has one.

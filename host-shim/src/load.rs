@@ -62,7 +62,7 @@ pub fn load_compared(path: &Path) -> Result<Module> {
 pub fn real_file(path: &Path) -> Result<PathBuf> {
     let fail = |why: String| Error::new(code::MODULE_MISSING, format!("`{}`: {why}", path.display()));
     let meta = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => fail("no such file; check --module".to_owned()),
+        std::io::ErrorKind::NotFound => fail("no such file; check the path".to_owned()),
         _ => fail(error.to_string()),
     })?;
     if !meta.is_file() {

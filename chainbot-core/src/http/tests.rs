@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use serde_json::Value;
 
-use super::{AccessToken, Api, ApiLimits, ApiOptions, HealthReport};
+use super::{AccessToken, Api, ApiLimits, ApiOptions, HealthReport, Routes};
 use crate::env::{Env, SeededRandom, VirtualClock};
 use crate::time::Timestamp;
 use memory::Memory;
@@ -49,20 +49,22 @@ impl Bench {
         let env = Env::new(clock, Arc::new(SeededRandom::new(7)));
         let engine = Arc::new(Memory::new(env.clone()));
         let token = AccessToken::generate(&env);
-        let api = Api::new(ApiOptions {
-            backend: engine.clone(),
-            token: token.clone(),
-            env,
-            health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
-            metrics: Arc::new(crate::observe::Metrics::default),
-            manifest: serde_json::json!({ "name": "chainbot" }),
-            own_port: None,
-            limits,
-            secrets: None,
-            pins: None,
-            backups: None,
-        })
-        .unwrap();
+        let api = Api::new(
+            Routes::new().unwrap(),
+            ApiOptions {
+                backend: engine.clone(),
+                token: token.clone(),
+                env,
+                health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
+                metrics: Arc::new(crate::observe::Metrics::default),
+                manifest: serde_json::json!({ "name": "chainbot" }),
+                own_port: None,
+                limits,
+                secrets: None,
+                pins: None,
+                backups: None,
+            },
+        );
         Self { api, engine, token: token.reveal().to_owned() }
     }
 

@@ -60,7 +60,7 @@ async fn info(State(shared): State<Arc<Shared>>) -> Answer {
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 async fn openapi(State(shared): State<Arc<Shared>>) -> Answer {
     let json = HeaderValue::from_static("application/json");
-    Ok(([(header::CONTENT_TYPE, json)], shared.openapi.clone()).into_response())
+    Ok(([(header::CONTENT_TYPE, json)], shared.openapi.to_string()).into_response())
 }
 
 /// The JSON Schema of workflow definitions

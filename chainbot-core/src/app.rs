@@ -539,6 +539,6 @@ pub fn manifest() -> Value {
         },
         "webhooks": [{ "method": "*", "path": "/", "max_body": crate::limits::DEFINITION_BODY_BYTES_MAX }],
         "config_schema": Config::schema(),
-        "storage": { "format": "chainbot-sqlite", "version": crate::store::SCHEMA_VERSION },
+        "storage": { "format": "chainbot-sqlite", "version": crate::store::schema_version() },
     })
 }

@@ -32,4 +32,4 @@ mod tests;
 pub use commit::{commit, commit_then};
 pub use data_dir::{DataDir, Holder};
 pub use invariants::{Violation, check, check_file};
-pub use sqlite::{OpenOptions, SCHEMA_VERSION, SqliteStore};
+pub use sqlite::{OpenOptions, SqliteStore, schema_version};

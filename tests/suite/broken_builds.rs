@@ -119,6 +119,8 @@ fn the_module_that_is_shipped_has_no_place_for_a_fault() {
     for name in names.chain([
         SWITCH,
         "CHAINBOT_FAULT",
+        "CHAINBOT_NEXT_SCHEMA",
+        "found_by_next_schema",
         "a fault on purpose",
         "journal.commit.before",
         "module.host.log",

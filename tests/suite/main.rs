@@ -31,4 +31,5 @@ mod tidy;
 mod transcript;
 mod upgrade;
 mod upgrade_load;
+mod upgrade_migration;
 mod validator;

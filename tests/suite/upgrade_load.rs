@@ -24,28 +24,28 @@ use crate::support;
 use crate::upgrade::{copy_of_the_module, report, upgrade};
 
 /// Runs of webhooks and of events have numbers of their own.
-const HOOKS_FROM: u64 = 1_000_000;
+pub const HOOKS_FROM: u64 = 1_000_000;
 const EVENTS_FROM: u64 = 2_000_000;
-const INGRESS: [&str; 2] = ["--http", "127.0.0.1:0"];
+pub const INGRESS: [&str; 2] = ["--http", "127.0.0.1:0"];
 const JSON: &str = "content-type: application/json\r\n";
 
 /// How much may have been asked for: each upgrade brings some more, so that every one has work about it.
-struct Budget {
+pub struct Budget {
     allowed: Mutex<(u64, bool)>,
     changed: Condvar,
 }
 
 impl Budget {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { allowed: Mutex::new((0, false)), changed: Condvar::new() }
     }
 
-    fn add(&self, more: u64) {
+    pub fn add(&self, more: u64) {
         self.allowed.lock().unwrap().0 += more;
         self.changed.notify_all();
     }
 
-    fn close(&self) {
+    pub fn close(&self) {
         self.allowed.lock().unwrap().1 = true;
         self.changed.notify_all();
     }
@@ -58,7 +58,7 @@ impl Budget {
     }
 }
 
-fn define(client: &Client, ledger: &str) {
+pub fn define(client: &Client, ledger: &str) {
     for (name, trigger) in [("hooked", "{ webhook: hooked"), ("heard", "{ event: test.tick")] {
         let source = format!(
             "name: {name}\ninputs: {{ type: object, properties: {{ n: {{ type: integer }} }} }}\n\
@@ -73,7 +73,7 @@ fn define(client: &Client, ledger: &str) {
 }
 
 /// Starts by the port, each repeated until it is acknowledged; the runs that wait for a signal get it, twice with one key.
-fn start_runs(client: &Client, load: &mut Load, budget: &Budget) {
+pub fn start_runs(client: &Client, load: &mut Load, budget: &Budget) {
     while budget.wait(load.starts.len() as u64) {
         let index = load.add();
         while !load.send(client, index) {}
@@ -93,7 +93,7 @@ fn start_runs(client: &Client, load: &mut Load, budget: &Budget) {
 }
 
 /// Webhooks and looks through the host: each is sent once, and each must be answered well.
-fn call_hooks(client: &Client, budget: &Budget) -> u64 {
+pub fn call_hooks(client: &Client, budget: &Budget) -> u64 {
     let mut sent = 0;
     while budget.wait(sent) {
         let body = json!({ "n": HOOKS_FROM + sent }).to_string();

@@ -22,6 +22,8 @@ use parking_lot::Mutex;
 pub const PLAN: &str = "CHAINBOT_FAULT";
 /// The broken promise of a process that a test starts.
 pub const SABOTAGE: &str = "CHAINBOT_SABOTAGE";
+/// The schema of a process that a test starts, when it is to be one version ahead: `good` or `broken`.
+pub const NEXT_SCHEMA: &str = "CHAINBOT_NEXT_SCHEMA";
 /// How long a place hangs: far longer than it works, far shorter than what waits for it.
 pub const STALL: Duration = Duration::from_millis(12);
 
@@ -38,6 +40,15 @@ pub enum Kind {
     Abort,
     /// The call takes long.
     Stall,
+}
+
+/// One migration more than this version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextSchema {
+    /// It succeeds.
+    Good,
+    /// It fails half-way.
+    Broken,
 }
 
 /// How often it goes wrong.
@@ -148,6 +159,15 @@ pub fn passed() -> (BTreeMap<&'static str, Passed>, u64) {
 pub fn is_sabotaged(promise: &str) -> bool {
     static BROKEN: OnceLock<Option<String>> = OnceLock::new();
     BROKEN.get_or_init(|| std::env::var(SABOTAGE).ok()).as_deref() == Some(promise)
+}
+
+/// Whether the process is one schema ahead.
+pub fn next_schema() -> Option<NextSchema> {
+    match std::env::var(NEXT_SCHEMA).ok()?.as_str() {
+        "good" => Some(NextSchema::Good),
+        "broken" => Some(NextSchema::Broken),
+        _ => None,
+    }
 }
 
 /// A place that cannot answer with an error.

@@ -34,9 +34,11 @@ pub fn newer(path: &Path, found: usize, known: usize) -> Error {
         crate::VERSION
     )
     .to_string();
-    Error::new(&store::NEWER, message).help(
-        "start the newer ChainBot again, or restore the backup made before the upgrade; nothing was changed",
-    )
+    let help = format_args!(
+        "start the newer ChainBot again, or put back the backup `schema-{known}`, which is the database as it was before an \
+         upgrade from this version, without what has happened since; nothing was changed"
+    );
+    Error::new(&store::NEWER, message).help(help.to_string())
 }
 
 /// A read failed.

@@ -35,7 +35,7 @@ mod writer;
 
 #[cfg(test)]
 pub(super) use self::chore::Chore;
-pub use self::migrate::SCHEMA_VERSION;
+pub use self::migrate::schema_version;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,8 +46,8 @@ use parking_lot::Mutex;
 use self::journal::History;
 use self::readers::Readers;
 use self::writer::Writer;
-use super::reserve::Reserve;
 use super::backup::{self, Manifest, Order, Progress, Shelf};
+use super::reserve::Reserve;
 use super::{DataDir, batch, problem};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
@@ -124,7 +124,13 @@ impl SqliteStore {
         let reserve = options.reserve.then(|| Reserve::new(options.data_dir.path()));
         let writer = Writer::start(conn, Lsn(newest.0 + 1), options.commit_delay, reserve, options.meters)
             .map_err(|error| problem::open(&path, &error))?;
-        Ok(Arc::new(SqliteStore { writer, readers, round: Mutex::default(), path, data_dir: options.data_dir }))
+        Ok(Arc::new(SqliteStore {
+            writer,
+            readers,
+            round: Mutex::default(),
+            path,
+            data_dir: options.data_dir,
+        }))
     }
 
     /// Reads within one transaction.

@@ -31,7 +31,13 @@ impl Module {
 
     /// The one that can be told to go wrong: `CHAINBOT_FAULT` says where, `CHAINBOT_SABOTAGE` which promise it breaks.
     pub fn with_fault(variable: &'static str, value: &str) -> Self {
-        Self { library: support::plugin_with_faults(), variables: vec![(variable, value.to_owned())] }
+        Self { library: support::plugin_with_faults(), variables: Vec::new() }.among(variable, value)
+    }
+
+    /// In a process with this variable, which another version in it may read.
+    pub fn among(mut self, variable: &'static str, value: &str) -> Self {
+        self.variables.push((variable, value.to_owned()));
+        self
     }
 }
 

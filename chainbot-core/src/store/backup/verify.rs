@@ -6,7 +6,7 @@ use super::manifest::{DATABASE, Manifest};
 use super::{content, copy_failed, take};
 use crate::error::code::{backup as code, store};
 use crate::error::{Error, Result};
-use crate::store::sqlite::{SCHEMA_VERSION, connection};
+use crate::store::sqlite::{connection, schema_version};
 use crate::store::{invariants, problem};
 
 /// A backup that is as it was made.
@@ -24,7 +24,7 @@ pub struct Checked {
 pub fn verify(folder: &Path) -> Result<Checked> {
     let manifest = Manifest::read(folder)?;
     let path = folder.join(DATABASE);
-    if manifest.schema > SCHEMA_VERSION {
+    if manifest.schema > schema_version() {
         return Err(newer(folder, &manifest));
     }
     let found = take::sum(&path)?;
@@ -56,9 +56,11 @@ pub fn verify(folder: &Path) -> Result<Checked> {
         return Err(damaged(message.to_string()));
     }
     if tables.len() != manifest.tables.len() || content::digest(&tables) != manifest.content {
-        return Err(damaged(format_args!("{} has other tables than its manifest says", path.display()).to_string()));
+        return Err(damaged(
+            format_args!("{} has other tables than its manifest says", path.display()).to_string(),
+        ));
     }
-    let is_current = manifest.schema == SCHEMA_VERSION;
+    let is_current = manifest.schema == schema_version();
     let violations = if is_current { invariants::check_in(&transaction)? } else { Vec::new() };
     Ok(Checked { manifest, violations, is_current })
 }
@@ -69,11 +71,12 @@ fn damaged(message: String) -> Error {
 
 fn newer(folder: &Path, manifest: &Manifest) -> Error {
     let message = format_args!(
-        "{} was made by ChainBot {} with schema version {}, this ChainBot ({}) knows up to {SCHEMA_VERSION}",
+        "{} was made by ChainBot {} with schema version {}, this ChainBot ({}) knows up to {}",
         folder.display(),
         manifest.version,
         manifest.schema,
-        crate::VERSION
+        crate::VERSION,
+        schema_version()
     );
     Error::new(&store::NEWER, message.to_string())
         .help("install the ChainBot that made it or a later one, then restore; nothing was changed")

@@ -19,9 +19,6 @@ use crate::store::problem;
 /// "CBOT": set by the first migration.
 const APPLICATION_ID: i64 = 1_128_419_156;
 
-/// Of the databases that this version writes. It reads older ones, and refuses newer ones.
-pub const SCHEMA_VERSION: usize = STEPS.len();
-
 const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_journal.sql"),
     include_str!("../../../migrations/sqlite/0002_secrets.sql"),
@@ -32,6 +29,31 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0007_accounts.sql"),
     include_str!("../../../migrations/sqlite/0008_keep.sql"),
 ];
+
+/// The schema of the databases that this version writes. It reads older ones, and refuses newer ones.
+pub fn schema_version() -> usize {
+    steps().len()
+}
+
+/// The migrations of this version.
+#[cfg(not(feature = "fault"))]
+fn steps() -> &'static [&'static str] {
+    STEPS
+}
+
+/// A process that a test starts may be one version ahead.
+#[cfg(feature = "fault")]
+fn steps() -> &'static [&'static str] {
+    use crate::env::fault::{NextSchema, next_schema};
+    static NEXT: std::sync::LazyLock<Option<Vec<&'static str>>> = std::sync::LazyLock::new(|| {
+        let more = match next_schema()? {
+            NextSchema::Good => include_str!("../../../migrations/next/good.sql"),
+            NextSchema::Broken => include_str!("../../../migrations/next/broken.sql"),
+        };
+        Some(STEPS.iter().copied().chain([more]).collect())
+    });
+    NEXT.as_deref().unwrap_or(STEPS)
+}
 
 /// Refuses what this version must not touch. Reads only.
 pub fn check(conn: &Connection, path: &Path) -> Result<()> {
@@ -44,8 +66,8 @@ pub fn check(conn: &Connection, path: &Path) -> Result<()> {
     if !ours && (tables > 0 || version != 0 || application != 0) {
         return Err(problem::open(path, &"it is the database of another program"));
     }
-    if version > STEPS.len() {
-        return Err(problem::newer(path, version, STEPS.len()));
+    if version > schema_version() {
+        return Err(problem::newer(path, version, schema_version()));
     }
     Ok(())
 }
@@ -68,7 +90,7 @@ fn keep(conn: &Connection, path: &Path, shelf: &Shelf, version: usize) -> Result
     take(conn, shelf, &order, &mut |_| Ok(()))?;
     log::info!(
         "the database has schema {version} and goes to {}; it is kept as the backup {}",
-        STEPS.len(),
+        schema_version(),
         shelf.path(&name).display()
     );
     shelf.prune(Kind::BeforeMigration, limits::BACKUPS_BEFORE_MIGRATION).map(drop)
@@ -77,10 +99,10 @@ fn keep(conn: &Connection, path: &Path, shelf: &Shelf, version: usize) -> Result
 /// Runs the migrations that have not run. Without a shelf nothing is kept: the database is a copy.
 pub fn to_latest(conn: &mut Connection, path: &Path, shelf: Option<&Shelf>) -> Result<()> {
     let done = version(conn).map_err(|error| problem::open(path, &error))?;
-    if let Some(shelf) = shelf.filter(|_| (1..STEPS.len()).contains(&done)) {
+    if let Some(shelf) = shelf.filter(|_| (1..schema_version()).contains(&done)) {
         keep(conn, path, shelf, done)?;
     }
-    for (step, version) in STEPS.iter().zip(1..).skip(done) {
+    for (step, version) in steps().iter().zip(1..).skip(done) {
         crate::fault!("migrate.before", problem::read_on_purpose);
         run(conn, step, version).map_err(|error| match error.sqlite_error_code() {
             // A step is one transaction, so nothing of the schema is half there.

@@ -21,9 +21,8 @@ bench: ## Measure, against the raw database loop
 bench-peers: ## Measure beside duroxide, DBOS, Restate and Node-RED, installed into a cache folder
 	@bash deploy/bench-peers.sh
 
-proof: ## The long tests: more kills, more seeds
-	CHAINBOT_PROOF=long cargo test --workspace --release
-	CHAINBOT_PROOF=long cargo test --workspace --features chainbot-plugin/fault --test fault
+proof: ## The long tests: more kills, more seeds; a night. PART=20 takes a twentieth, ONLY='engine|kills' some stages
+	@PART='$(PART)' ONLY='$(ONLY)' PROFILE='$(PROFILE)' exec bash deploy/proof.sh
 
 fmt: ## Format the code
 	cargo fmt --all

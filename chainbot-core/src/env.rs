@@ -3,6 +3,8 @@
 
 #[cfg(feature = "fault")]
 pub mod fault;
+#[doc(hidden)]
+pub mod proof;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -347,7 +347,7 @@ fn ten_thousand_requests_in_flight_are_completed_once_each_by_a_stop() {
 
 #[test]
 fn a_stop_at_any_moment_completes_each_accepted_request_once() {
-    let rounds = if std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long") { 100 } else { 3 };
+    let rounds = chainbot_core::env::proof::size(3, 100);
     let mut dice = Dice::new();
     for _ in 0..rounds {
         let stop_at = dice.below(IN_FLIGHT);

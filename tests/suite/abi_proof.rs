@@ -4,13 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use chainbot_core::env::proof::size;
+
 use crate::support::{has_tool, host_shim, plugin, root, run, skip};
 use crate::transcript::{again, c_host, every_host};
-
-/// Whether the long proofs are asked for.
-fn is_long() -> bool {
-    std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long")
-}
 
 /// Compiles a C file of tests/c; gives what it made.
 fn compile(folder: &Path, source: &str, name: &str, flags: &[&str]) -> PathBuf {
@@ -221,12 +218,12 @@ fn cycles(before: &[&str], library: &Path, count: usize, after_close: &str) -> S
 #[test]
 fn a_library_that_may_be_unloaded_leaves_no_mapping_no_thread_and_no_descriptor() {
     let folder = tempfile::tempdir().unwrap();
-    cycles(&[], &unloadable(folder.path()), if is_long() { 1_100 } else { 200 }, "gone");
+    cycles(&[], &unloadable(folder.path()), size(200, 1_100) as usize, "gone");
 }
 
 #[test]
 fn the_shipped_library_stays_and_its_memory_is_flat() {
-    cycles(&[], &plugin(), if is_long() { 1_100 } else { 200 }, "stays");
+    cycles(&[], &plugin(), size(200, 1_100) as usize, "stays");
 }
 
 #[test]
@@ -273,7 +270,7 @@ fn valgrind_finds_nothing_in_a_host_that_closes_the_library() {
         skip!(name, "valgrind is not installed");
     }
     let folder = tempfile::tempdir().unwrap();
-    let count = if is_long() { 20 } else { 1 };
+    let count = size(1, 20) as usize;
     // What static objects own is lost with an unloaded image, so leaks are looked for in the library that stays.
     for (library, leaks, after_close) in [
         (unloadable(folder.path()), &["--leak-check=no"][..], "gone"),
@@ -295,7 +292,7 @@ fn a_sanitized_host_sees_no_fault_and_no_leak_in_many_starts() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("starts.script");
     let mut text = r#"initialize {"data_dir":"data","values":{"api":{"port":null}}}"#.to_owned();
-    for _ in 0..if is_long() { 1_000 } else { 200 } {
+    for _ in 0..size(200, 1_000) {
         text.push_str("\nstart\nstop 30000");
     }
     // The last round does something too.

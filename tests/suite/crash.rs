@@ -36,10 +36,7 @@ impl Random {
     }
 }
 
-/// `short` in CI, `long` in the proof run.
-pub fn size(short: u64, long: u64) -> u64 {
-    if std::env::var("CHAINBOT_PROOF").is_ok_and(|value| value == "long") { long } else { short }
-}
+pub use chainbot_core::env::proof::size;
 
 /// Milliseconds since 1970, to compare with times of records.
 pub fn now_ms() -> i64 {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use chainbot_core::env::proof;
 use serde_json::Value;
 
 use super::support::{has_tool, host_shim, plugin, root, skip};
@@ -99,16 +100,12 @@ fn rows(table: &Value, status: &str) -> Vec<String> {
     rows.map(|row| format!("{}: {}", row["check"].as_str().unwrap(), row["reasons"])).collect()
 }
 
-fn is_long() -> bool {
-    std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long")
-}
-
 #[test]
 fn the_validator_passes_the_module_in_full() {
-    let fuzz = if is_long() { "10m" } else { "10s" };
+    let fuzz = format!("{}s", proof::size(10, 600));
     // The port that the module takes when nothing is said is in use: by this, or by whoever had it first.
     let _taken = std::net::TcpListener::bind(("127.0.0.1", 8000));
-    let (output, table) = validate(&plugin(), &["--fuzz", fuzz]);
+    let (output, table) = validate(&plugin(), &["--fuzz", &fuzz]);
     assert_eq!(rows(&table, "fail"), [""; 0], "seed {}", table["seed"]);
     assert_eq!(rows(&table, "skip"), [""; 0]);
     assert_eq!(output.status.code(), Some(0));
@@ -150,7 +147,7 @@ fn each_planted_defect_is_found_by_its_check() {
     for (name, check) in DEFECTS {
         let only = ["--fuzz", "300ms", "--only", check];
         let (output, table) =
-            validate(&compile(folder.path(), name), if is_long() { &only[..2] } else { &only });
+            validate(&compile(folder.path(), name), if proof::is_long() { &only[..2] } else { &only });
         let failed = rows(&table, "fail");
         let found = failed.iter().any(|row| row.starts_with(&format!("{check}: ")));
         if !found || output.status.code() != Some(1) {

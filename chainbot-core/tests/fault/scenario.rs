@@ -201,6 +201,9 @@ steps:
   - { id: tells, type: emit, config: { topic: user.rain.north, data: { mm: 3 } } }
 "#;
 
+/// Events that a life tells of which none is heard: a deaf process is at its end, however busy it is.
+const TOLD_MAX: u64 = 100;
+
 /// Waits for a time, for a signal and for an event.
 async fn waits(world: Arc<World>, life: Arc<Life>) -> Result<()> {
     let stage = Stage::new(world, life);
@@ -212,11 +215,18 @@ async fn waits(world: Arc<World>, life: Arc<Life>) -> Result<()> {
     stage.rests(hears).await?;
     stage.signal(waits, "go").await?;
     stage.ended(waits).await?;
-    // An event that came before its step waits is not for it, so it is told again for as long as nobody heard.
-    let mut told = 0;
-    while !stage.status(hears).await?.is_terminal() {
-        told += 1;
-        let tells = stage.start("tells", &format!("tells-{told}")).await?;
+    // An event that came before its step waits is not for it, so it is told again while nobody heard. Each life tells anew: a
+    // key of one before would start nothing.
+    let base = stage.life.handle.newest_lsn().map_or(0, |lsn| lsn.0);
+    for told in 1.. {
+        if stage.status(hears).await?.is_terminal() {
+            break;
+        }
+        if told > TOLD_MAX {
+            let message = format!("run {hears} heard none of {TOLD_MAX} events");
+            return Err(chainbot_core::Error::new(&chainbot_core::error::code::general::TIMEOUT, message));
+        }
+        let tells = stage.start("tells", &format!("tells-{base}-{told}")).await?;
         stage.ended(tells).await?;
         stage.rests(hears).await?;
         for _ in 0..20 {

@@ -1,6 +1,6 @@
-//! Generated definitions, replies and crashes: the engine with crashes gives what the reference gives without.
+//! Generated definitions, replies, crashes and people: the engine with crashes gives what the reference gives without.
 //!
-//! `CHAINBOT_PROOF=long` runs a million cases; `CHAINBOT_SEED` repeats one.
+//! `CHAINBOT_PROOF=long` runs a million cases, `CHAINBOT_PROOF_PART=20` a twentieth of that; `CHAINBOT_SEED` repeats one.
 
 use serde_json::Value;
 
@@ -93,13 +93,97 @@ fn a_cancelled_run_ends_wherever_it_stands() {
     });
 }
 
+#[test]
+fn pauses_and_early_signals_change_nothing() {
+    let done = std::cell::Cell::new(Meddled::default());
+    for_each_seed(350, |seed| {
+        let workflow = Maker { dice: &mut Dice(seed), next: 0, doubts: false }.workflow();
+        let source = yaml(&workflow);
+        let expected = Interpreter::run(seed, &workflow);
+        let mut world = World::new(seed, &source, 30);
+        world.meddled = Some(Meddled { alters: false, ..Meddled::default() });
+        world.run();
+        let state = &world.driver.state;
+        assert!(state.status.is_terminal(), "the run does not end\n{source}");
+        let output = state.output.as_ref().map(|data| without_chance(data.json()));
+        assert_eq!(output, expected, "{:?}\n{source}", state.error);
+        done.set(done.get().and(world.meddled.unwrap_or_default()));
+    });
+    let Meddled { pauses, resumes, signals, .. } = done.get();
+    let is_one = std::env::var_os("CHAINBOT_SEED").is_some();
+    assert!(
+        is_one || [pauses, resumes, signals].iter().all(|count| *count > 50),
+        "too few: {:?}",
+        done.get()
+    );
+}
+
+#[test]
+fn whatever_people_do_the_run_ends_and_nothing_completes_twice() {
+    let done = std::cell::Cell::new(Meddled::default());
+    for_each_seed(350, |seed| {
+        let workflow = Maker { dice: &mut Dice(seed), next: 0, doubts: seed.is_multiple_of(2) }.workflow();
+        let source = yaml(&workflow);
+        let mut world = World::new(seed, &source, 8);
+        world.meddled = Some(Meddled { alters: true, ..Meddled::default() });
+        world.run();
+        let driver = &world.driver;
+        // Not only between the inputs: the journal alone tells the same, keys and completions hold in each generation.
+        driver.assert_sound();
+        assert!(
+            driver.state.status.is_terminal(),
+            "the run does not end: {:?}\n{source}",
+            driver.state.waiting_for()
+        );
+        assert!(driver.effects.is_empty() && driver.questions().is_empty(), "something is left");
+        for (place, instance) in driver.state.instances() {
+            assert!(instance.status.is_terminal(), "{place:?} is left {:?}", instance.status);
+        }
+        done.set(done.get().and(world.meddled.unwrap_or_default()));
+    });
+    let Meddled { pauses, resumes, signals, answers, retries, refusals, .. } = done.get();
+    let is_one = std::env::var_os("CHAINBOT_SEED").is_some();
+    let all = [pauses, resumes, signals, answers, retries, refusals];
+    assert!(is_one || all.iter().all(|count| *count > 20), "too few: {:?}", done.get());
+}
+
+/// What people did to a run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Meddled {
+    /// They answer and retry too, which alters what becomes of it.
+    alters: bool,
+    pauses: u32,
+    resumes: u32,
+    signals: u32,
+    answers: u32,
+    retries: u32,
+    /// Answers to questions that are not open.
+    refusals: u32,
+}
+
+impl Meddled {
+    fn and(self, other: Self) -> Self {
+        Self {
+            alters: other.alters,
+            pauses: self.pauses + other.pauses,
+            resumes: self.resumes + other.resumes,
+            signals: self.signals + other.signals,
+            answers: self.answers + other.answers,
+            retries: self.retries + other.retries,
+            refusals: self.refusals + other.refusals,
+        }
+    }
+}
+
+/// Retries of one run at most: what failed by the reference's rules fails again.
+const RETRIES_MAX: u32 = 3;
+
 /// Runs a body with many seeds, or with the one asked for.
 fn for_each_seed(cases: u64, body: impl Fn(u64)) {
     if let Some(seed) = std::env::var("CHAINBOT_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return body(seed);
     }
-    let is_long = std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long");
-    let cases = if is_long { cases * 800 } else { cases };
+    let cases = crate::env::proof::size(cases, cases * 500);
     let base = u64::from_le_bytes(crate::env::Env::system().bytes()) >> 1;
     for seed in base..base + cases {
         // Shown when the body panics.
@@ -116,6 +200,8 @@ struct World {
     one_in: u64,
     crashes: u32,
     cancel_after: Option<u64>,
+    /// People do something to it now and then.
+    meddled: Option<Meddled>,
     /// Something was undone.
     put_right: bool,
 }
@@ -127,7 +213,7 @@ impl World {
 
     fn over(driver: Driver, seed: u64, one_in: u64) -> Self {
         let dice = Dice(seed ^ one_in.wrapping_mul(0x5EED));
-        Self { driver, dice, seed, one_in, crashes: 0, cancel_after: None, put_right: false }
+        Self { driver, dice, seed, one_in, crashes: 0, cancel_after: None, meddled: None, put_right: false }
     }
 
     fn run(&mut self) {
@@ -146,18 +232,106 @@ impl World {
                     continue;
                 }
             }
-            if self.driver.state.status.is_terminal() || !self.step() {
+            if self.meddles() {
+                continue;
+            }
+            if self.driver.state.status.is_terminal() || !(self.step() || self.helps()) {
                 break;
             }
         }
         // Nothing is left in memory alone, and the journal tells the same.
         self.driver.assert_sound();
+        if self.driver.state.generation > 0 {
+            // What was put right, and which children were made, is told of one generation.
+            return;
+        }
         self.put_right |= super::ending::assert_put_right(&self.driver);
         let inserted = self.driver.children.iter().map(|child| &child.1);
         let mut places: Vec<&Place> = inserted.collect();
         places.sort();
         places.dedup();
         assert_eq!(places.len(), self.driver.children.len(), "a child was made twice");
+    }
+
+    /// A person does something, whatever the run is at. True when something changed.
+    fn meddles(&mut self) -> bool {
+        let Some(mut done) = self.meddled else { return false };
+        if self.driver.state.status.is_terminal() {
+            let may_retry = done.alters
+                && self.driver.state.status == RunStatus::Failed
+                && !self.driver.state.was_undone()
+                && done.retries < RETRIES_MAX;
+            if may_retry {
+                done.retries += 1;
+                self.meddled = Some(done);
+                self.driver.retry();
+            }
+            return may_retry;
+        }
+        if !self.dice.one_in(5) {
+            return false;
+        }
+        match self.dice.below(if done.alters { 8 } else { 5 }) {
+            0 | 1 => {
+                done.pauses += 1;
+                // One that is about to end is not paused any more.
+                let _ = self.driver.input(Input::Pause { reason: "a look".to_owned() });
+            }
+            2 | 3 => {
+                done.resumes += 1;
+                self.driver.input(Input::Unpause).unwrap();
+            }
+            4 => {
+                done.signals += 1;
+                let name = format!("go_s{}", self.dice.below(12));
+                let data = Json::new(serde_json::json!({ "by": name.trim_start_matches("go_") }));
+                let key = Some(format!("early-{}", done.signals));
+                self.driver.input(Input::Signal { name, data, key }).unwrap();
+            }
+            5 => {
+                done.refusals += 1;
+                let question = crate::id::InboxId::from([3; 16]);
+                assert!(self.answer(question, "retry").is_err(), "nobody asked");
+            }
+            _ => {
+                let open = self.driver.questions();
+                if open.is_empty() {
+                    return false;
+                }
+                done.answers += 1;
+                let (_, question) = open[self.dice.below(open.len() as u64) as usize].clone();
+                let action = ["retry", "done", "fail"][self.dice.below(3) as usize];
+                self.answer(question, action).unwrap();
+            }
+        }
+        self.meddled = Some(done);
+        true
+    }
+
+    fn answer(&mut self, question: crate::id::InboxId, action: &str) -> Result<(), StepError> {
+        let data = match action {
+            "done" => serde_json::json!({ "made": 1 }),
+            _ => Value::Null,
+        };
+        let (action, data, by) = (action.to_owned(), Json::new(data), Some("mia".to_owned()));
+        self.driver.input(Input::Answer(crate::engine::Answer { question, action, data, by }))
+    }
+
+    /// Nothing goes on by itself: the person who held the run lets it go on, or answers what it asks.
+    fn helps(&mut self) -> bool {
+        let Some(mut done) = self.meddled else { return false };
+        let open = self.driver.questions();
+        if self.driver.state.paused.is_some() {
+            done.resumes += 1;
+            self.driver.input(Input::Unpause).unwrap();
+        } else if let Some((_, question)) = open.first().filter(|_| done.alters) {
+            done.answers += 1;
+            self.answer(*question, "done").unwrap();
+        } else {
+            return false;
+        }
+        self.meddled = Some(done);
+        true
     }
 
     fn crashes_now(&mut self) -> bool {

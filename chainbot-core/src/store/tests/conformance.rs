@@ -52,10 +52,9 @@ fn broken_stores_are_caught() {
 
 #[test]
 fn generated_histories_read_the_same_on_both_stores() {
-    let long = std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long");
     let seed = std::env::var("CHAINBOT_SEED").ok().and_then(|seed| seed.parse().ok());
     let first: u64 = seed.unwrap_or_else(|| u64::from_le_bytes(crate::env::Env::system().bytes()));
-    for number in 0..if long { 200 } else { 4 } {
+    for number in 0..crate::env::proof::size(4, 200) {
         let seed = first.wrapping_add(number);
         // Shown when the test fails; CHAINBOT_SEED repeats it.
         println!("CHAINBOT_SEED={seed}");

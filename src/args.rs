@@ -199,13 +199,17 @@ pub struct Validate {
     /// Definitions in YAML or JSON; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
     /// How.
     #[command(flatten)]
     pub json: Json,
 }
 
 const VALIDATE_HELP: &str = "\
-Nothing is run and nothing is stored.
+Nothing is run and nothing is stored. A server that runs on the data folder knows its
+channels, pins, mail accounts and constants; without one these names are not checked.
 
 Examples:
   chainbot validate greenhouse.yaml

@@ -39,7 +39,7 @@ use crate::error::{Error, Result, code};
 pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Version(json) => version::run(json),
-        Command::Validate(args) => validate::run(&args),
+        Command::Validate(args) => with_runtime(validate::run(&args)),
         Command::Run(args) if args.dry => with_runtime(dry::run(&args)),
         Command::Run(args) => with_runtime(run::run(&args)),
         Command::Deploy(args) => with_runtime(deploy::run(&args)),

@@ -119,3 +119,23 @@ impl Folder {
         chainbot(self.0.path(), &line.split(' ').collect::<Vec<_>>())
     }
 }
+
+#[test]
+fn validate_asks_the_server_of_the_folder_what_the_machine_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let rings = "name: rings\nsteps:\n  - { id: a, type: notification, config: { message: hi, channels: [phone] } }\n";
+    std::fs::write(folder.path().join("rings.yaml"), rings).unwrap();
+    let data = super::server::data(&folder);
+    let server = super::server::Server::start(&data);
+    let data = data.display().to_string();
+    let asked = chainbot(folder.path(), &["validate", "rings.yaml", "--data", &data]);
+    assert_eq!(asked.code, 1, "{}{}", asked.stdout, asked.stderr);
+    assert!(asked.stdout.contains("CB-1114") && asked.stdout.contains("phone"), "{}", asked.stdout);
+    let report = chainbot(folder.path(), &["validate", "rings.yaml", "--data", &data, "--json"]);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!((&report[0]["checked_by"], &report[0]["valid"]), (&json!("server"), &json!(false)));
+    server.stop();
+    let alone = chainbot(folder.path(), &["validate", "rings.yaml", "--data", &data]);
+    assert_eq!((alone.code, alone.stdout.as_str()), (0, "valid: 1 file, 0 errors, 0 warnings\n"));
+    assert!(alone.stderr.contains("channels") && alone.stderr.contains("not checked"), "{}", alone.stderr);
+}

@@ -111,6 +111,9 @@ impl Decoder<'_> {
             let hint = "add `when: true` for a step that always runs".to_owned();
             self.error(&code::MISSING_KEY, map.pos, &map.path, message, hint);
         }
+        if matches!(&configured.action, Action::Webhook(webhook) if webhook.is_queued) {
+            self.without_tries(&map);
+        }
         let timeout = self.duration(&map, "timeout");
         Some(Step {
             id,
@@ -134,6 +137,15 @@ impl Decoder<'_> {
             action: configured.action,
             compensate: self.compensate(&map, type_name, level).map(Box::new),
         })
+    }
+
+    /// A step that only hands its message over tries nothing, so what is said of tries would have no effect.
+    fn without_tries(&mut self, map: &Map<'_>) {
+        for key in ["retry", "timeout"].into_iter().filter(|key| map.has(key)) {
+            let hint = "remove it: the outbox has its own schedule of tries, over days; `delivery: step` tries as `retry` says";
+            let message = format!("`{key}` has no effect beside `delivery: outbox`");
+            self.error(&code::EXCLUSIVE, map.key_pos(key), &map.path_of(key), message, hint.to_owned());
+        }
     }
 
     /// `wait` may have its `timeout` in `config`; both at once would leave open which one counts.

@@ -4,16 +4,19 @@
 //! journal says, its list of
 //! places is the list of its records, open questions and waits for events are those of its journal, and only unfinished
 //! runs have timers, open questions and waits. I4: an effect that started and did not end starts again with the same key
-//! only. I5: what is parked has something that wakes it. One pass over archive and journal within one read transaction, so
+//! only. I5: what is parked has something that wakes it. I6: what waits for a time ends once and not before it, and a parked
+//! run's timer is not later. I7: a journal folds over the definition that it names, to the state that the row says. One pass over archive and journal within one read transaction, so
 //! it can run beside a writer; memory grows with the unfinished runs only.
 
+mod folded;
 mod open;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
+use self::folded::{Folded, Programs};
 use self::open::Open;
 
 use super::archive::Kept;
@@ -38,12 +41,15 @@ const ORPHAN_QUESTIONS: &str = "SELECT run, 0 FROM inbox i WHERE i.answered_at I
      AND NOT EXISTS (SELECT 1 FROM run r WHERE r.id = i.run AND r.status < 4)";
 
 const IDS: &str = "SELECT id FROM run";
+// A row that wakes a run at each start has a number that no record has; a person who is asked about a poisoned run wakes it.
+const TIMER: &str = "SELECT EXISTS (SELECT 1 FROM timer WHERE run = ?1 AND (due <= ?2 OR seq >= 4294967294)) \
+     OR EXISTS (SELECT 1 FROM inbox WHERE run = ?1 AND answered_at IS NULL AND kind = 'poison')";
 const WAKES: &str = "SELECT EXISTS (SELECT 1 FROM timer WHERE run = ?1) OR EXISTS (SELECT 1 FROM inbox WHERE run = ?1 AND answered_at IS NULL)";
 
 /// What does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// `I1`, `I3`, `I4` or `I5`.
+    /// `I1` or `I3` to `I7`.
     pub invariant: &'static str,
     /// Which run.
     pub run: Option<RunId>,
@@ -76,6 +82,7 @@ struct Seen {
     asks: HashMap<Place, InboxId>,
     listens: HashMap<Place, u32>,
     open: Open,
+    folded: Folded,
 }
 
 /// Everything that does not hold; empty when all is well.
@@ -92,7 +99,8 @@ pub fn check_file(path: &Path) -> Result<Vec<Violation>> {
 
 /// The same on a connection, within one transaction.
 pub fn check_in(conn: &Connection) -> Result<Vec<Violation>> {
-    let mut checker = Checker { conn, seen: HashMap::new(), ended: 0, found: Vec::new() };
+    let mut checker =
+        Checker { conn, seen: HashMap::new(), programs: Programs::default(), ended: 0, found: Vec::new() };
     archive::each(conn, |run, kept| checker.archived(run, kept))?;
     journal::each(conn, Lsn(1), |row, columns| checker.record(row, Some(columns)))?;
     checker.rest()?;
@@ -105,6 +113,7 @@ pub fn check_in(conn: &Connection) -> Result<Vec<Violation>> {
 struct Checker<'a> {
     conn: &'a Connection,
     seen: HashMap<RunId, Seen>,
+    programs: Programs,
     ended: u64,
     found: Vec<Violation>,
 }
@@ -137,6 +146,7 @@ impl Checker<'_> {
             asks: HashMap::new(),
             listens: HashMap::new(),
             open: Open::default(),
+            folded: Folded::default(),
         };
         let seen = self.seen.entry(run).or_insert(begun);
         seen.lsns.push(lsn);
@@ -155,10 +165,11 @@ impl Checker<'_> {
         if columns.is_some_and(|columns| !columns.fit(row, &record.body)) {
             self.report("I3", run, Some(lsn), "its columns are not those of its body");
         }
-        let broken = self.seen.get_mut(&run).and_then(|seen| seen.open.take(&record.body));
-        if let Some(what) = broken {
-            self.report("I4", run, Some(lsn), what);
+        let broken = self.seen.get_mut(&run).and_then(|seen| seen.open.take(&record));
+        if let Some((invariant, what)) = broken {
+            self.report(invariant, run, Some(lsn), what);
         }
+        self.fold(run, lsn, &record)?;
         if let Some(seen) = self.seen.get_mut(&run) {
             follow_asked(seen, run, &record);
         }
@@ -180,6 +191,15 @@ impl Checker<'_> {
             RecordBody::RunCancelled { .. } => self.end(run, RunStatus::Cancelled),
             _ => Ok(()),
         }
+    }
+
+    /// One more record in the fold of its run.
+    fn fold(&mut self, run: RunId, lsn: Lsn, record: &Record) -> Result<()> {
+        let Some(seen) = self.seen.get_mut(&run) else { return Ok(()) };
+        if let Err(error) = seen.folded.take(self.conn, &mut self.programs, run, record)? {
+            self.report("I7", run, Some(lsn), error.message());
+        }
+        Ok(())
     }
 
     /// The run is over. It is forgotten, so a later record of it shows as a gap.
@@ -215,6 +235,14 @@ impl Checker<'_> {
         if ended.is_none() && stored.lsns.is_some() && status == RunStatus::Waiting {
             self.parked(run, seen)?;
         }
+        if let Some(folded) = seen.folded.status().filter(|folded| {
+            folded.is_terminal() != ended.is_some() || ended.is_some_and(|ended| ended != *folded)
+        }) {
+            let expected = ended.map_or("unfinished", RunStatus::as_str);
+            let message =
+                format_args!("its fold says {}, its last record {expected}", folded.as_str()).to_string();
+            self.report("I7", run, seen.lsns.last().copied(), message);
+        }
         if stored.lsns.is_some_and(|lsns| lsns != seen.lsns) {
             self.report("I3", run, None, "its row lists other records than its journal has");
         }
@@ -242,6 +270,25 @@ impl Checker<'_> {
             .map_err(problem::read)?;
         if !wakes && !seen.open.waits_for_others() {
             self.report("I5", run, seen.lsns.last().copied(), "it is parked, and nothing wakes it");
+        }
+        if let Some(due) = seen.open.next_due()
+            && wakes
+        {
+            let is_armed: bool = self
+                .conn
+                .prepare_cached(TIMER)
+                .and_then(|mut statement| {
+                    statement.query_row(params![run.as_bytes(), due.0], |row| row.get(0))
+                })
+                .map_err(problem::read)?;
+            if !is_armed {
+                self.report(
+                    "I6",
+                    run,
+                    seen.lsns.last().copied(),
+                    "no timer wakes it at the time that it waits for",
+                );
+            }
         }
         for child in seen.open.children() {
             if run::find(self.conn, child)?.is_none() {

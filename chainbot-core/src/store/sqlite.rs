@@ -30,7 +30,7 @@ mod timer;
 mod transaction;
 mod trigger;
 mod upkeep;
-mod workflow;
+pub(super) mod workflow;
 mod writer;
 
 #[cfg(test)]

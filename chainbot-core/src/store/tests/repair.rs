@@ -114,3 +114,93 @@ fn the_doctor_names_what_is_wrong_and_what_to_do() {
     let missing = examine(Path::new("/nonexistent/folder"), Path::new("chainbot.db"), now);
     assert_eq!(level(&missing, "folder"), Some(Level::Fail));
 }
+
+#[test]
+fn timers_that_fire_early_twice_or_never_are_found() {
+    let until = |seq, number, due| {
+        let wait = crate::model::Waiting::Until { due: at(due) };
+        Record { seq, at: at(seq), body: RecordBody::StepWaiting { place: place(number), wait } }
+    };
+    let over = |seq, number, at| {
+        let (place, output) = (place(number), Arc::new(json!(null)));
+        Record { seq, at, body: RecordBody::StepCompleted { place, attempt: 1, output } }
+    };
+    let failed = Record {
+        seq: 1,
+        at: at(1),
+        body: RecordBody::AttemptFailed {
+            place: place(2),
+            attempt: 1,
+            error: crate::model::StepError::new("cut", &crate::error::code::run::STATUS, "it broke"),
+            due: at(50),
+        },
+    };
+    let cases: Vec<(&str, Vec<Record>, Option<u32>, Option<&str>)> = vec![
+        ("in time", vec![until(1, 2, 50), over(2, 2, at(50))], None, None),
+        ("early", vec![until(1, 2, 50), over(2, 2, at(49))], None, Some("a timer fired before its time")),
+        ("a try early", vec![failed.clone(), step(2)], None, Some("a timer fired before its time")),
+        ("a try in time", vec![failed, Record { at: at(50), ..step(2) }], None, None),
+        (
+            "twice",
+            vec![until(1, 2, 5), over(2, 2, at(5)), until(3, 2, 5), over(4, 2, at(6))],
+            None,
+            Some("a wait for a time ended twice"),
+        ),
+        ("armed", vec![until(1, 2, 50)], Some(50), None),
+        ("late", vec![until(1, 2, 50)], Some(51), Some("no timer wakes it at the time that it waits for")),
+    ];
+    for (name, records, timer, expected) in cases {
+        let bench = Bench::new();
+        let run = run_id(1);
+        bench.start(run);
+        let ops = timer.map_or_else(Vec::new, |due| {
+            vec![Op::TimerSet { run, seq: 2, due: at(due) }, park(run, vec![Lsn(1)])]
+        });
+        bench.write(run, records, ops);
+        let found = check(&bench.store).unwrap();
+        let seen: Vec<_> = found.iter().map(|one| (one.invariant, one.message.as_str())).collect();
+        assert_eq!(seen, expected.map(|text| ("I6", text)).into_iter().collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_journal_that_does_not_fold_over_its_definition_is_found() {
+    let source = "name: water\nsteps:\n  - { id: a, type: wait, config: { signal: go } }\n";
+    let bench = Bench::new();
+    let op = Op::WorkflowInsert {
+        id: workflow_id(7),
+        name: "water".to_owned(),
+        source: source.to_owned(),
+        at: at(0),
+        idempotency: None,
+    };
+    bench.write(run_id(0), vec![], vec![op]);
+    let begin = |number| {
+        let run = run_id(number);
+        let definition = DefinitionHash::of(source);
+        let Record { body: RecordBody::RunCreated(mut body), .. } = created(run) else { panic!() };
+        body.definition = definition;
+        let first = Record { seq: 0, at: at(0), body: RecordBody::RunCreated(body) };
+        let row = RunRow { definition, ..row(run) };
+        bench.write(run, vec![first], vec![Op::RunInsert { row, idempotency: None, created: None }]);
+        run
+    };
+    let at_node = |node| Place { node: crate::id::NodeId(node), path: vec![] };
+    let write = |run, seq, body| bench.write(run, vec![Record { seq, at: at(seq), body }], vec![]);
+    let well = begin(1);
+    write(well, 1, RecordBody::RunStarted);
+    write(well, 2, RecordBody::StepSkipped { place: at_node(0) });
+    assert_eq!(violations(&bench.store), []);
+    let beyond = begin(2);
+    let lsn = write(beyond, 1, RecordBody::StepSkipped { place: at_node(9) });
+    write(beyond, 2, RecordBody::StepSkipped { place: at_node(9) });
+    let no_loop = begin(3);
+    let wrong = write(no_loop, 1, RecordBody::IterationStarted { place: at_node(0), index: 0 });
+    let found = check(&bench.store).unwrap();
+    let seen: Vec<_> = found.iter().map(|one| (one.invariant, one.run, one.lsn)).collect();
+    assert_eq!(
+        seen,
+        [("I7", Some(beyond), Some(lsn)), ("I7", Some(no_loop), Some(wrong))],
+        "once each: {found:?}"
+    );
+}

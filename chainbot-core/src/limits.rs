@@ -299,6 +299,9 @@ pub const UPKEEP_CLOCK_SPEED_MAX: u32 = 24;
 /// Runs back from the newest one to that which says what time it is at least: more than a wrong clock's hours make on a machine
 /// that is not busy, and one page.
 pub const UPKEEP_CLOCK_RUNS: u32 = PAGE_MAX;
+/// How long timers and schedules wait for a clock that stands before what the last process has left: a network and its time
+/// server are there by then, or will not come.
+pub const CLOCK_WAIT_S: u64 = 3_600;
 /// How far the time of upkeep may stay behind the wall clock before the journal is asked again.
 pub const UPKEEP_CLOCK_BEHIND_S: u64 = 86_400;
 /// How long `wait_edge` waits when its step has no `timeout`: longer waits should be a person's decision, because the run

@@ -77,8 +77,9 @@ pub enum Op {
     ListenSet { run: RunId, seq: u32, topic: String },
     /// It no longer does.
     ListenClear { run: RunId, seq: u32 },
-    /// A failed run is taken up again: its row says waiting, as if it were parked. Goes with its `RunRetried` record.
-    RunReopen { run: RunId, lsns: Vec<Lsn> },
+    /// A failed run is taken up again: its row says that it waits, or that it is paused, as if it were parked. Goes with
+    /// its `RunRetried` record.
+    RunReopen { run: RunId, status: RunStatus, detail: String, lsns: Vec<Lsn> },
     /// A run that is over is forgotten, with its records.
     RunDelete { run: RunId },
     /// A new workflow with its first version.
@@ -175,6 +176,8 @@ pub struct StoredGate {
     pub ousts: bool,
     /// Whether its row says that it waits, so that it has begun.
     pub parked: bool,
+    /// Whether its row says that it is paused.
+    pub paused: bool,
 }
 
 /// What is stored about starting runs.
@@ -240,6 +243,8 @@ pub struct Idempotency {
     pub key: String,
     /// blake3 of the request that matters, so that a reused key with another request is refused.
     pub digest: [u8; 32],
+    /// From when it counts, by the time of upkeep: a wall clock that stands years behind must not make it old at once.
+    pub at: Timestamp,
 }
 
 /// What an idempotency key has made.

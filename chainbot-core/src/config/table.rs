@@ -118,7 +118,7 @@ pub const KEYS: &[Key] = &[
         path: "workflow_engine.constants",
         kind: Kind::Constants,
         default: "{}",
-        doc: "Values that expressions see as `config.<name>`: {zone: north, limit_mm: 4}. No secrets: they are shown.",
+        doc: "Values that expressions see as `config.<name>`: {zone: north, limit_mm: 4}. No secrets: they are shown. A change counts from the next step on, also in runs under way; one step never sees a mix.",
     },
     Key {
         path: "egress.public",

@@ -415,7 +415,8 @@ impl RunState {
         keeps.then_some(bytes)
     }
 
-    /// A fork's branch stands where its steps stand.
+    /// A fork's branch stands where its steps stand. One that failed stays so, whatever is said of its other steps: only
+    /// taking the run up again puts it back.
     fn note_branch(&mut self, place: &Place, status: StepStatus) {
         let node = self.program.node(place.node);
         let block = self.program.block(node.block);
@@ -431,6 +432,7 @@ impl RunState {
         if let Some(Control::Fork(branches)) =
             self.at_mut(&fork).and_then(|instance| instance.control.as_mut())
             && let Some(state) = branches.get_mut(branch as usize)
+            && *state != BranchState::Failed
         {
             *state = now;
         }

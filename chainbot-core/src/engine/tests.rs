@@ -3,6 +3,7 @@
 mod case;
 pub(crate) mod driver;
 mod ending;
+mod fold;
 pub(crate) mod generate;
 pub(crate) mod interpret;
 pub(crate) mod property;

@@ -43,6 +43,16 @@ impl Trigger {
         })
     }
 
+    /// Whether there is anything to evaluate before it fires.
+    pub fn has_when(&self) -> bool {
+        self.when.is_some()
+    }
+
+    /// Whether there is anything to evaluate for its inputs.
+    pub fn has_inputs(&self) -> bool {
+        self.inputs.is_some()
+    }
+
     /// Whether its `when` holds.
     pub fn wants(&self, event: &Value, volatile: &Volatile) -> Result<bool> {
         let Some(when) = &self.when else { return Ok(true) };
@@ -74,6 +84,11 @@ impl Concurrency {
             max: def.max.map_or(usize::MAX, |max| max as usize),
             key: def.key.as_ref().map(super::compile::text).transpose()?,
         })
+    }
+
+    /// Whether there is anything to evaluate for [`Self::gate`].
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
     }
 
     /// The name that runs share which count for each other.

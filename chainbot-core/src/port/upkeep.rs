@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::id::WorkflowId;
+use crate::id::{Lsn, WorkflowId};
 use crate::time::Timestamp;
 
 /// How long finished runs and used keys are kept, unless a definition says otherwise.
@@ -71,6 +71,8 @@ pub struct Upkeep<'a> {
     pub now: Timestamp,
     /// What holds where no definition says otherwise.
     pub rules: Retention,
+    /// Everybody who is told of the journal was told up to here: a run with a later record is kept.
+    pub told: Lsn,
     /// What a workflow's definition says.
     pub keep: &'a dyn Fn(WorkflowId) -> Keep,
 }

@@ -1,6 +1,7 @@
 //! Runs that are over: taken up again after a failure, continued under another id, forgotten.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -10,14 +11,20 @@ use crate::engine::{Input, Program, RunState, inputs};
 use crate::error::code::{general, run as run_code};
 use crate::error::{Error, Result};
 use crate::expr;
-use crate::id::{Lsn, RunId};
+use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Place, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
 use crate::port::{Batch, Idempotency, Op, StoredRun};
 
-use super::cell::Mail;
-use super::core::Runtime;
+use super::cell::{Cell, Mail};
+use super::core::{Runtime, Slot};
+use super::gates::{GateSpec, Moves};
 use super::handle::{Handle, StartedRun};
+use super::launch::no_room;
+use super::load::Source;
+
+/// Why a run is paused that was taken up again and is not let in yet. A restart knows it by this.
+const FOR_ITS_TURN: &str = "it waits for its turn (`concurrency`)";
 
 /// A fork: a new run with the history of another up to a step.
 #[derive(Clone, Debug)]
@@ -36,7 +43,8 @@ pub struct NewFork {
 
 impl Handle {
     /// Takes a failed run up again from what failed: with new keys, and with everything that was completed. Durable when
-    /// this returns. CB-0343 for a run that has not failed.
+    /// this returns. CB-0343 for a run that has not failed. It passes its workflow's `concurrency` as a start does: where
+    /// it has to wait, it is paused until its turn.
     pub async fn retry(&self, id: RunId) -> Result<RunView> {
         self.0.check_open()?;
         let _guard = self.0.lock_key(&format!("retry {id}")).await;
@@ -48,22 +56,15 @@ impl Handle {
         }
         let (program, lsns) = (self.0.program(stored.row.definition).await?, places(&records));
         let records: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
-        let mut state = RunState::fold(id, program, &records)?;
+        let state = RunState::fold(id, program, &records)?;
         if state.was_undone() {
             let message = format!("run {id} has undone its completed steps");
             return Err(Error::new(&run_code::NOT_FAILED, message).help("start a new run"));
         }
-        let body = RecordBody::RunRetried { generation: state.generation + 1 };
-        let record = Record { seq: state.next_seq, at: self.0.env.now().max(state.last_at), body };
-        state.apply(&record)?;
-        let ops = vec![
-            Op::RunReopen { run: id, lsns },
-            // Wakes it after a crash; cleared when it is taken up.
-            Op::TimerSet { run: id, seq: record.seq, due: record.at },
-        ];
-        self.0.write_run(id, vec![record], ops).await?;
-        self.0.count_parked();
-        self.0.deliver(id, Mail::Input(Input::Tick));
+        let (done, waits) = oneshot::channel();
+        // An expression may decide which runs count for each other, so it is no work for the async threads.
+        self.0.read(move |runtime| runtime.take_up_again(state, lsns, done)).await?;
+        on_disk(waits).await?;
         self.run(id).await
     }
 
@@ -75,7 +76,8 @@ impl Handle {
             Some(key) => {
                 let request = format!("{} {:?} {} {}", fork.from, fork.path, fork.inputs, fork.variables);
                 let digest = *blake3::hash(request.as_bytes()).as_bytes();
-                let key = Idempotency { key: format!("fork {id} {key}"), digest };
+                let at = self.0.aged(self.0.env.now());
+                let key = Idempotency { key: format!("fork {id} {key}"), digest, at };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
                     return Ok(StartedRun { run: self.run(RunId::from(made)).await?, replayed: true });
@@ -90,7 +92,7 @@ impl Handle {
         let at = self.0.env.now();
         let copied = forked_history(&program, &records, id, &fork, at)?;
         // What cannot be folded must not be stored.
-        RunState::fold(new, program, &copied)?;
+        let state = RunState::fold(new, program, &copied)?;
         let row = RunRow {
             id: new,
             status: RunStatus::Pending,
@@ -99,12 +101,9 @@ impl Handle {
             finished_at: None,
             ..stored.row
         };
-        let lsns_of = copied.len() as i64;
-        let first = self
-            .0
-            .write_run(new, copied, vec![Op::RunInsert { row, idempotency: key, created: None }])
-            .await?;
-        self.0.admit_with_history(new, (0..lsns_of).map(|index| Lsn(first.0 + index)).collect());
+        let (done, waits) = oneshot::channel();
+        self.0.read(move |runtime| runtime.make_fork(state, copied, row, key, done)).await?;
+        on_disk(waits).await?;
         Ok(StartedRun { run: self.run(new).await?, replayed: false })
     }
 
@@ -139,29 +138,141 @@ impl Runtime {
         self.read(move |runtime| runtime.programs.get(hash)).await
     }
 
-    /// Writes records of a run that is nowhere in memory; gives the place of the first.
-    async fn write_run(&self, run: RunId, records: Vec<Record>, ops: Vec<Op>) -> Result<Lsn> {
-        let (done, waits) = oneshot::channel();
-        let (bus, count) = (self.bus.sender(), records.len() as i64);
-        self.store.submit(Batch {
+    /// Hands the failed run to the writer as one that goes on, now or when its gate lets it in.
+    fn take_up_again(self: &Arc<Self>, mut state: RunState, lsns: Vec<Lsn>, done: Done) -> Result<()> {
+        let (run, at, created) = (state.id, self.env.now().max(state.last_at), state.created.clone());
+        let gate = self.enter_gate(&state.program, created.workflow, &created.name, run, &created.inputs)?;
+        let generation = state.generation + 1;
+        let mut records = Vec::new();
+        let mut tell = |body| {
+            let record = Record { seq: state.next_seq, at, body };
+            state.apply(&record).map(|()| records.push(record))
+        };
+        let retried = tell(RecordBody::RunRetried { generation });
+        let is_held = gate.is_some() && !self.gates.lets_in(run);
+        if let Err(error) = retried.and_then(|()| match is_held {
+            true => tell(RecordBody::RunPaused { reason: FOR_ITS_TURN.to_owned() }),
+            false => Ok(()),
+        }) {
+            self.leave_gate(run);
+            return Err(error);
+        }
+        let mut ops = Vec::new();
+        if is_held {
+            self.gates.hold(run);
+            ops.push(Op::RunReopen { run, status: RunStatus::Paused, detail: FOR_ITS_TURN.to_owned(), lsns });
+        } else {
+            let detail = "taken up again".to_owned();
+            ops.push(Op::RunReopen { run, status: RunStatus::Waiting, detail, lsns });
+            // Wakes it after a crash; cleared when it is taken up.
+            ops.push(Op::TimerSet { run, seq: records[0].seq, due: at });
+        }
+        ops.extend(gate.map(|gate| gate.op(run)));
+        self.write_run(run, records, ops, done, move |runtime, _| {
+            runtime.count_parked();
+            let mut moves = runtime.gates.stored(run);
+            let count = moves.admit.len();
+            moves.admit.retain(|other| *other != run);
+            if moves.admit.len() < count {
+                let goes_on = if runtime.gates.let_go(run) { Input::Unpause } else { Input::Tick };
+                runtime.deliver(run, Mail::Input(goes_on));
+            }
+            runtime.make(moves);
+        })
+    }
+
+    /// Hands a new run that has a history already to the writer. It waits for its permit in memory, since its row does not
+    /// know its records.
+    fn make_fork(
+        self: &Arc<Self>,
+        state: RunState,
+        records: Vec<Record>,
+        row: RunRow,
+        idempotency: Option<Idempotency>,
+        done: Done,
+    ) -> Result<()> {
+        let (run, count) = (row.id, records.len() as i64);
+        let gate = self.enter_gate(&state.program, row.workflow, &row.name, run, &state.created.inputs)?;
+        let mut ops = vec![Op::RunInsert { row, idempotency, created: None }];
+        ops.extend(gate.map(|gate| gate.op(run)));
+        self.write_run(run, records, ops, done, move |runtime, first| {
+            let lsns = (0..count).map(|index| Lsn(first.0 + index)).collect();
+            let cell = Arc::new(Cell::new(state, lsns, None, false));
+            runtime.cells.lock().insert(run, Slot::Live(cell));
+            runtime.entered(run, Source::Queue);
+        })
+    }
+
+    /// Counts a run at its workflow's gate, when it has one. Whoever calls it hands the run to the writer next.
+    fn enter_gate(
+        self: &Arc<Self>,
+        program: &Arc<Program>,
+        workflow: WorkflowId,
+        name: &str,
+        run: RunId,
+        inputs: &Value,
+    ) -> Result<Option<GateSpec>> {
+        let gate = self.gate_of(program, workflow, run, inputs)?;
+        if let Some(gate) = &gate {
+            let admit = self.gates.enter(run, gate).map_err(|taken| no_room(name, &taken))?;
+            self.make(Moves { admit, oust: Vec::new() });
+        }
+        Ok(gate)
+    }
+
+    /// Hands records of a run that is nowhere in memory to the writer. `then`: what follows when they are on disk, whether or not
+    /// anybody still waits.
+    fn write_run(
+        self: &Arc<Self>,
+        run: RunId,
+        records: Vec<Record>,
+        ops: Vec<Op>,
+        done: Done,
+        then: impl FnOnce(&Arc<Self>, Lsn) + Send + 'static,
+    ) -> Result<()> {
+        let (runtime, bus, count) = (self.clone(), self.bus.sender(), records.len() as i64);
+        let submitted = self.store.submit(Batch {
             run,
             records,
             ops,
             ack: Box::new(move |result| {
-                if let Ok(first) = &result {
-                    // Listeners read them from the journal.
-                    bus.created(Lsn(first.0 + count - 1), run, None);
+                match &result {
+                    Ok(first) => {
+                        // Listeners read them from the journal.
+                        bus.created(Lsn(first.0 + count - 1), run, None);
+                        then(&runtime, *first);
+                    }
+                    Err(_) => runtime.leave_gate(run),
                 }
-                // Nobody may be waiting any more; what is on disk is taken up at the next start.
+                // Nobody may be waiting any more.
                 let _ = done.send(result);
             }),
-        })?;
-        match waits.await {
-            Ok(Ok(first)) => Ok(first),
-            Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
-            Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the run was on disk")
-                .help("look after the restart whether it is there")),
-        }
+        });
+        submitted.inspect_err(|_| self.leave_gate(run))
+    }
+
+    /// Whether a paused run was taken up again and has waited at its gate since then.
+    pub(super) fn waits_for_its_turn(&self, run: RunId) -> Result<bool> {
+        let Some(lsns) = self.store.run(run)?.and_then(|stored| stored.lsns) else { return Ok(false) };
+        let records = self.store.records(run, &lsns)?;
+        let last = records.iter().rev().find_map(|(_, record)| match &record.body {
+            RecordBody::RunPaused { reason } => Some(reason == FOR_ITS_TURN),
+            RecordBody::RunResumed => Some(false),
+            _ => None,
+        });
+        Ok(last.unwrap_or(false))
+    }
+}
+
+/// Told when a run is on disk, or never will be.
+type Done = oneshot::Sender<std::result::Result<Lsn, Arc<Error>>>;
+
+async fn on_disk(waits: oneshot::Receiver<std::result::Result<Lsn, Arc<Error>>>) -> Result<()> {
+    match waits.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
+        Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the run was on disk")
+            .help("look after the restart whether it is there")),
     }
 }
 

@@ -28,7 +28,49 @@ pub(super) enum Mail {
 }
 
 /// Effects under way, by their steps.
-pub(super) type Effects = HashMap<Place, AbortHandle>;
+#[derive(Default)]
+pub(super) struct Effects(HashMap<Place, UnderWay>);
+
+/// A try that is under way.
+struct UnderWay {
+    attempt: u32,
+    task: AbortHandle,
+}
+
+impl Effects {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whose effects they are.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// A try has begun.
+    pub(super) fn began(&mut self, place: Place, attempt: u32, task: AbortHandle) {
+        self.0.insert(place, UnderWay { attempt, task });
+    }
+
+    /// A try has ended. An earlier one may be told of again, and says nothing of the one that is under way.
+    pub(super) fn ended(&mut self, place: &Place, attempt: u32) {
+        if self.0.get(place).is_some_and(|under_way| under_way.attempt == attempt) {
+            self.0.remove(place);
+        }
+    }
+
+    /// Gives up what a step has under way.
+    pub(super) fn abort(&mut self, place: &Place) {
+        if let Some(under_way) = self.0.remove(place) {
+            under_way.task.abort();
+        }
+    }
+
+    /// Gives up everything.
+    pub(super) fn abort_all(&mut self) {
+        self.0.drain().for_each(|(_, under_way)| under_way.task.abort());
+    }
+}
 
 /// Tells whoever asked.
 pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
@@ -172,7 +214,7 @@ impl Cell {
 
     /// Gives up every effect under way.
     pub(super) fn abort_effects(&self) {
-        self.effects.lock().drain().for_each(|(_, effect)| effect.abort());
+        self.effects.lock().abort_all();
     }
 
     /// What views say from now on.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
@@ -81,7 +82,8 @@ pub struct Runtime {
     pub(super) meters: Arc<Meters>,
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) programs: Programs,
-    pub(super) known: Known,
+    /// Replaced as a whole when the constants change.
+    pub(super) known: RwLock<Arc<Known>>,
     pub(super) pins: Option<Arc<Pins>>,
     pub(super) heads: Arc<Heads>,
     pub(super) admission: Admission,
@@ -114,8 +116,10 @@ pub struct Runtime {
     pub(super) keeper: Option<Keeper>,
     /// Messages that leave after their steps.
     pub(super) courier: Courier,
-    /// The newest record when this process began: no timer fires while the clock stands before it.
-    pub(super) clock_floor: Timestamp,
+    /// What the last process has left says that it is at least so late.
+    pub(super) floor: Timestamp,
+    /// Monotonic: when this process began.
+    pub(super) began: Duration,
     /// Nothing has a thread of its own: a test takes every step.
     #[cfg(test)]
     pub(super) is_stepped: bool,
@@ -302,6 +306,14 @@ impl Runtime {
         }
     }
 
+    /// No timer or schedule fires while the wall clock stands before this: a machine without a clock of its own boots years
+    /// back. Not for ever: what the last process has left may have been written while the clock stood years ahead, and
+    /// nothing becomes due early by a clock that is behind.
+    pub(super) fn clock_floor(&self) -> Timestamp {
+        let runs = self.env.monotonic().saturating_sub(self.began);
+        if runs >= Duration::from_secs(limits::CLOCK_WAIT_S) { Timestamp(i64::MIN) } else { self.floor }
+    }
+
     /// Nothing goes on from here: a commit failed, or threads were lost.
     pub(super) fn fail(&self, error: Arc<Error>) {
         self.is_stopping.store(true, Ordering::SeqCst);
@@ -365,11 +377,7 @@ impl Runtime {
     pub(super) fn command(self: &Arc<Self>, cell: &Arc<Cell>, command: Command) {
         match command {
             Command::Execute(execute) => self.execute(cell, execute),
-            Command::Abort { place } => {
-                if let Some(effect) = cell.effects.lock().remove(&place) {
-                    effect.abort();
-                }
-            }
+            Command::Abort { place } => cell.effects.lock().abort(&place),
             Command::ResolveChild { place, workflow, inputs } => {
                 let child = self.resolve_child(&workflow, &inputs);
                 self.post(cell, Mail::Input(Input::ChildReady { place, child }));

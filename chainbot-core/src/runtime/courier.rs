@@ -226,7 +226,7 @@ impl Runtime {
             // A place first, so that whoever is taken is sent at once.
             let Ok(place) = self.courier.slots.clone().acquire_owned().await else { return };
             let now = self.env.now();
-            let next = match now < self.clock_floor || self.is_stopping.load(Ordering::SeqCst) {
+            let next = match now < self.clock_floor() || self.is_stopping.load(Ordering::SeqCst) {
                 // A Pi boots without a clock; a stop begins nothing.
                 true => Next::Wait(Some(LOOK)),
                 false => self.courier.state.lock().next(now),

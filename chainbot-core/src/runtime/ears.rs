@@ -77,6 +77,11 @@ impl Ears {
         by_run.into_iter().collect()
     }
 
+    /// Nobody waits for an event from before this place that was not brought yet.
+    pub(super) fn told(&self) -> Lsn {
+        self.state.lock().inbound.behind().unwrap_or(Lsn(i64::MAX))
+    }
+
     /// The place of the oldest wait.
     pub(super) fn oldest(&self) -> Option<Lsn> {
         self.state.lock().root.oldest()

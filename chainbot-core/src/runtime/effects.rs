@@ -34,7 +34,7 @@ impl Runtime {
             drop(permit);
             runtime.post_wherever(&owner, Mail::Input(Input::EffectDone { place: at, attempt, result }));
         });
-        cell.effects.lock().insert(place, task.abort_handle());
+        cell.effects.lock().began(place, attempt, task.abort_handle());
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! A gate is a name that runs share; its members are unfinished runs in the order in which they came. The first `max` are
 //! active and ask for a permit like any other; the rest only have their row. Members are rows of the store too, written and
-//! removed in the transactions that make and end the run, so a restart finds the same gates.
+//! removed in the transactions that make and end the run, so a restart finds the same gates. A run that is taken up again
+//! after its failure comes last; one that has to wait is paused until it is let in.
 //!
 //! Invariant: a member is counted from before its creation is handed to the writer, so two starts never both find room
 //! that is there for one. Lock: a plain one, for some instructions, taken with no other held.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -28,6 +29,8 @@ pub(super) struct Gates {
 struct State {
     gates: HashMap<String, Gate>,
     of: HashMap<RunId, String>,
+    /// Were taken up again and are paused until they are let in.
+    held: HashSet<RunId>,
 }
 
 struct Gate {
@@ -66,6 +69,17 @@ pub(super) struct Moves {
 /// A run that is in the way of a start in mode `single`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken(pub(super) RunId);
+
+/// Where a run at a gate stood when a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stood {
+    /// It was let in.
+    Begun,
+    /// It waited, and was not let in before.
+    Waited,
+    /// It was taken up again, and paused until it is let in.
+    Held,
+}
 
 impl Gate {
     /// Those that another on disk has come after to take their place, and that were not told yet.
@@ -123,7 +137,7 @@ impl Gates {
     pub(super) fn stored(&self, run: RunId) -> Moves {
         let mut moves = Moves::default();
         let mut state = self.state.lock();
-        let State { gates, of } = &mut *state;
+        let State { gates, of, .. } = &mut *state;
         let Some((gate, index)) = of.get(&run).and_then(|name| gates.get_mut(name)).and_then(|gate| {
             let index = gate.members.iter().rposition(|member| member.run == run)?;
             Some((gate, index))
@@ -140,6 +154,21 @@ impl Gates {
         moves
     }
 
+    /// A run that waits here is paused until it is let in.
+    pub(super) fn hold(&self, run: RunId) {
+        self.state.lock().held.insert(run);
+    }
+
+    /// Whether a run is paused until it is let in.
+    pub(super) fn holds(&self, run: RunId) -> bool {
+        self.is_used() && self.state.lock().held.contains(&run)
+    }
+
+    /// Whether a run that is let in was paused for that; it is not any more.
+    pub(super) fn let_go(&self, run: RunId) -> bool {
+        self.is_used() && self.state.lock().held.remove(&run)
+    }
+
     /// A run is over, or was never made. Whom that lets in.
     pub(super) fn leave(&self, run: RunId) -> Vec<RunId> {
         if !self.is_used() {
@@ -147,6 +176,7 @@ impl Gates {
         }
         let mut state = self.state.lock();
         let Some(name) = state.of.remove(&run) else { return Vec::new() };
+        state.held.remove(&run);
         self.members.fetch_sub(1, Ordering::SeqCst);
         let Some(gate) = state.gates.get_mut(&name) else { return Vec::new() };
         if let Some(index) = gate.members.iter().position(|member| member.run == run) {
@@ -180,13 +210,13 @@ impl Gates {
         self.state.lock().gates.values().map(waiting).sum()
     }
 
-    /// Takes up what the store has, in its order. `has_begun` tells of a run whether it was let in before. Gives the runs
-    /// whose place another had taken when the last process ended.
+    /// Takes up what the store has, in its order. `stands` tells where a run stood when the last process ended. Gives the
+    /// runs whose place another had taken by then, and those that are let in and were paused until then.
     pub(super) fn recover(
         &self,
         rows: Vec<StoredGate>,
-        has_begun: impl Fn(&StoredGate) -> bool,
-    ) -> Vec<RunId> {
+        stands: impl Fn(&StoredGate) -> Stood,
+    ) -> (Vec<RunId>, Vec<RunId>) {
         let mut state = self.state.lock();
         for row in rows {
             let gate = state
@@ -194,7 +224,8 @@ impl Gates {
                 .entry(row.gate.clone())
                 .or_insert_with(|| Gate { max: row.max, members: VecDeque::new() });
             gate.max = row.max;
-            let is_active = has_begun(&row);
+            let stood = stands(&row);
+            let is_active = stood == Stood::Begun;
             gate.members.push_back(Member {
                 run: row.run,
                 is_active,
@@ -202,12 +233,16 @@ impl Gates {
                 ousts: row.ousts,
                 is_ousted: false,
             });
+            if stood == Stood::Held {
+                state.held.insert(row.run);
+            }
             state.of.insert(row.run, row.gate);
             self.members.fetch_add(1, Ordering::SeqCst);
         }
-        // Whoever asks for a permit at the start asks `lets_in`.
-        state.gates.values_mut().for_each(|gate| drop(gate.promote()));
-        state.gates.values_mut().flat_map(Gate::oust).collect()
+        let State { gates, held, .. } = &mut *state;
+        // Whoever asks for a permit at the start asks `lets_in`; one that is paused asks for nothing.
+        let let_in = gates.values_mut().flat_map(Gate::promote).filter(|run| held.remove(run)).collect();
+        (gates.values_mut().flat_map(Gate::oust).collect(), let_in)
     }
 
     fn is_used(&self) -> bool {
@@ -292,14 +327,34 @@ mod tests {
 
     #[test]
     fn a_restart_finds_the_same_gates() {
-        let row = |n, parked, ousts| StoredGate { run: id(n), gate: "w".to_owned(), max: 2, parked, ousts };
+        let row = |n, parked, ousts| {
+            let paused = n == 9;
+            StoredGate { run: id(n), gate: "w".to_owned(), max: 2, parked, ousts, paused }
+        };
+        let stands = |row: &StoredGate| match (row.parked, row.paused) {
+            (_, true) => Stood::Held,
+            (true, false) => Stood::Begun,
+            (false, false) => Stood::Waited,
+        };
         let gates = Gates::default();
         let rows =
             vec![row(1, false, false), row(2, true, false), row(3, false, false), row(4, false, false)];
-        assert_eq!(gates.recover(rows, |row| row.parked), []);
+        assert_eq!(gates.recover(rows, stands), (vec![], vec![]));
         assert!(gates.lets_in(id(1)) && gates.lets_in(id(2)) && !gates.lets_in(id(3)));
         assert_eq!(gates.leave(id(2)), [id(3)]);
         let gates = Gates::default();
-        assert_eq!(gates.recover(vec![row(1, true, false), row(2, false, true)], |row| row.parked), [id(1)]);
+        let rows = vec![row(1, true, false), row(2, false, true)];
+        assert_eq!(gates.recover(rows, stands), (vec![id(1)], vec![]));
+        let gates = Gates::default();
+        let rows = vec![row(1, true, false), row(2, false, false), row(9, true, false)];
+        assert_eq!(gates.recover(rows, stands), (vec![], vec![]));
+        assert!(gates.holds(id(9)), "it was taken up again, and waits for its turn");
+        assert_eq!(gates.leave(id(1)), [id(9)]);
+        assert!(gates.let_go(id(9)) && !gates.holds(id(9)));
+        let gates = Gates::default();
+        assert_eq!(
+            gates.recover(vec![row(1, true, false), row(9, true, false)], stands),
+            (vec![], vec![id(9)])
+        );
     }
 }

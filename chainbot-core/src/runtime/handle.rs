@@ -133,8 +133,8 @@ impl Handle {
         let (_guard, key) = match &new.idempotency_key {
             None => (None, None),
             Some(key) => {
-                let key =
-                    Idempotency { key: format!("run {} {key}", workflow.id), digest: digest(&new.inputs) };
+                let (digest, at) = (digest(&new.inputs), self.0.aged(self.0.env.now()));
+                let key = Idempotency { key: format!("run {} {key}", workflow.id), digest, at };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
                     let run = self.run(RunId::from(made)).await.map_err(|error| forgotten(made, error))?;
@@ -348,7 +348,7 @@ impl Handle {
             queued: queued + self.0.gates.waiting(),
             waiting: self.0.parked_count(),
             effects: self.0.effects_running.load(Ordering::Relaxed),
-            written_off: self.0.written_off.load(Ordering::Relaxed),
+            written_off: self.0.written_off.load(Ordering::Relaxed) + self.0.triggers.evaluators.lost(),
         }
     }
 }

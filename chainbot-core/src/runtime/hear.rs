@@ -96,6 +96,11 @@ fn event_of(run: RunId, record: &Record) -> Option<Heard> {
 }
 
 impl Inbound {
+    /// The place after which the journal is still to be read.
+    pub(super) fn behind(&self) -> Option<Lsn> {
+        self.behind
+    }
+
     /// Whether every event that was taken has reached whom it is for.
     pub(super) fn is_delivered(&self) -> bool {
         self.queue.is_empty() && !self.in_hand

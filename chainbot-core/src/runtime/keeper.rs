@@ -1,7 +1,8 @@
 //! The keeper: a thread that has the store tidied in idle time, and looks whether a full disk has room again.
 //!
 //! Invariants: one piece of upkeep at a time, each bounded, so that commits of work never wait long; an error of upkeep is
-//! logged and tried again later, and stops nobody. What is deleted for its age is old by a time that does not leap.
+//! logged and tried again later, and stops nobody. What is deleted for its age is old by a time that does not leap, and
+//! nothing is deleted of which somebody was not told yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::Result;
-use crate::id::{DefinitionHash, RunId, WorkflowId};
+use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::port::upkeep::{Keep, Retention, Room, Tidied, Upkeep};
 use crate::port::{Batch, Op, RunFilter, Store};
 use crate::time::Timestamp;
 
 use super::core::Runtime;
+use super::outbox::Outbox;
 
 /// Between two pieces when there is more to do: others shall have the disk as well.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -113,6 +115,18 @@ pub(super) fn witnessed(store: &dyn Store) -> Result<Option<Timestamp>> {
 }
 
 impl Runtime {
+    /// From when something becomes old that happens at `at` by the wall clock, which may stand years behind: not before the
+    /// latest time that has certainly come.
+    pub(super) fn aged(&self, at: Timestamp) -> Timestamp {
+        self.keeper.as_ref().map_or(at, |keeper| at.max(keeper.clock.lock().at))
+    }
+
+    /// Everybody who is told of the journal was told up to here.
+    fn told(&self) -> Lsn {
+        let host = self.outbox.as_ref().map_or(Lsn(i64::MAX), Outbox::told);
+        host.min(self.triggers.told()).min(self.ears.told())
+    }
+
     pub(super) fn spawn_keeper(self: &Arc<Self>) -> Result<()> {
         if self.keeper.is_none() {
             return Ok(());
@@ -136,7 +150,7 @@ impl Runtime {
         let room = self.look_for_room();
         let keep = |workflow| self.keep_of(workflow);
         let now = self.believed_now(keeper);
-        let upkeep = Upkeep { now, rules: *keeper.rules.lock(), keep: &keep };
+        let upkeep = Upkeep { now, rules: *keeper.rules.lock(), told: self.told(), keep: &keep };
         let more = match self.store.tidy(&upkeep) {
             Ok(done) => {
                 add(round, done);

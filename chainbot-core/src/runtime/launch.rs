@@ -18,7 +18,7 @@ use crate::port::{Batch, Firing, Idempotency, Op};
 
 use super::cell::Mail;
 use super::core::Runtime;
-use super::gates::{GateSpec, Moves};
+use super::gates::{GateSpec, Moves, Taken};
 use super::load::Source;
 
 /// Why a run is cancelled that has to make room.
@@ -61,13 +61,7 @@ impl Runtime {
         let gate = self.gate_of(&launch.program, launch.workflow, id, &launch.inputs)?;
         let admit = match &gate {
             None => Vec::new(),
-            Some(gate) => self.gates.enter(id, gate).map_err(|taken| {
-                let message = format!(
-                    "`{}` runs already (run {}), and its `concurrency` is `single`",
-                    launch.name, taken.0
-                );
-                Error::new(&run_code::CONCURRENCY, message).help("wait for that run to end, or cancel it")
-            })?,
+            Some(gate) => self.gates.enter(id, gate).map_err(|taken| no_room(&launch.name, &taken))?,
         };
         self.make(Moves { admit, oust: Vec::new() });
         let Launch { workflow, name, program, inputs, trigger, key, firing } = launch;
@@ -122,7 +116,7 @@ impl Runtime {
     /// The gate that a run has to pass, when its workflow says how many there may be.
     pub(super) fn gate_of(
         &self,
-        program: &Program,
+        program: &Arc<Program>,
         workflow: WorkflowId,
         run: RunId,
         inputs: &Value,
@@ -131,8 +125,18 @@ impl Runtime {
             return Ok(None);
         };
         let seed = *blake3::hash(run.as_bytes()).as_bytes();
-        let name = concurrency.gate(workflow, inputs, &Volatile { now: self.env.now(), seed })?;
-        Ok(Some(GateSpec { name, mode: concurrency.mode, max: concurrency.max }))
+        let volatile = Volatile { now: self.env.now(), seed };
+        let (mode, max) = (concurrency.mode, concurrency.max);
+        if !concurrency.has_key() {
+            return Ok(Some(GateSpec { name: concurrency.gate(workflow, inputs, &volatile)?, mode, max }));
+        }
+        let what = format!("`concurrency.key` of `{}`", program.name);
+        let (of, inputs) = (program.clone(), inputs.clone());
+        let name = self.evaluated(program.hash, &what, move || match &of.concurrency {
+            Some(concurrency) => concurrency.gate(workflow, &inputs, &volatile),
+            None => Ok(workflow.to_string()),
+        })?;
+        Ok(Some(GateSpec { name, mode, max }))
     }
 
     /// A run is on disk: it asks for a permit, or waits at its gate. `source` serves when it may begin at once.
@@ -155,12 +159,21 @@ impl Runtime {
 
     pub(super) fn make(self: &Arc<Self>, moves: Moves) {
         for run in moves.admit {
-            self.admit(run, Source::Queue);
+            match self.gates.let_go(run) {
+                true => self.deliver(run, Mail::Input(Input::Unpause)),
+                false => self.admit(run, Source::Queue),
+            }
         }
         for run in moves.oust {
             self.deliver(run, Mail::Input(Input::Cancel { reason: OUSTED.to_owned() }));
         }
     }
+}
+
+/// Why a run may not begin whose workflow is `single`.
+pub(super) fn no_room(name: &str, taken: &Taken) -> Error {
+    let message = format!("`{name}` runs already (run {}), and its `concurrency` is `single`", taken.0);
+    Error::new(&run_code::CONCURRENCY, message).help("wait for that run to end, or cancel it")
 }
 
 impl GateSpec {

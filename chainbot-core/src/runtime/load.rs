@@ -45,7 +45,7 @@ impl Runtime {
                     // Nothing of it is evaluated any more: it ends without being taken up.
                     mail.into_iter().filter(is_end).map(abandoning).collect()
                 } else {
-                    in_order(mail, effects.keys().cloned().collect())
+                    in_order(mail, effects.places())
                 };
                 // It was held before it began: whoever takes it up again lets it begin as a start does.
                 let is_fresh = loaded.state.status == RunStatus::Pending
@@ -240,20 +240,6 @@ impl Runtime {
     /// A run was parked outside of memory; it is counted off when it is taken up.
     pub(super) fn count_parked(&self) {
         self.parked.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A new run that has a history already: it waits for its permit in memory, since its row does not know its records.
-    pub(super) fn admit_with_history(self: &Arc<Self>, run: RunId, lsns: Vec<Lsn>) {
-        let loaded = self.store.records(run, &lsns).and_then(|records| self.fold(run, records, None));
-        match loaded {
-            Ok(loaded) => {
-                let cell = Arc::new(Cell::new(loaded.state, loaded.lsns, None, false));
-                self.cells.lock().insert(run, Slot::Live(cell));
-                self.admit(run, Source::Queue);
-            }
-            // The next start takes it up; until then it is pending.
-            Err(error) => log::error!("run {run} cannot be begun: {error}"),
-        }
     }
 
     /// Parked runs, for the health report.

@@ -47,6 +47,8 @@ struct Queue {
     /// Up to here everything was delivered or is in `ready`; behind it the journal must be read.
     newest: Lsn,
     is_behind: bool,
+    /// How far the cursor in the store says that the host was told.
+    saved: Lsn,
     is_closed: bool,
 }
 
@@ -162,6 +164,11 @@ impl Outbox {
     /// Asks the host for the events of a pattern.
     pub(super) fn subscribe(&self, pattern: &str) -> Result<()> {
         self.host.subscribe(pattern)
+    }
+
+    /// How far the host was told, as the next process would find it.
+    pub(super) fn told(&self) -> Lsn {
+        self.queue.lock().saved
     }
 
     pub(super) fn close(&self) {
@@ -292,8 +299,10 @@ impl Outbox {
             // Lost with a crash, and then some events are told twice, with the same ids.
             ack: Box::new(|_| {}),
         };
-        if let Err(error) = store.submit(batch) {
-            log::debug!("the cursor of the host's bus was not saved: {error}");
+        match store.submit(batch) {
+            // Whatever is handed to the writer after it finds it there.
+            Ok(()) => self.queue.lock().saved = lsn,
+            Err(error) => log::debug!("the cursor of the host's bus was not saved: {error}"),
         }
     }
 }
@@ -330,6 +339,7 @@ impl Runtime {
         {
             let mut queue = outbox.queue.lock();
             queue.newest = queue.newest.max(newest);
+            queue.saved = from;
         }
         Ok(Told { delivered: from, saved: from })
     }

@@ -34,12 +34,26 @@ pub struct NewAnswer {
 impl Handle {
     /// Lets what is under way end and begins nothing new. To pause twice is to pause once.
     pub async fn pause(&self, id: RunId, reason: &str) -> Result<RunView> {
+        self.check_turn(id)?;
         self.ask(id, Input::Pause { reason: reason.to_owned() }).await
     }
 
     /// Lets a paused run go on. One that is not paused is left as it is.
     pub async fn resume(&self, id: RunId) -> Result<RunView> {
+        self.check_turn(id)?;
         self.ask(id, Input::Unpause).await
+    }
+
+    /// A run that was taken up again and waits for its turn is paused by nobody, and goes on by itself.
+    fn check_turn(&self, id: RunId) -> Result<()> {
+        match self.0.gates.holds(id) {
+            false => Ok(()),
+            true => Err(Error::new(
+                &run_code::CONCURRENCY,
+                format!("run {id} waits for its turn, because its workflow's `concurrency` lets no more in"),
+            )
+            .help("it goes on when a run before it ends; cancel it, or one of those")),
+        }
     }
 
     /// A question, answered or not. CB-0342 when there is none.

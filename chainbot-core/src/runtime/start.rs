@@ -8,7 +8,6 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::AbortHandle;
 
 use crate::engine::{CANCEL_TIMER_SEQ, Input};
 use crate::error::code::general;
@@ -24,6 +23,7 @@ use super::bus::Bus;
 use super::cell::{Cell, Mail};
 use super::core::{Jobs, Options, Runtime, Slot, default_workers};
 use super::ears::Ears;
+use super::gates::Stood;
 use super::heads::Heads;
 use super::keeper::Keeper;
 use super::load::Source;
@@ -65,18 +65,21 @@ impl Runtime {
         let recovery = options.store.recover()?;
         let listens = options.store.listens()?;
         let (wall, monotonic) = (options.env.now(), options.env.monotonic());
-        let keeper = match options.retention {
-            Some(rules) => {
-                let since = super::keeper::witnessed(&*options.store)?.unwrap_or(wall);
-                Some(Keeper::new(rules, since, monotonic))
-            }
-            None => None,
-        };
+        let witnessed = super::keeper::witnessed(&*options.store)?;
+        let keeper = options.retention.map(|rules| Keeper::new(rules, witnessed.unwrap_or(wall), monotonic));
+        // One record from a time when the clock stood ahead proves nothing.
+        let newest = recovery.newest.unwrap_or_default();
+        let floor = witnessed.map_or(newest, |witnessed| newest.min(witnessed));
+        if wall < floor {
+            log::warn!(
+                "the clock says {wall}, which is before {floor}: timers wait until it is set, or for an hour"
+            );
+        }
         let messages = options.store.outbox_pending()?;
         let held = options.store.inbox()?.iter().filter_map(Held::of).collect();
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
-            known: options.known,
+            known: RwLock::new(Arc::new(options.known)),
             pins: options.pins,
             heads: Arc::new(Heads::default()),
             store: options.store,
@@ -108,7 +111,8 @@ impl Runtime {
             workflows: tokio::sync::Mutex::new(()),
             keeper,
             courier: super::courier::Courier::new(messages),
-            clock_floor: recovery.newest.unwrap_or_default(),
+            floor,
+            began: monotonic,
             #[cfg(test)]
             is_stepped: options.workers == super::tests::STEPPED,
         });
@@ -116,11 +120,26 @@ impl Runtime {
         let live: HashSet<RunId> = recovery.live.iter().map(|(run, _)| *run).collect();
         let begun: HashSet<RunId> =
             recovery.live.iter().filter(|(_, all)| has_begun(all)).map(|(run, _)| *run).collect();
-        let ousted = runtime.gates.recover(automation.gates, |row| {
-            row.parked || !live.contains(&row.run) || begun.contains(&row.run)
+        let waiting: HashSet<RunId> = automation
+            .gates
+            .iter()
+            .filter(|row| row.paused)
+            .filter_map(|row| {
+                runtime.waits_for_its_turn(row.run).map(|waits| waits.then_some(row.run)).transpose()
+            })
+            .collect::<Result<_>>()?;
+        let (ousted, let_in) = runtime.gates.recover(automation.gates, |row| {
+            if waiting.contains(&row.run) {
+                Stood::Held
+            } else if row.parked || !live.contains(&row.run) || begun.contains(&row.run) {
+                Stood::Begun
+            } else {
+                Stood::Waited
+            }
         });
         runtime.load_triggers(automation.triggers, automation.disabled, automation.restored_at)?;
         runtime.recover(recovery, ousted);
+        let_in.into_iter().for_each(|run| runtime.deliver(run, Mail::Input(Input::Unpause)));
         crate::fault!("start.recovered", crate::error::Error::on_purpose);
         Ok(runtime)
     }
@@ -334,10 +353,10 @@ impl Runtime {
     }
 
     fn abort_effects(&self) {
-        for slot in self.cells.lock().values() {
+        for slot in self.cells.lock().values_mut() {
             match slot {
                 Slot::Live(cell) => cell.abort_effects(),
-                Slot::Loading { effects, .. } => effects.values().for_each(AbortHandle::abort),
+                Slot::Loading { effects, .. } => effects.abort_all(),
             }
         }
     }

@@ -9,8 +9,11 @@ mod history;
 mod people;
 mod queued;
 mod sim;
+mod stale;
 mod stuck;
 mod triggers;
+mod tuned;
+mod turns;
 
 use std::path::Path;
 use std::sync::Arc;

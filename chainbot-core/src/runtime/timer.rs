@@ -1,7 +1,7 @@
 //! The timer thread: wakes runs when they are due, and looks after the workers and the store.
 //!
 //! Invariants: a run is never woken early; a run woken twice finds nothing to do the second time. While the wall clock stands
-//! before the newest record (a Pi boots without a clock) nothing is due. The heap is rebuilt from the store at start.
+//! before what the last process has left (a Pi boots without a clock) nothing is due, for an hour at most. The heap is rebuilt from the store at start.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -100,7 +100,7 @@ impl Runtime {
 impl Runtime {
     pub(super) fn spawn_timer(self: &Arc<Self>) -> Result<()> {
         self.spawn_thread("cb-timer", |runtime| {
-            while let Some(due) = runtime.timers.next(|| runtime.env.now(), runtime.clock_floor) {
+            while let Some(due) = runtime.timers.next(|| runtime.env.now(), runtime.clock_floor()) {
                 match due {
                     Some((due, run)) => {
                         crate::fault!("timer.due");

@@ -11,9 +11,10 @@
 //! trigger's row moves in the transaction that makes the run, so an occasion starts one run however often it is told and
 //! whenever the power fails. Events of our own runs are read from the journal behind a cursor and are never lost;
 //! an event of the host is accepted in memory, as the host is told. One thread does all this; it may block on the
-//! disk, and no other thread waits for it.
+//! disk, and no other thread waits for it; an expression that does not end costs it the limit of one evaluation.
 
 mod edge;
+mod evaluate;
 mod fire;
 pub(super) mod hook;
 mod own;
@@ -40,6 +41,7 @@ use crate::time::Timestamp;
 use super::core::Runtime;
 use super::handle::Handle;
 use edge::Watched;
+use evaluate::Evaluators;
 use table::{Id, Table};
 
 pub use hook::{HookCall, HookReply};
@@ -62,6 +64,8 @@ pub(super) struct Triggers {
     subscribed: Mutex<HashSet<String>>,
     /// Pins that are watched.
     watched: Mutex<Watched>,
+    /// Where expressions are evaluated.
+    pub(super) evaluators: Evaluators,
 }
 
 /// What the thread has to look at. Locked for some instructions; never together with the table.
@@ -71,6 +75,8 @@ struct Queue {
     own: VecDeque<(Lsn, RunId)>,
     /// The journal has events that `own` could not hold.
     is_behind: bool,
+    /// How far the cursor in the store says that own events were offered.
+    saved: Lsn,
     /// The newest record that was told of.
     newest: Lsn,
     is_closed: bool,
@@ -115,6 +121,15 @@ impl Triggers {
             looks: watch_channel::Sender::new(0),
             subscribed: Mutex::default(),
             watched: Mutex::default(),
+            evaluators: Evaluators::default(),
+        }
+    }
+
+    /// How far own events were offered to whoever asks for any, as the next process would find it.
+    pub(super) fn told(&self) -> Lsn {
+        match self.listens.load(Ordering::SeqCst) {
+            true => self.queue.lock().saved,
+            false => Lsn(i64::MAX),
         }
     }
 
@@ -148,6 +163,7 @@ impl Triggers {
     /// The thread ends when it has offered what was accepted.
     pub(super) fn close(&self) {
         self.watched.lock().clear();
+        self.evaluators.close();
         self.queue.lock().is_closed = true;
         self.changed.notify_one();
     }

@@ -1,7 +1,7 @@
 //! What may change while work goes on: bounds, defaults and retention; and the rest before a hand-over.
 //!
 //! Nothing here touches what is journaled: a decision that was made stays as it was, the next one is made under the
-//! new values. Invariants: a run that works keeps its permit under a lower bound; the key that tells markers of secrets
+//! new values. So one step sees one set of constants, and a later step of the same run may see another. Invariants: a run that works keeps its permit under a lower bound; the key that tells markers of secrets
 //! from data stays the process's own.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::engine::Defaults;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::port::upkeep::Retention;
+use crate::validate::Known;
 
 use super::core::Runtime;
 use super::load::Source;
@@ -35,6 +36,14 @@ impl Runtime {
     /// Works under other values from here on.
     pub fn tune(self: &Arc<Self>, tuning: Tuning) {
         let Tuning { runs_max, queued_max, defaults, retention } = tuning;
+        {
+            // Definitions are checked against the constants that steps will see.
+            let mut known = self.known.write();
+            if known.constants.is_some() {
+                let constants = Some(defaults.constants.keys().cloned().collect());
+                *known = Arc::new(Known { constants, ..(**known).clone() });
+            }
+        }
         {
             let mut inside = self.defaults.write();
             *inside = Arc::new(Defaults { marker_key: inside.marker_key, ..defaults });

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::model::event::Committed;
 use crate::model::{Place, Record, RecordBody, RunStatus};
 use crate::port::{Batch, Op};
+use crate::time::Timestamp;
 
 use super::bus::Note;
 use super::cell::{Answer, Body, Cell, Committing, Mail, Parked, Refusal};
@@ -161,15 +162,15 @@ impl Runtime {
             if let Some(answer) = answer {
                 // Nobody may be waiting any more.
                 let _ = answer.send(Err(Refusal::Over));
-            } else if matches!(input, Input::Tick) {
+            } else if matches!(input, Input::Tick | Input::Unpause) {
                 // A retry takes it up as soon as its end is on disk, which may be before this cell knows of that. Out of
                 // memory by now, it is read again; one that is over indeed is found to be so there.
-                self.deliver(cell.id, Mail::Input(Input::Tick));
+                self.deliver(cell.id, Mail::Input(input));
             }
             return;
         }
-        if let Input::EffectDone { place, .. } = &input {
-            cell.effects.lock().remove(place);
+        if let Input::EffectDone { place, attempt, .. } = &input {
+            cell.effects.lock().ended(place, *attempt);
         }
         if matches!(input, Input::EffectDone { .. } | Input::Heard { .. }) {
             cell.taken.lock().push(input.clone());
@@ -287,7 +288,7 @@ impl Runtime {
         let is_over = body.state.status.is_terminal();
         let parked = parks.then(|| self.park_ops(cell, body, &mut pending.ops));
         if is_over {
-            pending.ops.push(finish_op(cell, body, &pending.records));
+            pending.ops.push(finish_op(cell, body, &pending.records, self.aged(body.state.last_at)));
         } else if unparks && !parks {
             pending.ops.push(Op::RunUnpark { run: cell.id });
         }
@@ -447,7 +448,9 @@ impl Runtime {
             match mail {
                 Mail::Asked(_, answer) => drop(answer.send(Err(Refusal::Over))),
                 // As in `decide`: it may have been taken up again meanwhile.
-                Mail::Input(Input::Tick) => self.deliver(cell.id, Mail::Input(Input::Tick)),
+                Mail::Input(input @ (Input::Tick | Input::Unpause)) => {
+                    self.deliver(cell.id, Mail::Input(input));
+                }
                 Mail::Input(_) | Mail::Settled(_) => {}
             }
         }
@@ -517,18 +520,13 @@ fn take(body: &mut Body, decision: Decision, answer: Option<Answer>) {
     body.pending.is_durable |= decision.is_durable;
 }
 
-fn finish_op(cell: &Cell, body: &Body, records: &[Record]) -> Op {
+/// `at`: from when it becomes old.
+fn finish_op(cell: &Cell, body: &Body, records: &[Record], at: Timestamp) -> Op {
     let reason = records.iter().rev().find_map(|record| match &record.body {
         RecordBody::RunFailed { error, .. } => Some(error.message.clone()),
         RecordBody::RunCancelled { reason } => Some(reason.clone()),
         _ => None,
     });
     let detail = body.state.error.as_ref().map(|error| error.message.clone()).or(reason);
-    Op::RunFinish {
-        run: cell.id,
-        status: body.state.status,
-        detail,
-        at: body.state.last_at,
-        lsns: cell.lsns.lock().clone(),
-    }
+    Op::RunFinish { run: cell.id, status: body.state.status, detail, at, lsns: cell.lsns.lock().clone() }
 }

@@ -22,7 +22,7 @@ use super::load::Source;
 use super::poison::Poison;
 
 /// Deep values and long expressions recurse; see the shape check of expressions.
-const STACK_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Threads that may be lost before the engine stops.
 const WRITTEN_OFF_MAX: usize = 2;
 

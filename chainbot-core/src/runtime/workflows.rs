@@ -29,6 +29,7 @@ impl Handle {
                 let key = Idempotency {
                     key: format!("workflow {key}"),
                     digest: *blake3::hash(source.as_bytes()).as_bytes(),
+                    at: self.0.aged(self.0.env.now()),
                 };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
@@ -132,7 +133,7 @@ impl Handle {
 
     /// Every problem of a definition; executes nothing.
     pub fn validate(&self, source: &str) -> Vec<crate::model::Diagnostic> {
-        validate::check_on(source, &self.0.known).diagnostics
+        validate::check_on(source, &self.0.known.read().clone()).diagnostics
     }
 }
 
@@ -169,7 +170,7 @@ impl Runtime {
         let source = source.to_owned();
         self.read(move |runtime| {
             // What is stored already stays, whatever becomes of the configuration; what is new must fit.
-            let checked = validate::check_on(&source, &runtime.known);
+            let checked = validate::check_on(&source, &runtime.known.read().clone());
             if checked.definition.is_none() {
                 return Err(super::programs::problems(checked.diagnostics));
             }

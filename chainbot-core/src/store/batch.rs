@@ -34,7 +34,7 @@ pub enum Change {
     InboxAnswer(Box<InboxAnswer>),
     ListenSet { run: RunId, seq: u32, topic: String },
     ListenClear { run: RunId, seq: u32 },
-    RunReopen { run: RunId, lsns: Places },
+    RunReopen { run: RunId, status: RunStatus, detail: String, lsns: Places },
     RunDelete { run: RunId },
     WorkflowInsert { version: Version, idempotency: Option<Idempotency> },
     WorkflowVersion(Version),
@@ -178,6 +178,7 @@ fn check_op(run: RunId, op: &Op) -> Result<()> {
         Op::RunPark { status, .. } if status.is_terminal() => "a parked run is not over",
         Op::RunFinish { status, .. } if !status.is_terminal() => "a finished run is over",
         Op::RunReopen { run: other, .. } if *other != run => "a run is taken up again by its own batch",
+        Op::RunReopen { status, .. } if status.is_terminal() => "a run that is taken up again is not over",
         Op::ListenSet { run: other, .. } if *other != run => "a run listens by its own batch",
         Op::CursorSet { lsn, .. } if lsn.0 < 0 => "a cursor is a place in the journal",
         _ => return Ok(()),
@@ -219,7 +220,9 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::InboxAnswer(answer) => Change::InboxAnswer(Box::new(answer)),
         Op::ListenSet { run, seq, topic } => Change::ListenSet { run, seq, topic },
         Op::ListenClear { run, seq } => Change::ListenClear { run, seq },
-        Op::RunReopen { run, lsns } => Change::RunReopen { run, lsns: pack(run, lsns)? },
+        Op::RunReopen { run, status, detail, lsns } => {
+            Change::RunReopen { run, status, detail, lsns: pack(run, lsns)? }
+        }
         Op::RunDelete { run } => Change::RunDelete { run },
         Op::WorkflowInsert { id, name, source, at, idempotency } => {
             Change::WorkflowInsert { version: version(id, name, source, at), idempotency }

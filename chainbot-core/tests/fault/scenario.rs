@@ -448,8 +448,12 @@ async fn tidy(stage: &Stage, runs_max: u32) -> Result<()> {
     };
     let work = move || -> Result<()> {
         for _ in 0..1_000 {
-            let upkeep =
-                Upkeep { now: now.after(Duration::from_secs(60)), rules, keep: &|_| Keep::default() };
+            let upkeep = Upkeep {
+                told: chainbot_core::id::Lsn(i64::MAX),
+                now: now.after(Duration::from_secs(60)),
+                rules,
+                keep: &|_| Keep::default(),
+            };
             if !store.tidy(&upkeep)?.more {
                 return Ok(());
             }

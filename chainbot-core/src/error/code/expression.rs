@@ -15,4 +15,5 @@ codes! {
     ITEMS = "CB-0211", Invalid, "The value cannot be gone through item by item";
     TRANSFORM = "CB-0212", Invalid, "A transform cannot work with its input";
     LOST = "CB-0213", Unavailable, "Threads were lost to expressions that did not end";
+    ENDLESS = "CB-0214", Invalid, "An expression of a trigger does not end";
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::code::{general, run as run_code};
+use crate::id::Lsn;
 use crate::port::Store;
 use crate::port::upkeep::{Keep, Retention, Upkeep};
 
@@ -48,7 +49,8 @@ async fn a_run_is_seen_as_it_stood_after_each_record_and_the_same_from_the_archi
     let shown = read(&bench).await;
     let rules = Retention { archive_after: Duration::ZERO, ..Retention::default() };
     let now = end.at.after(Duration::from_secs(60));
-    let done = bench.store.tidy(&Upkeep { now, rules, keep: &|_| Keep::default() }).unwrap();
+    let done =
+        bench.store.tidy(&Upkeep { now, rules, told: Lsn(i64::MAX), keep: &|_| Keep::default() }).unwrap();
     assert_eq!(done.archived, 1);
     assert_eq!(read(&bench).await, shown);
     for state in &before {

@@ -309,7 +309,7 @@ async fn a_failed_run_in_the_archive_is_brought_back_and_taken_up_again() {
     bench.until(other, is_waiting).await;
     let now = view.finished_at.unwrap().after(Duration::from_secs(60));
     let rules = Retention { archive_after: Duration::ZERO, ..Retention::default() };
-    let upkeep = Upkeep { now, rules, keep: &|_| Keep::default() };
+    let upkeep = Upkeep { now, rules, told: crate::id::Lsn(i64::MAX), keep: &|_| Keep::default() };
     let mut archived = 0;
     for _ in 0..10 {
         archived += bench.store.tidy(&upkeep).unwrap().archived;

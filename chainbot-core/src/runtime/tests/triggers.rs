@@ -420,3 +420,44 @@ async fn a_child_of_a_single_workflow_that_runs_is_refused_and_its_parent_told()
     assert_eq!(bench.ended(parent).await.status, RunStatus::Completed);
     bench.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_when_that_does_not_end_costs_its_own_firing_and_is_said() {
+    let bench = Bench::new(4, 10).await;
+    // Fuel counts a comparison once, however large what it compares.
+    let same = "[event.data.list] == [event.data.other]";
+    let when = vec![same; 14].join(" and ");
+    bench
+        .deploy(&format!("name: big\ntriggers: [ {{ event: test.list, when: \"{when}\" }} ]\n{QUICK}"))
+        .await;
+    bench.deploy(&format!("name: fine\ntriggers: [ {{ event: \"test.#\" }} ]\n{QUICK}")).await;
+    let list = vec![1; 60_000];
+    bench.event("test.list", "big one", json!({ "list": list, "other": list }));
+    bench.until_written_off().await;
+    bench.made("fine", 1).await;
+    let note = async {
+        loop {
+            let shown = bench.handle.triggers("big").await.unwrap();
+            if let Some(note) = &shown[0].note {
+                return note.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let note = tokio::time::timeout(HANG, note).await.expect("its row says why");
+    assert!(note.contains("does not end") && note.contains("`big`"), "{note}");
+    assert!(bench.runtime.failure().is_none(), "the engine goes on");
+    // While it has not come back, and after it.
+    bench.event("test.other", "another", json!({}));
+    bench.made("fine", 2).await;
+    let back = async {
+        while bench.handle.counts().written_off > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, back).await.expect("it comes to its end");
+    bench.event("test.list", "small one", json!({ "list": [1], "other": [1] }));
+    bench.made("big", 1).await;
+    assert_eq!(bench.handle.runs(Some("big"), None, None, 1).await.unwrap().total, 1);
+    bench.end().await;
+}

@@ -89,6 +89,7 @@ impl Runtime {
         let key = occasion.has_id.then(|| Idempotency {
             key: format!("trigger {} {} {}", armed.id.workflow, armed.id.key, occasion.event.id),
             digest: occasion.digest,
+            at: self.aged(self.env.now()),
         });
         if let Some(key) = &key
             && let Some(hit) = self.store.idempotent(&key.key)?
@@ -103,7 +104,7 @@ impl Runtime {
         let event = occasion.event.to_json();
         let seed = *blake3::hash(occasion.event.id.as_bytes()).as_bytes();
         let volatile = Volatile { now: self.env.now(), seed };
-        if !armed.trigger.wants(&event, &volatile)? {
+        if !self.wants(armed, &event, &volatile)? {
             return Ok(Fired::Unwanted);
         }
         if occasion.depth > limits::RUN_DEPTH_MAX {
@@ -115,7 +116,7 @@ impl Runtime {
             let help = "give the trigger a `when` that ends the circle, or emit another topic";
             return Err(Error::new(&run_code::CHAIN, message).help(help));
         }
-        let given = armed.trigger.inputs(&event, &volatile)?;
+        let given = self.inputs_of(armed, &event, &volatile)?;
         let inputs = inputs::prepare(&armed.program, given)?;
         self.check_room()?;
         let launch = Launch {
@@ -143,6 +144,24 @@ impl Runtime {
             Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
             Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the run was on disk")),
         }
+    }
+
+    fn wants(&self, armed: &Armed, event: &Value, volatile: &Volatile) -> Result<bool> {
+        if !armed.trigger.has_when() {
+            return Ok(true);
+        }
+        let (trigger, event, volatile) = (armed.trigger.clone(), event.clone(), *volatile);
+        let what = format!("`when` of the trigger {} of `{}`", armed.id.key, armed.name);
+        self.evaluated(armed.program.hash, &what, move || trigger.wants(&event, &volatile))
+    }
+
+    fn inputs_of(&self, armed: &Armed, event: &Value, volatile: &Volatile) -> Result<Value> {
+        if !armed.trigger.has_inputs() {
+            return armed.trigger.inputs(event, volatile);
+        }
+        let (trigger, event, volatile) = (armed.trigger.clone(), event.clone(), *volatile);
+        let what = format!("`inputs` of the trigger {} of `{}`", armed.id.key, armed.name);
+        self.evaluated(armed.program.hash, &what, move || trigger.inputs(&event, &volatile))
     }
 
     fn firing(

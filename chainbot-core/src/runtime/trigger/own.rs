@@ -106,8 +106,10 @@ impl Runtime {
             // Lost with a crash, and then some events are offered again and known by their ids.
             ack: Box::new(|_| {}),
         };
-        if let Err(error) = self.store.submit(batch) {
-            log::debug!("the cursor of the triggers was not saved: {error}");
+        match self.store.submit(batch) {
+            // Whatever is handed to the writer after it finds it there.
+            Ok(()) => self.triggers.queue.lock().saved = lsn,
+            Err(error) => log::debug!("the cursor of the triggers was not saved: {error}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The thread of the triggers: looks at the clock, at what came in, and at what the journal tells.
 //!
-//! A schedule never fires early: nothing is due while the clock stands before the newest record of the last process (a Pi
-//! boots without a clock). A clock that goes back moves every schedule to its next time from there; a time that had
+//! A schedule never fires early: nothing is due while the clock stands before what the last process has left (a Pi
+//! boots without a clock; see [`Runtime::clock_floor`]). A clock that goes back moves every schedule to its next time from there; a time that had
 //! its run before is known by its key and has no second one.
 
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(in crate::runtime) struct Watch {
     offered: Lsn,
     saved: Lsn,
     saved_at: Duration,
-    /// The wall clock stood after the newest record of the last process once: from then on it is believed, also backwards.
+    /// The wall clock stood where it may be believed once: from then on it is, also backwards.
     is_plausible: bool,
     /// The clocks at the last look.
     wall: Timestamp,
@@ -87,11 +87,12 @@ impl Runtime {
         {
             let mut queue = self.triggers.queue.lock();
             queue.newest = newest;
+            queue.saved = from;
             queue.is_behind =
                 self.triggers.listens.load(std::sync::atomic::Ordering::SeqCst) && from < newest;
         }
         let (wall, monotonic) = (self.env.now(), self.env.monotonic());
-        let is_plausible = wall >= self.clock_floor;
+        let is_plausible = wall >= self.clock_floor();
         // At the first look too: the clock may have been set while nothing ran.
         if is_plausible {
             self.re_anchor(wall);
@@ -216,7 +217,7 @@ impl Runtime {
         let passed =
             i64::try_from((monotonic.saturating_sub(watch.monotonic)).as_millis()).unwrap_or(i64::MAX);
         let was_set_back = now.0 < watch.wall.0.saturating_add(passed).saturating_sub(SET_BACK_MS);
-        let became_plausible = !watch.is_plausible && now >= self.clock_floor;
+        let became_plausible = !watch.is_plausible && now >= self.clock_floor();
         watch.is_plausible |= became_plausible;
         (watch.wall, watch.monotonic) = (now, monotonic);
         if was_set_back {

@@ -58,14 +58,11 @@ impl Rules {
         self.gates.retain(|(of, ..)| *of != run);
     }
 
-    /// Everything. `is_parked` is asked for runs of gates.
-    pub fn all(&self, is_parked: impl Fn(RunId) -> bool) -> Automation {
-        let gate = |(run, gate, max, ousts): &(RunId, String, usize, bool)| StoredGate {
-            run: *run,
-            gate: gate.clone(),
-            max: *max,
-            ousts: *ousts,
-            parked: is_parked(*run),
+    /// Everything. `stands` says of runs of gates whether they are parked, and whether they are paused.
+    pub fn all(&self, stands: impl Fn(RunId) -> (bool, bool)) -> Automation {
+        let gate = |(run, gate, max, ousts): &(RunId, String, usize, bool)| {
+            let (parked, paused) = stands(*run);
+            StoredGate { run: *run, gate: gate.clone(), max: *max, ousts: *ousts, parked, paused }
         };
         Automation {
             triggers: self.triggers.values().cloned().collect(),

@@ -51,9 +51,11 @@ impl Tables {
     /// One batch, whole or not at all; the place of its first record.
     pub fn commit(&mut self, run: RunId, records: &[Record], ops: &[Op]) -> Result<Lsn> {
         let made = |id: RunId| ops.iter().any(|op| matches!(op, Op::RunInsert { row, .. } if row.id == id));
+        let reopened = |id: RunId| ops.iter().any(|op| matches!(op, Op::RunReopen { run, .. } if *run == id));
         let open = |id: RunId| self.runs.get(&id).filter(|run| !run.row.status.is_terminal());
         if let Some(first) = records.first().filter(|first| first.seq > 0) {
-            let known = open(run).ok_or_else(|| problem::refused(run, &"there is no such run"))?;
+            let failed = self.runs.get(&run).filter(|_| reopened(run));
+            let known = open(run).or(failed).ok_or_else(|| problem::refused(run, &"there is no such run"))?;
             if known.lsns.len() != first.seq as usize {
                 return Err(problem::refused(run, &"its records do not go on"));
             }
@@ -69,7 +71,7 @@ impl Tables {
                     lsns.len() == open(*id).map_or(0, |run| run.lsns.len())
                         && (made(*id) || open(*id).is_some())
                 }
-                Op::RunReopen { run: id, lsns } => self
+                Op::RunReopen { run: id, lsns, .. } => self
                     .runs
                     .get(id)
                     .is_some_and(|run| run.row.status == RunStatus::Failed && run.lsns.len() == lsns.len()),
@@ -82,7 +84,7 @@ impl Tables {
                 Op::RunUnpark { run: id }
                 | Op::TimerSet { run: id, .. }
                 | Op::ListenSet { run: id, .. }
-                | Op::GateEnter { run: id, .. } => made(*id) || open(*id).is_some(),
+                | Op::GateEnter { run: id, .. } => made(*id) || reopened(*id) || open(*id).is_some(),
                 Op::InboxPut { id, run, .. } => {
                     self.inbox.get(id).is_none_or(|known| known.answer.is_some())
                         && (made(*run) || open(*run).is_some())
@@ -169,7 +171,7 @@ impl Tables {
     fn apply(&mut self, op: &Op) {
         match op {
             Op::RunInsert { row, idempotency, .. } => {
-                self.keep_key(idempotency.as_ref(), row.id.as_bytes(), row.created_at);
+                self.keep_key(idempotency.as_ref(), row.id.as_bytes());
                 if let Some(run) = self.runs.get_mut(&row.id) {
                     run.row = row.clone();
                 }
@@ -189,8 +191,8 @@ impl Tables {
                 self.close_inbox(*run);
                 self.listens.retain(|(of, _), _| of != run);
             }
-            Op::RunReopen { run, .. } => {
-                self.stand(*run, RunStatus::Waiting, Some("taken up again".to_owned()), true);
+            Op::RunReopen { run, status, detail, .. } => {
+                self.stand(*run, *status, Some(detail.clone()), true);
                 if let Some(run) = self.runs.get_mut(run) {
                     (run.row.finished_at, run.is_archived) = (None, false);
                 }
@@ -230,7 +232,7 @@ impl Tables {
             }
             Op::InboxCloseRun { run } => self.close_inbox(*run),
             Op::WorkflowInsert { id, name, source, at, idempotency } => {
-                self.keep_key(idempotency.as_ref(), id.as_bytes(), *at);
+                self.keep_key(idempotency.as_ref(), id.as_bytes());
                 self.version(*id, name, source, *at);
             }
             Op::WorkflowVersion { id, name, source, at } => self.version(*id, name, source, *at),
@@ -260,9 +262,9 @@ impl Tables {
         }
     }
 
-    fn keep_key(&mut self, key: Option<&Idempotency>, made: &[u8; 16], at: Timestamp) {
+    fn keep_key(&mut self, key: Option<&Idempotency>, made: &[u8; 16]) {
         if let Some(key) = key {
-            self.keys.insert(key.key.clone(), (IdempotencyHit { digest: key.digest, made: *made }, at));
+            self.keys.insert(key.key.clone(), (IdempotencyHit { digest: key.digest, made: *made }, key.at));
         }
     }
 
@@ -294,7 +296,8 @@ impl Tables {
     }
 
     pub fn automation(&self) -> Automation {
-        self.rules.all(|run| self.runs.get(&run).is_some_and(|run| run.is_parked))
+        let stands = |run: &Run| (run.is_parked, run.row.status == RunStatus::Paused);
+        self.rules.all(|run| self.runs.get(&run).map_or((false, false), stands))
     }
 
     pub fn recover(&self) -> Recovery {
@@ -411,7 +414,8 @@ impl Tables {
             self.runs.values().filter(|run| !run.row.status.is_terminal()).map(|run| run.row.id).collect();
         let mut kept: BTreeMap<WorkflowId, Vec<(Timestamp, RunId)>> = BTreeMap::new();
         let mut old = Vec::new();
-        for run in self.runs.values().filter(|run| run.is_archived) {
+        let is_told = |run: &Run| run.lsns.last().is_none_or(|last| *last <= upkeep.told);
+        for run in self.runs.values().filter(|run| run.is_archived && is_told(run)) {
             if run.parent.is_some_and(|parent| unfinished.contains(&parent)) {
                 continue;
             }
@@ -439,7 +443,9 @@ impl Tables {
             }
         }
         let keys = self.keys.len();
-        self.keys.retain(|_, (_, at)| *at >= ago(upkeep.rules.keys));
+        let runs = &self.runs;
+        let is_told = |made| runs.get(&RunId::from(made)).is_none_or(|run| run.lsns[0] <= upkeep.told);
+        self.keys.retain(|_, (hit, at)| *at >= ago(upkeep.rules.keys) || !is_told(hit.made));
         done.keys = (keys - self.keys.len()) as u64;
         done
     }

@@ -21,7 +21,8 @@ const DELETE_RUN: &str = "DELETE FROM run WHERE id = ?1";
 const DELETE_BLOB: &str = "DELETE FROM archive WHERE first_lsn = ?1 AND run = ?2";
 const DELETE_RECORD: &str = "DELETE FROM journal WHERE lsn = ?1 AND run = ?2";
 const DELETE_KEYS: &str = "DELETE FROM idempotency WHERE key IN \
-     (SELECT key FROM idempotency WHERE at < ?1 ORDER BY at LIMIT ?2)";
+     (SELECT key FROM idempotency i WHERE at < ?1 AND NOT EXISTS \
+         (SELECT 1 FROM run WHERE run.id = i.made AND first_lsn > ?3) ORDER BY at LIMIT ?2)";
 const DELETE_VERSIONS: &str = "DELETE FROM definition WHERE workflow = ?1";
 const DELETE_WORKFLOW: &str = "DELETE FROM workflow WHERE id = ?1 AND deleted_at IS NOT NULL \
      AND NOT EXISTS (SELECT 1 FROM run WHERE run.workflow = ?1)";
@@ -34,8 +35,8 @@ pub enum Chore {
     Archive(Vec<Packed>, Lsn),
     /// Deletes finished runs.
     Delete(Vec<RunId>),
-    /// Deletes idempotency keys made before a time.
-    Keys(Timestamp),
+    /// Deletes idempotency keys made before a time, unless what they made is after a place.
+    Keys(Timestamp, Lsn),
     /// Deletes what is left of deleted workflows without a run.
     Workflows(Vec<WorkflowId>),
     /// Gives free pages back to the disk.
@@ -71,9 +72,11 @@ impl Chore {
                 }
                 Ok(deleted)
             }
-            Chore::Keys(before) => {
+            Chore::Keys(before, told) => {
                 let limit = limits::RETENTION_ROWS_MAX;
-                conn.prepare_cached(DELETE_KEYS)?.execute(params![before.0, limit]).map(|rows| rows as u64)
+                conn.prepare_cached(DELETE_KEYS)?
+                    .execute(params![before.0, limit, told.0])
+                    .map(|rows| rows as u64)
             }
             Chore::Workflows(ids) => {
                 let mut deleted = 0;

@@ -3,18 +3,17 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::port::{Idempotency, IdempotencyHit};
-use crate::time::Timestamp;
 
 const INSERT: &str = "INSERT INTO idempotency (key, digest, made, at) VALUES (?1, ?2, ?3, ?4)";
 const BY_KEY: &str = "SELECT digest, made FROM idempotency WHERE key = ?1";
 
 /// Keeps what a key has made.
-pub fn insert(conn: &Connection, key: &Idempotency, made: &[u8; 16], at: Timestamp) -> rusqlite::Result<()> {
+pub fn insert(conn: &Connection, key: &Idempotency, made: &[u8; 16]) -> rusqlite::Result<()> {
     crate::fault!("idempotency.keep", crate::store::problem::on_purpose);
     if crate::sabotaged!("key-of-a-start-is-kept") {
         return Ok(());
     }
-    conn.prepare_cached(INSERT)?.execute(params![key.key, key.digest, made, at.0]).map(drop)
+    conn.prepare_cached(INSERT)?.execute(params![key.key, key.digest, made, key.at.0]).map(drop)
 }
 
 /// What a key has made.

@@ -18,7 +18,7 @@ const UNPARK: &str = "UPDATE run SET status = 0, parked = 0, detail = NULL, tail
      WHERE id = ?1 AND parked = 1";
 const FINISH: &str = "UPDATE run SET status = ?2, parked = 0, detail = ?3, finished_at = ?4, tail_lsn = ?5, lsns = ?6 \
      WHERE id = ?1";
-const REOPEN: &str = "UPDATE run SET status = 2, parked = 1, detail = ?2, finished_at = NULL, tail_lsn = ?3, \
+const REOPEN: &str = "UPDATE run SET status = ?5, parked = 1, detail = ?2, finished_at = NULL, tail_lsn = ?3, \
      lsns = ?4 WHERE id = ?1";
 const STATE: &str = "SELECT status, parked, tail_lsn, lsns FROM run WHERE id = ?1";
 const BY_ID: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at, \
@@ -114,10 +114,16 @@ pub fn finish(
 }
 
 /// A failed run is taken up again: parked, with all its records, until it is woken.
-pub fn reopen(conn: &Connection, run: RunId, detail: &str, lsns: &Places) -> rusqlite::Result<()> {
+pub fn reopen(
+    conn: &Connection,
+    run: RunId,
+    status: RunStatus,
+    detail: &str,
+    lsns: &Places,
+) -> rusqlite::Result<()> {
     crate::fault!("run.reopen", crate::store::problem::on_purpose);
     conn.prepare_cached(REOPEN)?
-        .execute(params![run.as_bytes(), detail, tail(lsns), lsns.as_bytes()])
+        .execute(params![run.as_bytes(), detail, tail(lsns), lsns.as_bytes(), number(status)])
         .map(drop)
 }
 

@@ -93,7 +93,7 @@ impl<'a> Transaction<'a> {
             }
             Change::RunPark { run, lsns, .. }
             | Change::RunFinish { run, lsns, .. }
-            | Change::RunReopen { run, lsns } => {
+            | Change::RunReopen { run, lsns, .. } => {
                 let Some(tip) = self.tip_in(work, *run)? else { return Ok(Some(no_such_run(*run))) };
                 let own = created_in(work, *run);
                 let listed = lsns.count().saturating_add(own);
@@ -274,7 +274,7 @@ impl<'a> Transaction<'a> {
         match change {
             Change::RunInsert { row, idempotency, .. } => {
                 run::insert(conn, row, own.first_of(row.id))?;
-                keep_key(conn, idempotency.as_ref(), row.id.as_bytes(), row.created_at)
+                keep_key(conn, idempotency.as_ref(), row.id.as_bytes())
             }
             Change::RunPark { run, status, detail, lsns } => {
                 self.chains.forget(*run);
@@ -300,15 +300,15 @@ impl<'a> Transaction<'a> {
                 listen::set(conn, &StoredListen { run: *run, seq: *seq, lsn, topic: topic.clone() })
             }
             Change::ListenClear { run, seq } => listen::clear(conn, *run, *seq),
-            Change::RunReopen { run, lsns } => {
+            Change::RunReopen { run, status, detail, lsns } => {
                 self.chains.forget(*run);
                 archive::bring_back(conn, *run)?;
-                run::reopen(conn, *run, "taken up again", &own.added_to(*run, lsns))
+                run::reopen(conn, *run, *status, detail, &own.added_to(*run, lsns))
             }
             Change::RunDelete { run } => self.forget(*run),
             Change::WorkflowInsert { version, idempotency } => {
                 workflow::insert(conn, version)?;
-                keep_key(conn, idempotency.as_ref(), version.id.as_bytes(), version.at)
+                keep_key(conn, idempotency.as_ref(), version.id.as_bytes())
             }
             Change::WorkflowVersion(version) => workflow::update(conn, version),
             Change::WorkflowDelete { id, at } => workflow::delete(conn, *id, *at),
@@ -369,13 +369,8 @@ impl Own {
     }
 }
 
-fn keep_key(
-    conn: &Connection,
-    key: Option<&Idempotency>,
-    made: &[u8; 16],
-    at: crate::time::Timestamp,
-) -> rusqlite::Result<()> {
-    key.map_or(Ok(()), |key| idempotency::insert(conn, key, made, at))
+fn keep_key(conn: &Connection, key: Option<&Idempotency>, made: &[u8; 16]) -> rusqlite::Result<()> {
+    key.map_or(Ok(()), |key| idempotency::insert(conn, key, made))
 }
 
 /// Records that a batch adds to a run.

@@ -20,7 +20,7 @@ const SWITCH_ON: &str = "DELETE FROM workflow_disabled WHERE workflow = ?1";
 const DISABLED: &str = "SELECT workflow FROM workflow_disabled";
 const ENTER: &str = "INSERT INTO run_gate (run, gate, max, ousts) VALUES (?1, ?2, ?3, ?4)";
 const LEAVE: &str = "DELETE FROM run_gate WHERE run = ?1";
-const GATES: &str = "SELECT g.run, g.gate, g.max, r.parked, g.ousts FROM run_gate g JOIN run r ON r.id = g.run ORDER BY g.seq";
+const GATES: &str = "SELECT g.run, g.gate, g.max, r.parked, g.ousts, r.status = 3 FROM run_gate g JOIN run r ON r.id = g.run ORDER BY g.seq";
 
 /// A trigger, new or with another next time.
 pub fn put(
@@ -106,6 +106,7 @@ pub fn all(conn: &Connection) -> rusqlite::Result<Automation> {
             max: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX),
             parked: row.get(3)?,
             ousts: row.get(4)?,
+            paused: row.get(5)?,
         })
     })?;
     let gates = gates.collect::<rusqlite::Result<Vec<_>>>()?;

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Invariants: only ends of runs older than the newest record are archived, so the journal never becomes empty and no
-//! place is given out twice; a run whose parent is not over is not deleted, because the parent may still ask how it ended.
+//! place is given out twice; a run whose parent is not over is not deleted, because the parent may still ask how it ended;
+//! nor is one of which the host or the triggers were not told everything, or the key of one that an event may start again.
 
 use std::time::Duration;
 
@@ -25,15 +26,16 @@ use crate::time::Timestamp;
 const ENDS: &str = "SELECT lsn, run, ts, kind BETWEEN 2 AND 4 FROM journal WHERE lsn > ?1 AND lsn < ?2 ORDER BY lsn LIMIT ?3";
 const NEXT_WORKFLOW: &str = "SELECT min(workflow) FROM run WHERE workflow > ?1";
 const OLD: &str = "SELECT r.id FROM run r WHERE r.workflow = ?1 AND r.status = ?2 AND r.archived > 0 AND r.finished_at < ?3 \
-     AND NOT EXISTS (SELECT 1 FROM archive a JOIN run p ON p.id = a.parent \
+     AND r.tail_lsn <= ?5 + 1 AND NOT EXISTS (SELECT 1 FROM archive a JOIN run p ON p.id = a.parent \
          WHERE a.first_lsn = r.first_lsn AND p.status < 4) \
      ORDER BY r.finished_at LIMIT ?4";
 const OLDEST: &str = "SELECT r.finished_at, r.id FROM run r WHERE r.workflow = ?1 AND r.status = ?2 AND r.archived > 0 \
-     AND NOT EXISTS (SELECT 1 FROM archive a JOIN run p ON p.id = a.parent \
+     AND r.tail_lsn <= ?4 + 1 AND NOT EXISTS (SELECT 1 FROM archive a JOIN run p ON p.id = a.parent \
          WHERE a.first_lsn = r.first_lsn AND p.status < 4) \
      ORDER BY r.finished_at LIMIT ?3";
 const COUNT: &str = "SELECT count(*) FROM run WHERE workflow = ?1 AND status = ?2 AND archived > 0";
-const OLD_KEY: &str = "SELECT EXISTS (SELECT 1 FROM idempotency WHERE at < ?1)";
+const OLD_KEY: &str = "SELECT EXISTS (SELECT 1 FROM idempotency WHERE at < ?1 AND NOT EXISTS \
+     (SELECT 1 FROM run WHERE run.id = made AND first_lsn > ?2))";
 const GONE: &str = "SELECT id FROM workflow w WHERE deleted_at < ?1 \
      AND NOT EXISTS (SELECT 1 FROM run r WHERE r.workflow = w.id) LIMIT ?2";
 
@@ -75,7 +77,9 @@ impl SqliteStore {
     pub(super) fn tidy_next(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
         // A clock that jumped ahead must not make everything old at once.
         let newest = self.rows(journal::newest_time)?.unwrap_or(upkeep.now);
-        let upkeep = &Upkeep { now: upkeep.now.min(newest.after(CLOCK_LEAD_MAX)), ..*upkeep };
+        // No place is beyond this one, and one can be added to it.
+        let told = Lsn(upkeep.told.0.min(i64::MAX - 1));
+        let upkeep = &Upkeep { now: upkeep.now.min(newest.after(CLOCK_LEAD_MAX)), told, ..*upkeep };
         let mut round = self.round.lock();
         let mut done = Tidied { more: true, ..Tidied::default() };
         match round.stage {
@@ -103,10 +107,11 @@ impl SqliteStore {
             }
             Stage::Keys => {
                 let before = ago(upkeep.now, upkeep.rules.keys);
-                let any =
-                    self.rows(|conn| conn.prepare_cached(OLD_KEY)?.query_row([before.0], |row| row.get(0)))?;
+                let any = self.rows(|conn| {
+                    conn.prepare_cached(OLD_KEY)?.query_row([before.0, upkeep.told.0], |row| row.get(0))
+                })?;
                 match any {
-                    true => done.keys = self.writer.chore(Chore::Keys(before))?,
+                    true => done.keys = self.writer.chore(Chore::Keys(before, upkeep.told))?,
                     false => round.stage = Stage::Workflows,
                 }
             }
@@ -222,7 +227,7 @@ fn find_old(conn: &Connection, mut after: [u8; 16], upkeep: &Upkeep<'_>) -> Resu
             .map_err(problem::read)?;
         let Some(workflow) = next else { return Ok(Old::None) };
         let rules = upkeep.rules.with((upkeep.keep)(WorkflowId::from(workflow)));
-        let runs = old_of(conn, &workflow, &rules, upkeep.now).map_err(problem::read)?;
+        let runs = old_of(conn, &workflow, &rules, upkeep).map_err(problem::read)?;
         if !runs.is_empty() {
             return Ok(Old::Runs(workflow, runs));
         }
@@ -235,7 +240,7 @@ fn old_of(
     conn: &Connection,
     workflow: &[u8; 16],
     rules: &Retention,
-    now: Timestamp,
+    &Upkeep { now, told, .. }: &Upkeep<'_>,
 ) -> rusqlite::Result<Vec<RunId>> {
     let mut kept = 0;
     for status in ENDED {
@@ -246,10 +251,10 @@ fn old_of(
         };
         let number = run::number(status);
         let mut statement = conn.prepare_cached(OLD)?;
-        let found = statement
-            .query_map(params![workflow, number, ago(now, time).0, limits::RETENTION_ROWS_MAX], |row| {
-                row.get::<_, [u8; 16]>(0).map(RunId::from)
-            })?;
+        let found = statement.query_map(
+            params![workflow, number, ago(now, time).0, limits::RETENTION_ROWS_MAX, told.0],
+            |row| row.get::<_, [u8; 16]>(0).map(RunId::from),
+        )?;
         let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
         if !found.is_empty() {
             return Ok(found);
@@ -264,7 +269,7 @@ fn old_of(
     let mut oldest: Vec<(i64, RunId)> = Vec::new();
     for status in ENDED {
         let mut statement = conn.prepare_cached(OLDEST)?;
-        let found = statement.query_map(params![workflow, run::number(status), over], |row| {
+        let found = statement.query_map(params![workflow, run::number(status), over, told.0], |row| {
             Ok((row.get(0)?, RunId::from(row.get::<_, [u8; 16]>(1)?)))
         })?;
         oldest.extend(found.collect::<rusqlite::Result<Vec<_>>>()?);

@@ -43,7 +43,8 @@ fn a_database_of_the_first_schema_opens_and_says_the_same() {
     let rules = crate::port::upkeep::Retention::default();
     let mut archived = 0;
     loop {
-        let upkeep = crate::port::upkeep::Upkeep { now, rules, keep: &|_| Default::default() };
+        let upkeep =
+            crate::port::upkeep::Upkeep { now, rules, told: Lsn(i64::MAX), keep: &|_| Default::default() };
         let done = store.tidy(&upkeep).unwrap();
         archived += done.archived;
         if !done.more {

@@ -7,7 +7,7 @@ use crate::port::{Idempotency, IdempotencyHit};
 const NOBODY: u128 = 0;
 
 fn key(key: &str) -> Option<Idempotency> {
-    Some(Idempotency { key: key.to_owned(), digest: [5; 32] })
+    Some(Idempotency { key: key.to_owned(), digest: [5; 32], at: at(0) })
 }
 
 fn new_workflow(number: u128, name: &str, key: Option<Idempotency>) -> Op {

@@ -11,9 +11,20 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Bench {
     /// Upkeep until nothing is left to do.
     fn tidy_all(&self, now: Timestamp, rules: Retention, keep: &dyn Fn(WorkflowId) -> Keep) -> Tidied {
+        self.tidy_told(now, rules, Lsn(i64::MAX), keep)
+    }
+
+    /// The same when the journal was told up to `told`.
+    fn tidy_told(
+        &self,
+        now: Timestamp,
+        rules: Retention,
+        told: Lsn,
+        keep: &dyn Fn(WorkflowId) -> Keep,
+    ) -> Tidied {
         let mut all = Tidied::default();
         for _ in 0..100_000 {
-            let one = self.store.tidy(&Upkeep { now, rules, keep }).unwrap();
+            let one = self.store.tidy(&Upkeep { now, rules, told, keep }).unwrap();
             all.archived += one.archived;
             all.deleted += one.deleted;
             all.keys += one.keys;
@@ -195,14 +206,16 @@ fn a_child_is_kept_as_long_as_its_parent_may_ask_for_it() {
 #[test]
 fn keys_expire_and_the_versions_of_a_deleted_workflow_go_with_its_last_run() {
     let bench = Bench::new();
-    let key = |name: &str| Some(Idempotency { key: name.to_owned(), digest: [1; 32] });
+    let key = |name: &str, days: u32| {
+        Some(Idempotency { key: name.to_owned(), digest: [1; 32], at: at(0).after(DAY * days) })
+    };
     let id = workflow_id(7);
     let insert_workflow = Op::WorkflowInsert {
         id,
         name: "water".to_owned(),
         source: "steps: []".to_owned(),
         at: at(0),
-        idempotency: key("deploy"),
+        idempotency: key("deploy", 0),
     };
     bench.write(run_id(0), vec![], vec![insert_workflow]);
     bench.finished(run_id(1));
@@ -211,7 +224,7 @@ fn keys_expire_and_the_versions_of_a_deleted_workflow_go_with_its_last_run() {
     let Record { body: RecordBody::RunCreated(mut body), .. } = created(run_id(2)) else { panic!() };
     body.workflow = workflow_id(8);
     let first = Record { seq: 0, at: at(0).after(DAY * 8), body: RecordBody::RunCreated(body) };
-    let op = Op::RunInsert { row: other, idempotency: key("young"), created: None };
+    let op = Op::RunInsert { row: other, idempotency: key("young", 8), created: None };
     bench.write(run_id(2), vec![first], vec![op]);
     let done = bench.tidy(at(0).after(DAY * 8), soon());
     assert_eq!((done.keys, done.workflows), (1, 0), "{done:?}");
@@ -265,11 +278,9 @@ fn damage_in_the_archive_is_found_and_named() {
 /// 1,000,000 in the long run: with default retention the file is bounded by what is kept, not by what was run.
 #[test]
 fn many_short_runs_keep_the_file_bounded() {
-    let long = std::env::var("CHAINBOT_PROOF").is_ok_and(|size| size == "long");
-    let (runs, rules) = match long {
-        true => (1_000_000u128, Retention { archive_after: Duration::ZERO, ..Retention::default() }),
-        false => (3_000, Retention { archive_after: Duration::ZERO, runs_max: 500, ..Retention::default() }),
-    };
+    let runs = u128::from(crate::env::proof::size(3_000, 1_000_000));
+    let runs_max = if runs > 60_000 { Retention::default().runs_max } else { 500 };
+    let rules = Retention { archive_after: Duration::ZERO, runs_max, ..Retention::default() };
     let bench = Bench::new();
     let (mut sizes, part) = (Vec::new(), runs / 6);
     for number in 0..runs {
@@ -298,4 +309,35 @@ fn many_short_runs_keep_the_file_bounded() {
 fn count(bench: &Bench, sql: &str) -> i64 {
     let conn = rusqlite::Connection::open(bench.database()).unwrap();
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_was_not_told_yet_is_kept_however_old_it_is() {
+    let bench = Bench::new();
+    let key = Some(Idempotency { key: "trigger".to_owned(), digest: [1; 32], at: at(0) });
+    let insert = Op::RunInsert { row: row(run_id(1)), idempotency: key, created: None };
+    let first = bench.write(run_id(1), vec![created(run_id(1))], vec![insert]);
+    let last = bench.write(run_id(1), vec![completed(1)], vec![finish(run_id(1), vec![first])]);
+    bench.start(run_id(2));
+    let none = Retention { runs_max: 0, completed: DAY, keys: DAY, ..soon() };
+    let years = at(0).after(DAY * 400);
+    // The newest record says how far the clock is believed.
+    bench.write(
+        run_id(3),
+        vec![Record { at: years, ..created(run_id(3)) }],
+        vec![Op::RunInsert {
+            row: RunRow { created_at: years, ..row(run_id(3)) },
+            idempotency: None,
+            created: None,
+        }],
+    );
+    let keep = |_| Keep::default();
+    let done = bench.tidy_told(years, none, Lsn(first.0 - 1), &keep);
+    assert_eq!((done.archived, done.deleted, done.keys), (1, 0, 0), "an event may start it again: {done:?}");
+    let told = bench.store.journal_after(Lsn(0), 100).unwrap();
+    assert!(told.iter().any(|committed| committed.lsn == last), "it can be told from the archive");
+    let done = bench.tidy_told(years, none, Lsn(last.0 - 1), &keep);
+    assert_eq!((done.deleted, done.keys), (0, 1), "its end was not told: {done:?}");
+    assert_eq!(bench.tidy_told(years, none, last, &keep).deleted, 1);
+    bench.assert_sound();
 }

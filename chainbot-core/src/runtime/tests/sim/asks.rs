@@ -19,6 +19,8 @@ pub enum Done {
     Cancelled,
     /// It is going on after its failure.
     Retried,
+    /// The workflow has a new version.
+    Updated,
     /// Anything else.
     Other,
 }

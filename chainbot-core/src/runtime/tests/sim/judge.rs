@@ -122,12 +122,15 @@ impl World {
         let program = self.process().runtime.programs.get(created.definition).expect("its definition");
         let fold = |records: &[Record]| RunState::fold(run, program.clone(), records).expect("it folds");
         let state = fold(records);
+        let current = self.process().store.inner.workflow(created.workflow).expect("it can be read");
+        self.report.outlived += u64::from(current.is_some_and(|current| current.hash != created.definition));
         // I7, for all of it and for a prefix that the run's own length chooses.
         let prefix = &records[..1 + (self.seed as usize % records.len())];
         assert_eq!(fingerprint(&fold(prefix)), fingerprint(&fold(prefix)), "I7: run {run}");
         let row = self.process().store.inner.run(run).expect("it can be read");
         if let Some(stored) = row {
             assert_eq!(stored.row.status, state.status, "I3: the row of run {run}");
+            assert_eq!(stored.row.definition, created.definition, "run {run} is not of its version any more");
             let kept = stored.lsns.expect("it is over");
             let read = self.process().store.inner.records(run, &kept).expect("it can be read");
             let read: Vec<Record> = read.into_iter().map(|(_, record)| record).collect();

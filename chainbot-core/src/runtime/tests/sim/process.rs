@@ -100,7 +100,7 @@ impl Process {
 
     /// What the timer thread does: true when a run was woken.
     pub fn timer(&self) -> Result<(), Duration> {
-        let (now, floor) = (self.runtime.env.now(), self.runtime.clock_floor);
+        let (now, floor) = (self.runtime.env.now(), self.runtime.clock_floor());
         self.runtime.watch_store();
         self.runtime.watch_workers();
         let run = self.runtime.timers.poll(now, floor)?;

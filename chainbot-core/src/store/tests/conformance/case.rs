@@ -20,6 +20,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("idempotency: a key is used once", a_key_is_used_once),
     ("timers: set, moved, cleared, gone with the run", timers_are_kept),
     ("parking: a parked run lists its records, a live one none", parking_lists_records),
+    ("parking: a failed run is taken up again at its gate", failed_runs_are_reopened),
     ("inbox: a question is open until it is closed", questions_are_kept),
     ("pagination: pages are newest first, without gap or double", pages_are_whole),
     ("journal: reading goes on after any place", the_journal_is_paged),
@@ -106,6 +107,31 @@ fn batches_keep_their_order(on: &On) -> Result<(), String> {
     same(recovery.live[0].1.iter().map(|(_, record)| record.seq).collect::<Vec<_>>(), (0..9).collect())
 }
 
+fn failed_runs_are_reopened(on: &On) -> Result<(), String> {
+    let (run, well) = (run_id(1), on.finish(2)?);
+    let first = on.begin(1)?;
+    let error = crate::model::StepError::new("cut", &crate::error::code::run::STATUS, "it broke");
+    let failed = Record { seq: 1, at: at(1), body: RecordBody::RunFailed { error, place: None } };
+    let over = Op::RunFinish { run, status: RunStatus::Failed, detail: None, at: at(1), lsns: vec![first] };
+    let last = on.write(run, vec![failed], vec![over]).map_err(told)?;
+    let again = |run, seq, lsns| {
+        let body = RecordBody::RunRetried { generation: 1 };
+        let status = RunStatus::Paused;
+        let ops = vec![
+            Op::RunReopen { run, status, detail: "its turn".to_owned(), lsns },
+            Op::GateEnter { run, gate: "line".to_owned(), max: 1, ousts: false },
+        ];
+        on.write(run, vec![Record { seq, at: at(seq), body }], ops)
+    };
+    refused_with(again(run_id(2), 3, well), &code::REFUSED)?;
+    let next = again(run, 2, vec![first, last]).map_err(told)?;
+    let stored = on.0.run(run).map_err(told)?.ok_or("no row")?;
+    same((stored.row.status, stored.row.finished_at), (RunStatus::Paused, None))?;
+    same((stored.row.detail.as_deref(), stored.lsns), (Some("its turn"), Some(vec![first, last, next])))?;
+    let gates = on.0.automation().map_err(told)?.gates;
+    same(gates.iter().map(|gate| (gate.run, gate.parked, gate.paused)).collect(), vec![(run, true, true)])
+}
+
 fn a_gap_is_refused(on: &On) -> Result<(), String> {
     on.begin(1)?;
     refused_with(on.write(run_id(1), steps(2, 3), vec![]), &code::REFUSED)?;
@@ -116,7 +142,7 @@ fn a_gap_is_refused(on: &On) -> Result<(), String> {
 }
 
 fn a_key_is_used_once(on: &On) -> Result<(), String> {
-    let key = Some(Idempotency { key: "run a".to_owned(), digest: [7; 32] });
+    let key = Some(Idempotency { key: "run a".to_owned(), digest: [7; 32], at: at(1) });
     let op = |run| Op::RunInsert { row: row(run), idempotency: key.clone(), created: None };
     on.write(run_id(1), vec![created(run_id(1))], vec![op(run_id(1))]).map_err(told)?;
     let hit = on.0.idempotent("run a").map_err(told)?.ok_or("the key is forgotten")?;
@@ -250,7 +276,9 @@ fn cursors_are_kept(on: &On) -> Result<(), String> {
 fn tidied(on: &On, rules: Retention) -> Result<(u64, u64), String> {
     let (now, mut all) = (at(0).after(Duration::from_secs(3_600)), (0, 0));
     for _ in 0..1_000 {
-        let done = on.0.tidy(&Upkeep { now, rules, keep: &|_| Keep::default() }).map_err(told)?;
+        let done =
+            on.0.tidy(&Upkeep { now, rules, told: Lsn(i64::MAX), keep: &|_| Keep::default() })
+                .map_err(told)?;
         all = (all.0 + done.archived, all.1 + done.deleted);
         if !done.more {
             return Ok(all);

@@ -121,17 +121,57 @@ impl World {
         });
     }
 
-    fn failed_run(&mut self) -> Option<RunId> {
+    fn failed_runs(&self) -> Vec<RunId> {
         let history = self.disk.history.lock();
         let has_failed = |records: &[Record]| {
             records.last().is_some_and(|record| matches!(record.body, RecordBody::RunFailed { .. }))
         };
-        let mut failed: Vec<RunId> =
-            history.runs.iter().filter(|(_, records)| has_failed(records)).map(|(run, _)| *run).collect();
-        drop(history);
-        failed.sort_unstable();
+        let failed = history.runs.iter().filter(|(_, records)| has_failed(records));
+        failed.map(|(run, _)| *run).collect()
+    }
+
+    fn failed_run(&mut self) -> Option<RunId> {
+        let failed = self.failed_runs();
         let count = failed.len() as u64;
         (count > 0).then(|| failed[self.dice.below(count) as usize])
+    }
+
+    /// Somebody takes up what failed, when all is over: each run once, and not in each case, or no failure would be compared.
+    pub(super) fn retry_failed(&mut self) -> bool {
+        if !self.faults.meddles {
+            return false;
+        }
+        let Some(run) = self.failed_runs().into_iter().find(|run| !self.retried.contains(run)) else {
+            return false;
+        };
+        self.retried.insert(run);
+        if self.fold(run).was_undone() {
+            return true;
+        }
+        self.touch(run);
+        self.retry(run);
+        true
+    }
+
+    /// A new version of a workflow, with one step more before the others, so that a run of another version would be found out.
+    pub(super) fn update(&mut self) {
+        let sources = &self.flows.sources;
+        let index = self.dice.below(sources.len() as u64) as usize;
+        let Some(name) = sources[index].lines().find_map(|line| line.strip_prefix("name: ")) else { return };
+        // The reference knows one version of this one.
+        if name == MAIN {
+            return;
+        }
+        self.number += 1;
+        let first = format!(
+            "steps:\n  - {{ id: v{}, type: set, config: {{ variables: {{ v: 1 }} }} }}\n",
+            self.number
+        );
+        let (name, source) = (name.to_owned(), sources[index].replacen("steps:\n", &first, 1));
+        let handle = self.process().handle.clone();
+        self.process_mut().asks.push(format!("update {name}"), false, async move {
+            handle.update_workflow(&name, &source, None).await.map(|_| Done::Updated)
+        });
     }
 
     pub(super) fn resume(&mut self, run: RunId) {

@@ -121,7 +121,7 @@ pub fn spoiled(random: &mut Random, good: &Value) -> Field {
     }
 }
 
-/// A place of `config_schema`: a JSON pointer and the schema of what stands there.
+/// A place of `config_schema`, which says what may stand in `values`: a JSON pointer and the schema of what stands there.
 pub type Place = (String, Value);
 
 /// The places that can be given a value.
@@ -166,7 +166,7 @@ pub fn configuration(random: &mut Random, bench: &Bench, places: &[Place]) -> Fi
         } else {
             let (pointer, schema) = random.pick::<Place>(places);
             let value = if random.once_in(2) { plausible(random, schema) } else { document(random, 2) };
-            put(&mut config, pointer, value);
+            put(&mut config, &format!("/values{pointer}"), value);
         }
     }
     // A module under check has no business elsewhere.

@@ -135,7 +135,9 @@ fn timers_that_fire_early_twice_or_never_are_found() {
             due: at(50),
         },
     };
-    let cases: Vec<(&str, Vec<Record>, Option<u32>, Option<&str>)> = vec![
+    // The timer that is armed when the run is parked, and what is found.
+    type Case = (&'static str, Vec<Record>, Option<u32>, Option<&'static str>);
+    let cases: [Case; 7] = [
         ("in time", vec![until(1, 2, 50), over(2, 2, at(50))], None, None),
         ("early", vec![until(1, 2, 50), over(2, 2, at(49))], None, Some("a timer fired before its time")),
         ("a try early", vec![failed.clone(), step(2)], None, Some("a timer fired before its time")),

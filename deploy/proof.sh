@@ -57,7 +57,7 @@ suite() {
     cargo test ${profile[@]+"${profile[@]}"} -p chainbot --test suite -- --show-output "$@"
 }
 
-printf 'one %s of the long sizes, %s\n' "${PART:-1}" "$(git rev-parse --short HEAD 2>/dev/null || echo 'no commit')"
+printf '1/%s of the long sizes, %s\n' "${PART:-1}" "$(git rev-parse --short HEAD 2>/dev/null || echo 'no commit')"
 stage 'engine' core engine::
 stage 'simulation' core runtime::tests::sim
 stage 'stores' core store::

@@ -14,8 +14,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub use author::{Format, Graph, Import, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
-use keep::{BACKUP_HELP, RESTORE_HELP};
-pub use keep::{Backup, BackupMake, BackupVerify, BackupView, Restore};
+use keep::{AUDIT_HELP, BACKUP_HELP, RESTORE_HELP};
+pub use keep::{
+    AuditExport, AuditList, AuditVerify, AuditView, Backup, BackupMake, BackupVerify, BackupView, Restore,
+};
 use machine::{GPIO_HELP, OUTBOX_HELP};
 pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
 use people::{ANSWER_HELP, FORK_HELP};
@@ -150,6 +152,13 @@ pub enum Command {
     /// Make a backup; list them, or hold one against its manifest
     #[command(after_help = BACKUP_HELP)]
     Backup(Backup),
+    /// Show who changed what, and whether that log is as it was written
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = AUDIT_HELP)]
+    Audit {
+        /// What is done.
+        #[command(subcommand)]
+        view: AuditView,
+    },
     /// Put a backup in the place of the database
     #[command(after_help = RESTORE_HELP)]
     Restore(Restore),
@@ -455,6 +464,7 @@ const FSCK_HELP: &str = "\
 Each finding names the invariant, the run and the record:
   I1 records follow each other without gap or damage   I3 the tables say what the journal says
   I4 an effect in doubt keeps its key                   I5 what waits has something that wakes it
+  I8 the audit log is as it was written
 
 Exit codes: 0 everything holds, 1 something does not.";
 
@@ -578,6 +588,9 @@ impl Command {
             Command::Backup(Backup { view: Some(BackupView::List(args)), .. }) => args.json.json,
             Command::Backup(Backup { view: Some(BackupView::Verify(args)), .. }) => args.json.json,
             Command::Restore(args) => args.json.json,
+            Command::Audit { view: AuditView::List(args) } => args.json.json,
+            Command::Audit { view: AuditView::Verify(args) } => args.json.json,
+            Command::Audit { view: AuditView::Export(_) } => false,
             Command::Gpio { view: GpioView::List(args) } => args.json.json,
             Command::Gpio { view: GpioView::Set(args) } => args.json.json,
         }

@@ -1,5 +1,6 @@
 //! The commands, one file each. Every one returns the exit code of the process.
 
+mod audit;
 mod backup;
 mod cancel;
 mod config;
@@ -77,6 +78,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
         Command::Backup(args) => with_runtime(backup::run(&args)),
         Command::Restore(args) => restore::run(&args),
+        Command::Audit { view } => with_runtime(audit::run(&view)),
     }
 }
 

@@ -21,8 +21,8 @@ use crate::error::code::{backup as code, general};
 use crate::error::{Error, Result};
 use crate::id::SafeName;
 use crate::limits;
-use crate::port::EventBus;
-use crate::runtime::{Component, announce};
+use crate::port::{Action, Batch, EventBus, Op, Store};
+use crate::runtime::{Component, Deed, Who, announce};
 use crate::schedule::Schedule;
 use crate::store::SqliteStore;
 use crate::store::backup::{Kind, Manifest, Order, Progress, Shelf};
@@ -82,6 +82,8 @@ struct Ordered {
     name: SafeName,
     kind: Kind,
     at: Timestamp,
+    /// Who asked for it.
+    who: Option<Who>,
 }
 
 /// A backup that failed.
@@ -160,7 +162,7 @@ impl Backups {
     }
 
     /// Orders a backup; its name. CB-0855 while one is made, CB-0851 when the name is taken.
-    pub fn order(&self, name: Option<SafeName>) -> Result<SafeName> {
+    pub fn order(&self, name: Option<SafeName>, who: Option<Who>) -> Result<SafeName> {
         let at = self.env.now();
         let name = name.unwrap_or_else(|| self.shelf.free_name("", at));
         if self.shelf.path(&name).exists() {
@@ -175,7 +177,7 @@ impl Backups {
             return Err(Error::new(&code::UNDER_WAY, format!("the backup `{}` is being made", other.name))
                 .help("wait until it is done; GET /api/chainbot/backups shows how far it is"));
         }
-        desk.ordered = Some(Ordered { name: name.clone(), kind: Kind::Manual, at });
+        desk.ordered = Some(Ordered { name: name.clone(), kind: Kind::Manual, at, who });
         desk.progress = Progress::default();
         drop(desk);
         self.changed.notify_all();
@@ -280,7 +282,7 @@ impl Backups {
                 desk.due = desk.due.map(|due| next.map_or(due, |next| due.min(next)));
                 if desk.due.is_some_and(|due| due <= now) {
                     let name = self.shelf.free_name("auto-", now);
-                    desk.ordered = Some(Ordered { name, kind: Kind::Scheduled, at: now });
+                    desk.ordered = Some(Ordered { name, kind: Kind::Scheduled, at: now, who: None });
                     desk.progress = Progress::default();
                 }
             }
@@ -341,6 +343,7 @@ impl Backups {
         };
         let keep = desk.plan.keep;
         drop(desk);
+        self.write_down(ordered, made.is_ok());
         announce(self.bus.as_deref(), &self.env, topic, &data);
         if made.is_ok() && ordered.kind == Kind::Scheduled {
             match self.shelf.prune(Kind::Scheduled, keep) {
@@ -348,6 +351,27 @@ impl Backups {
                 Ok(gone) => log::info!("{} old backups are deleted", gone.len()),
                 Err(error) => log::warn!("old backups stay: {error}"),
             }
+        }
+    }
+}
+
+impl Backups {
+    /// That somebody asked for it, and what came of it.
+    fn write_down(&self, ordered: &Ordered, is_made: bool) {
+        let Some(who) = ordered.who.clone() else { return };
+        let deed = Deed::new(Action::BackupMake, "backup", &ordered.name).with(json!({ "made": is_made }));
+        let told = self.store.submit(Batch {
+            run: [0; 16].into(),
+            records: Vec::new(),
+            ops: vec![Op::Audit(Box::new(deed.by(who, self.env.now())))],
+            ack: Box::new(|result| {
+                if let Err(error) = result {
+                    log::error!("that a backup was made is not in the audit log: {error}");
+                }
+            }),
+        });
+        if let Err(error) = told {
+            log::error!("that a backup was made is not in the audit log: {error}");
         }
     }
 }

@@ -30,6 +30,8 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::gpio::Pins;
 use crate::limits;
+use crate::port::Actor;
+use crate::runtime::{Who, acting};
 use crate::secret::Vault;
 use crate::time::Timestamp;
 
@@ -40,6 +42,7 @@ mod openapi;
 mod page;
 mod problem;
 mod rate;
+mod refused;
 mod record;
 mod request;
 mod route;
@@ -187,6 +190,7 @@ struct Shared {
     backend: Arc<dyn Backend>,
     guard: Guard,
     rate: Option<Rate>,
+    refused: refused::Refused,
     slots: Semaphore,
     streams: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -242,6 +246,7 @@ impl Api {
             backend,
             guard: Guard::new(token.digest(), env.clone()),
             rate: Rate::new(limits.rate_per_s, limits.rate_burst, env.clone()),
+            refused: refused::Refused::default(),
             slots: Semaphore::new(limits.requests),
             streams: Arc::new(Semaphore::new(limits.streams)),
             closing: watch::Sender::new(false),
@@ -270,7 +275,7 @@ impl Api {
         let path = request.uri().path().to_owned();
         let began = self.shared.env.monotonic();
         let answered = match self.prepare(&mut request) {
-            Ok(()) => AssertUnwindSafe(self.answer(request)).catch_unwind().await,
+            Ok(()) => AssertUnwindSafe(self.answer(request, &request_id)).catch_unwind().await,
             Err(error) => Ok(Failure::from(error).into_response()),
         };
         let response = answered.unwrap_or_else(|panic| Failure::from(panicked(&*panic)).into_response());
@@ -312,7 +317,7 @@ impl Api {
         Ok(())
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, request: Request, request_id: &str) -> Response {
         let shared = &self.shared;
         let via_host = request.extensions().get::<ViaHost>().is_some();
         let peer = request.extensions().get::<Peer>().map_or("an unknown address", |peer| &peer.0);
@@ -320,6 +325,8 @@ impl Api {
         {
             Ok(caller) => caller,
             Err(error) => {
+                let handle = shared.backend.handle();
+                shared.refused.note(handle, &shared.env, request_id, error.message(), peer);
                 let mut response = Failure::from(error).into_response();
                 // A stranger does not keep a connection; hyper reads this header. A host has its own.
                 if !via_host {
@@ -350,7 +357,14 @@ impl Api {
         let mut request = request;
         request.extensions_mut().insert(caller);
         let budget = request.extensions().get::<Budget>().map_or(shared.limits.request_time, |b| b.0);
-        let answered = tokio::time::timeout(budget, self.router.clone().oneshot(request)).await;
+        let work = self.router.clone().oneshot(request);
+        let answered = match actor(caller) {
+            Some(actor) => {
+                let who = Who { actor, request: Some(request_id.to_owned()) };
+                tokio::time::timeout(budget, acting(who, work)).await
+            }
+            None => tokio::time::timeout(budget, work).await,
+        };
         drop(slot);
         match answered {
             Ok(Ok(response)) => response,
@@ -365,6 +379,14 @@ impl Api {
             return Ok(None);
         }
         self.shared.slots.try_acquire().map(Some).map_err(|_| busy("too many requests are under way", 1))
+    }
+}
+
+/// Whom changes are put down to. A signed webhook is a machine's doing, which the journal tells of.
+fn actor(caller: Caller) -> Option<Actor> {
+    match caller {
+        Caller::Token => Some(Actor::Local),
+        Caller::Anyone | Caller::Hook => None,
     }
 }
 

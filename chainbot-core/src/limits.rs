@@ -403,3 +403,9 @@ pub const PASSPHRASE_CHARS_MIN: usize = 12;
 pub const BACKUP_LOOK_S: u64 = 15;
 /// After a backup that failed, until the next try: an operator who frees room should not wait a day.
 pub const BACKUP_RETRY_S: u64 = 3_600;
+/// Rows of the audit log that are sealed, and later dropped, together.
+pub const AUDIT_SEGMENT_ROWS: i64 = 100;
+/// Between two rows about requests that were refused: strangers must not fill the disk. A year of them is some megabytes.
+pub const AUDIT_REFUSALS_EVERY_S: u64 = 600;
+/// What a row of the audit log says besides: names.
+pub const AUDIT_META_BYTES_MAX: usize = 2_048;

@@ -3,6 +3,7 @@
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
 mod account;
+mod audit;
 mod outbox;
 mod secret;
 pub mod upkeep;
@@ -12,6 +13,9 @@ use std::sync::Arc;
 pub use account::{
     AccountOp, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts, StoredApiToken, StoredLogin,
     StoredUser,
+};
+pub use audit::{
+    Action, Actor, AuditBreak, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict,
 };
 pub use outbox::{
     MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, OutboxRoom, PendingMessage,
@@ -123,6 +127,8 @@ pub enum Op {
     OutboxPrune { before: Timestamp, keep: u32 },
     /// Of users, logins and API tokens.
     Account(Box<AccountOp>),
+    /// Who did what of the others in the batch.
+    Audit(Box<AuditEntry>),
 }
 
 /// What a trigger did.
@@ -434,6 +440,10 @@ pub trait Store: Send + Sync {
     fn automation(&self) -> Result<Automation>;
     /// Users, logins and API tokens.
     fn accounts(&self) -> Result<StoredAccounts>;
+    /// A page of the audit log.
+    fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditRow>>;
+    /// Looks at all of the audit log.
+    fn audit_verdict(&self) -> Result<AuditVerdict>;
     /// Commits what is queued, then closes. Later calls fail.
     fn close(&self);
     /// Does one bounded piece of upkeep: moves finished runs to the archive, deletes what is past its time, gives room back.

@@ -48,6 +48,7 @@ mod trigger;
 mod tune;
 mod turn;
 mod versions;
+mod who;
 mod worker;
 mod workflows;
 
@@ -62,4 +63,5 @@ pub use handle::{
 pub use people::NewAnswer;
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use tune::Tuning;
+pub use who::{Deed, Who, acting, written_down};
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};

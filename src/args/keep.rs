@@ -107,3 +107,81 @@ Runs that were under way in the backup go on; what they did after it may be done
 Examples:
   chainbot stop && chainbot restore 20270115-031700 && chainbot start
   chainbot restore /media/usb/20270115-031700 --data ./state --with-secrets";
+
+/// `chainbot audit`.
+#[derive(Subcommand, Debug)]
+pub enum AuditView {
+    /// List who changed what, newest first
+    List(AuditList),
+    /// Look whether the log is as it was written
+    Verify(AuditVerify),
+    /// Print all of it as JSON lines, newest first
+    Export(AuditExport),
+}
+
+/// `chainbot audit list`.
+#[derive(Args, Debug)]
+pub struct AuditList {
+    /// Only this action, such as workflow.update
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// Only by this one
+    #[arg(long, value_name = "ACTOR")]
+    pub actor: Option<String>,
+    /// Only on this sort of thing: workflow, run, secret, question, message, backup
+    #[arg(long, value_name = "SORT")]
+    pub target: Option<String>,
+    /// Only on the thing of this id
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// From this time on, such as 2027-01-15T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `chainbot audit verify`.
+#[derive(Args, Debug)]
+pub struct AuditVerify {
+    /// A head that was noted elsewhere, as this command printed it: it finds a log that was made anew
+    #[arg(long, value_name = "SEQ:LINK")]
+    pub head: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `chainbot audit export`.
+#[derive(Args, Debug)]
+pub struct AuditExport {
+    /// A new file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Examples of `audit`.
+pub const AUDIT_HELP: &str = "\
+Examples:
+  chainbot audit list --action secret.set
+  chainbot audit list --target run --since 2027-01-15T00:00:00Z
+  chainbot audit verify --head 120:7f3a…
+  chainbot audit export --to audit-2027.jsonl
+
+Exit codes of verify: 0 the log is as it was written, 1 it is not.";

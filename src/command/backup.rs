@@ -59,7 +59,8 @@ async fn make(args: &BackupMake) -> Result<u8> {
         return Ok(0);
     }
     output::line(&format!("backup `{}` is made: {}", manifest.name, path.display()))?;
-    let rows: u64 = manifest.tables.iter().map(|table| table.rows).sum();
+    let tables = manifest.tables.iter().filter(|table| !table.name.starts_with('('));
+    let rows: u64 = tables.map(|table| table.rows).sum();
     let kib = manifest.database.bytes.div_ceil(1024);
     output::note(&format!("{} rows, {kib} KiB, read again and as they were", rows));
     let secrets = manifest.tables.iter().any(|table| table.name == "secret" && table.rows > 0);

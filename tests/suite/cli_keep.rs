@@ -95,6 +95,44 @@ fn a_folder_goes_back_to_a_backup_and_forward_again() {
 }
 
 #[test]
+fn who_changed_what_is_written_down_once_and_holds() {
+    let folder = Folder::new();
+    folder.json("data", "run greets.yaml");
+    let set = folder.on("data", "secret set token --host api.example.com --from-file value");
+    assert_eq!(set.code, 0, "{}", set.stderr);
+    folder.on("data", "disable greets");
+    // The same content, and the same state, is no change.
+    folder.on("data", "deploy greets.yaml");
+    folder.on("data", "disable greets");
+    folder.json("data", "secret list");
+    let rows = folder.json("data", "audit list");
+    let actions: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["workflow.disable", "secret.set", "run.start", "workflow.create"]);
+    assert!(rows.as_array().unwrap().iter().all(|row| row["actor"] == "local" && row["request"].is_string()));
+    assert!(!rows.to_string().contains(CANARY), "{rows}");
+    let one = folder.json("data", "audit list --action secret.set");
+    assert_eq!((one.as_array().unwrap().len(), &one[0]["target_id"]), (1, &json!("token")));
+    let verified = folder.json("data", "audit verify");
+    assert_eq!((&verified["ok"], &verified["rows"]), (&json!(true), &json!(4)));
+    let head = verified["head"].as_str().unwrap();
+    folder.json("data", &format!("audit verify --head {head}"));
+    let other = folder.on("data", &format!("audit verify --head {}", head.replace("4:", "3:")));
+    assert_eq!(other.code, 1, "{}", other.stdout);
+    let lines = folder.on("data", "audit export").stdout;
+    assert_eq!(lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).count(), 4);
+    let made = folder.json("data", "backup --name one");
+    folder.json("data", &format!("restore {}", made["path"].as_str().unwrap()));
+    assert_eq!(folder.json("data", "audit list")[0]["action"], "backup.restore");
+    let conn = rusqlite::Connection::open(folder.path().join("data/chainbot.db")).unwrap();
+    conn.execute("UPDATE audit SET actor = 'user:eve' WHERE seq = 2", []).unwrap();
+    drop(conn);
+    let broken = folder.on("data", "audit verify");
+    assert!(broken.code == 1 && broken.stdout.contains("row 2"), "{}", broken.stdout);
+    let fsck = folder.on("data", "fsck");
+    assert!(fsck.code == 1 && fsck.stdout.contains("I8"), "{}", fsck.stdout);
+}
+
+#[test]
 fn a_server_makes_a_backup_and_is_in_the_way_of_a_restore() {
     let folder = Folder::new();
     let started = folder.on("data", "start");

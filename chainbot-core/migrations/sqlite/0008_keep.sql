@@ -19,14 +19,14 @@ CREATE TABLE audit (
     link        BLOB    NOT NULL
 ) STRICT;
 
--- A thousand rows each, sealed by the row that fills it. They are dropped whole, oldest first; their seals stay.
+-- A hundred rows each, sealed by the row that fills it. They are dropped whole, oldest first; their seals stay.
 CREATE TABLE audit_segment (
     number     INTEGER PRIMARY KEY,
     first_at   INTEGER NOT NULL,
     last_at    INTEGER NOT NULL,
     last_link  BLOB    NOT NULL,
     link       BLOB    NOT NULL,
-    dropped_at INTEGER
+    is_dropped INTEGER NOT NULL DEFAULT 0 CHECK (is_dropped IN (0, 1))
 ) STRICT;
 
 -- The newest row, so that one that is cut off is missed.

@@ -77,7 +77,7 @@ fn the_schedule_makes_one_a_day_and_keeps_the_newest() {
     let bench = Bench::new();
     bench.after(Duration::from_secs(60));
     assert!(bench.names().is_empty(), "not before its time");
-    bench.backups.order(Some("mine".parse().unwrap())).unwrap();
+    bench.backups.order(Some("mine".parse().unwrap()), None).unwrap();
     bench.backups.look();
     for _ in 0..5 {
         bench.after(DAY);
@@ -110,19 +110,19 @@ fn a_backup_that_fails_is_told_and_tried_again() {
     let bench = Bench::new();
     // A file where the folder should be.
     std::fs::write(bench.folder.path().join("shelf"), "").unwrap();
-    let name = bench.backups.order(None).unwrap();
-    let other = bench.backups.order(None).unwrap_err();
+    let name = bench.backups.order(None, None).unwrap();
+    let other = bench.backups.order(None, None).unwrap_err();
     assert_eq!(other.code(), &code::UNDER_WAY);
     bench.backups.look();
     let component = bench.backups.component();
     assert!(component.score < 0.8 && component.reason.unwrap().contains("the folder of backups"));
     assert!(matches!(bench.backups.find(&name).unwrap(), Backup::Failed(failed) if failed.code == "CB-0853"));
     std::fs::remove_file(bench.folder.path().join("shelf")).unwrap();
-    bench.backups.order(Some("well".parse().unwrap())).unwrap();
+    bench.backups.order(Some("well".parse().unwrap()), None).unwrap();
     bench.backups.look();
     assert_eq!(bench.names(), ["well"]);
     assert!((bench.backups.component().score - 1.0).abs() < f64::EPSILON);
     assert_eq!(*bench.heard.0.lock(), ["chainbot.backup.failed", "chainbot.backup.completed"]);
-    let taken = bench.backups.order(Some("well".parse().unwrap())).unwrap_err();
+    let taken = bench.backups.order(Some("well".parse().unwrap()), None).unwrap_err();
     assert_eq!(taken.code(), &code::EXISTS);
 }

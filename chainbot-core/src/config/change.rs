@@ -24,6 +24,7 @@ const LIVE: &[&str] = &[
     "retention.archive_after",
     "retention.idempotency_keys",
     "retention.outbox",
+    "retention.audit",
     "backup.schedule",
     "backup.keep",
 ];

@@ -258,6 +258,7 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             archive_after: values.duration("retention.archive_after"),
             keys: values.duration("retention.idempotency_keys"),
             outbox: values.duration("retention.outbox"),
+            audit: values.duration("retention.audit"),
         },
         backup: Backup {
             schedule: values

@@ -207,6 +207,12 @@ pub const KEYS: &[Key] = &[
         doc: "How long messages of the outbox that were delivered or given up are kept: 30 days, the newest 1,000 of each.",
     },
     Key {
+        path: "retention.audit",
+        kind: Kind::Duration { min_s: 86_400, max_s: TEN_YEARS_S },
+        default: "31536000",
+        doc: "How long the audit log is kept: 365 days. It is dropped by whole segments of a hundred rows.",
+    },
+    Key {
         path: "backup.schedule",
         kind: Kind::Cron,
         default: "null",

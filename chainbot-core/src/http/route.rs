@@ -7,6 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::Shared;
 
+mod audit;
 mod backups;
 mod control;
 mod events;
@@ -43,4 +44,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(outbox::routes())
         .merge(gpio::routes())
         .merge(backups::routes())
+        .merge(audit::routes())
 }

@@ -23,6 +23,8 @@ pub struct Retention {
     pub keys: Duration,
     /// Messages that were delivered or given up.
     pub outbox: Duration,
+    /// Rows of the audit log.
+    pub audit: Duration,
 }
 
 impl Default for Retention {
@@ -36,6 +38,7 @@ impl Default for Retention {
             archive_after: Duration::from_secs(600),
             keys: Duration::from_secs(7 * DAY),
             outbox: Duration::from_secs(30 * DAY),
+            audit: Duration::from_secs(365 * DAY),
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Tidied {
     pub keys: u64,
     /// Deleted workflows, without a run, whose versions went.
     pub workflows: u64,
+    /// Rows of the audit log that were dropped.
+    pub audit: u64,
     /// Pages that went back to the disk.
     pub pages: u64,
     /// Whether there may be more to do at once.

@@ -14,7 +14,7 @@ use crate::expr;
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Place, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
-use crate::port::{Batch, Idempotency, Op, StoredRun};
+use crate::port::{Action, Batch, Idempotency, Op, StoredRun};
 
 use super::cell::{Cell, Mail};
 use super::core::{Runtime, Slot};
@@ -22,6 +22,7 @@ use super::gates::{GateSpec, Moves};
 use super::handle::{Handle, StartedRun};
 use super::launch::no_room;
 use super::load::Source;
+use super::who::{Deed, written_down};
 
 /// Why a run is paused that was taken up again and is not let in yet. A restart knows it by this.
 const FOR_ITS_TURN: &str = "it waits for its turn (`concurrency`)";
@@ -62,8 +63,9 @@ impl Handle {
             return Err(Error::new(&run_code::NOT_FAILED, message).help("start a new run"));
         }
         let (done, waits) = oneshot::channel();
+        let audit = written_down(self.0.env.now(), Deed::new(Action::RunRetry, "run", id));
         // An expression may decide which runs count for each other, so it is no work for the async threads.
-        self.0.read(move |runtime| runtime.take_up_again(state, lsns, done)).await?;
+        self.0.read(move |runtime| runtime.take_up_again(state, lsns, audit, done)).await?;
         on_disk(waits).await?;
         self.run(id).await
     }
@@ -101,8 +103,11 @@ impl Handle {
             finished_at: None,
             ..stored.row
         };
+        let deed = Deed::new(Action::RunFork, "run", new)
+            .with(serde_json::json!({ "of": id, "from": fork.from, "workflow": row.name }));
+        let audit = written_down(at, deed);
         let (done, waits) = oneshot::channel();
-        self.0.read(move |runtime| runtime.make_fork(state, copied, row, key, done)).await?;
+        self.0.read(move |runtime| runtime.make_fork(state, copied, row, key, audit, done)).await?;
         on_disk(waits).await?;
         Ok(StartedRun { run: self.run(new).await?, replayed: false })
     }
@@ -116,7 +121,8 @@ impl Handle {
             return Err(Error::new(&run_code::NOT_FINISHED, format!("run {id} is {}", view.status.as_str()))
                 .help("cancel it first"));
         }
-        self.0.write(vec![Op::RunDelete { run: id }]).await
+        let deed = Deed::new(Action::RunDelete, "run", id);
+        self.0.write(with(vec![Op::RunDelete { run: id }], written_down(self.0.env.now(), deed))).await
     }
 
     async fn history(&self, id: RunId) -> Result<(StoredRun, Vec<(Lsn, Record)>)> {
@@ -139,7 +145,13 @@ impl Runtime {
     }
 
     /// Hands the failed run to the writer as one that goes on, now or when its gate lets it in.
-    fn take_up_again(self: &Arc<Self>, mut state: RunState, lsns: Vec<Lsn>, done: Done) -> Result<()> {
+    fn take_up_again(
+        self: &Arc<Self>,
+        mut state: RunState,
+        lsns: Vec<Lsn>,
+        audit: Option<Op>,
+        done: Done,
+    ) -> Result<()> {
         let (run, at, created) = (state.id, self.env.now().max(state.last_at), state.created.clone());
         let gate = self.enter_gate(&state.program, created.workflow, &created.name, run, &created.inputs)?;
         let generation = state.generation + 1;
@@ -168,6 +180,7 @@ impl Runtime {
             ops.push(Op::TimerSet { run, seq: records[0].seq, due: at });
         }
         ops.extend(gate.map(|gate| gate.op(run)));
+        ops.extend(audit);
         self.write_run(run, records, ops, done, move |runtime, _| {
             runtime.count_parked();
             let mut moves = runtime.gates.stored(run);
@@ -189,12 +202,14 @@ impl Runtime {
         records: Vec<Record>,
         row: RunRow,
         idempotency: Option<Idempotency>,
+        audit: Option<Op>,
         done: Done,
     ) -> Result<()> {
         let (run, count) = (row.id, records.len() as i64);
         let gate = self.enter_gate(&state.program, row.workflow, &row.name, run, &state.created.inputs)?;
         let mut ops = vec![Op::RunInsert { row, idempotency, created: None }];
         ops.extend(gate.map(|gate| gate.op(run)));
+        ops.extend(audit);
         self.write_run(run, records, ops, done, move |runtime, first| {
             let lsns = (0..count).map(|index| Lsn(first.0 + index)).collect();
             let cell = Arc::new(Cell::new(state, lsns, None, false));
@@ -274,6 +289,11 @@ async fn on_disk(waits: oneshot::Receiver<std::result::Result<Lsn, Arc<Error>>>)
         Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the run was on disk")
             .help("look after the restart whether it is there")),
     }
+}
+
+fn with(mut ops: Vec<Op>, audit: Option<Op>) -> Vec<Op> {
+    ops.extend(audit);
+    ops
 }
 
 fn places(records: &[(Lsn, Record)]) -> Vec<Lsn> {

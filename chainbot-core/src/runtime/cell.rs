@@ -73,7 +73,22 @@ impl Effects {
 }
 
 /// Tells whoever asked.
-pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
+pub(super) struct Answer {
+    done: oneshot::Sender<Result<(), Refusal>>,
+    /// What is written down of it in the transaction that it leads to.
+    pub(super) audit: Option<Op>,
+}
+
+impl Answer {
+    pub(super) fn new(done: oneshot::Sender<Result<(), Refusal>>, audit: Option<Op>) -> Self {
+        Self { done, audit }
+    }
+
+    /// Given back when nobody waits any more.
+    pub(super) fn send(self, result: Result<(), Refusal>) -> Result<(), Result<(), Refusal>> {
+        self.done.send(result)
+    }
+}
 
 /// Why an input was not taken.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::engine::{Input, inputs, view};
@@ -15,12 +15,14 @@ use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
 use crate::port::upkeep::Room;
-use crate::port::{Idempotency, Page, RunFilter, StoredQuestion};
+use crate::port::{
+    Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page, RunFilter, StoredQuestion};
 use crate::time::Timestamp;
 
-use super::cell::{Mail, Refusal};
+use super::cell::{Answer, Mail, Refusal};
 use super::core::Runtime;
 pub use super::listen::{Gap, Subscription};
+use super::who::{Deed, written_down};
 
 /// A cheap, cloneable handle on a running runtime.
 #[derive(Clone)]
@@ -279,7 +281,8 @@ impl Handle {
         self.0.check_open()?;
         self.0.read(move |runtime| runtime.store.run(id)?.ok_or_else(|| no_run(id)).map(|_| ())).await?;
         let (answer, answered) = oneshot::channel();
-        self.0.deliver(id, Mail::Asked(input, answer));
+        let audit = deed_of(id, &input).and_then(|deed| written_down(self.0.env.now(), deed));
+        self.0.deliver(id, Mail::Asked(input, Answer::new(answer, audit)));
         match answered.await {
             Ok(Ok(())) => self.run(id).await,
             Ok(Err(Refusal::Over)) => {
@@ -298,6 +301,33 @@ impl Handle {
             Ok(Err(Refusal::Failed(error))) => Err(error),
             Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the answer was on disk")
                 .help("ask again after the restart; a repeat with the same key is harmless")),
+        }
+    }
+
+    /// A page of the audit log, newest first.
+    pub async fn audit(&self, filter: AuditFilter) -> Result<Page<AuditRow>> {
+        self.0.read(move |runtime| runtime.store.audit(&filter)).await
+    }
+
+    /// Looks at all of the audit log.
+    pub async fn audit_verdict(&self) -> Result<AuditVerdict> {
+        self.0.read(|runtime| runtime.store.audit_verdict()).await
+    }
+
+    /// Writes down what changes nothing else. Waits for nothing: what cannot be written is told in the log.
+    pub fn write_down(&self, entry: AuditEntry) {
+        let batch = Batch {
+            run: RunId::from([0; 16]),
+            records: Vec::new(),
+            ops: vec![Op::Audit(Box::new(entry))],
+            ack: Box::new(|result| {
+                if let Err(error) = result {
+                    log::warn!("a row of the audit log was not written: {error}");
+                }
+            }),
+        };
+        if let Err(error) = self.0.store.submit(batch) {
+            log::warn!("a row of the audit log was not written: {error}");
         }
     }
 
@@ -363,6 +393,20 @@ impl Component {
         };
         Self { score, status, reason }
     }
+}
+
+/// What a person does to a run by an input. Reasons and data may hold anything, so they are in the run's journal only.
+fn deed_of(run: RunId, input: &Input) -> Option<Deed> {
+    let on_run = |action, meta| Deed::new(action, "run", run).with(meta);
+    Some(match input {
+        Input::Cancel { .. } => on_run(Action::RunCancel, Value::Null),
+        Input::Pause { .. } => on_run(Action::RunPause, Value::Null),
+        Input::Unpause => on_run(Action::RunResume, Value::Null),
+        Input::Signal { name, .. } => on_run(Action::RunSignal, json!({ "signal": name })),
+        Input::Answer(answer) => Deed::new(Action::InboxAnswer, "question", answer.question)
+            .with(json!({ "run": run, "action": answer.action, "by": answer.by })),
+        _ => return None,
+    })
 }
 
 /// What makes two starts the same request.

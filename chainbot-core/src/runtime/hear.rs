@@ -21,7 +21,7 @@ use crate::limits;
 use crate::model::{Json, Record, RecordBody};
 use crate::time::Timestamp;
 
-use super::cell::Mail;
+use super::cell::{Answer, Mail};
 use super::core::Runtime;
 use super::handle::Handle;
 
@@ -198,7 +198,7 @@ impl Runtime {
             for (run, waits) in some {
                 let (answer, answered) = oneshot::channel();
                 let input = Input::Heard { event: event.clone(), waits: waits.clone() };
-                self.deliver(*run, Mail::Asked(input, answer));
+                self.deliver(*run, Mail::Asked(input, Answer::new(answer, None)));
                 answers.push(answered);
             }
             for answered in answers {

@@ -260,6 +260,7 @@ fn add(round: &mut Tidied, done: Tidied) {
     round.archived += done.archived;
     round.deleted += done.deleted;
     round.keys += done.keys;
+    round.audit += done.audit;
     round.workflows += done.workflows;
     round.pages += done.pages;
 }
@@ -267,11 +268,12 @@ fn add(round: &mut Tidied, done: Tidied) {
 fn told(round: &Tidied) {
     if *round != Tidied::default() {
         log::info!(
-            "upkeep: {} runs archived, {} deleted, {} keys and {} workflows removed, {} pages given back",
+            "upkeep: {} runs archived, {} deleted, {} keys, {} workflows and {} rows of the audit log removed, {} pages given back",
             round.archived,
             round.deleted,
             round.keys,
             round.workflows,
+            round.audit,
             round.pages
         );
     }

@@ -14,12 +14,13 @@ use crate::expr::Volatile;
 use crate::id::{RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Record, RecordBody, RunCreated, RunRow, RunStatus, Trigger};
-use crate::port::{Batch, Firing, Idempotency, Op};
+use crate::port::{Action, Batch, Firing, Idempotency, Op};
 
 use super::cell::Mail;
 use super::core::Runtime;
 use super::gates::{GateSpec, Moves, Taken};
 use super::load::Source;
+use super::who::{Deed, Who};
 
 /// Why a run is cancelled that has to make room.
 pub(super) const OUSTED: &str = "a newer run took its place (`concurrency: restart`)";
@@ -34,6 +35,8 @@ pub(super) struct Launch {
     pub(super) trigger: Trigger,
     pub(super) key: Option<Idempotency>,
     pub(super) firing: Option<Firing>,
+    /// The person who starts it.
+    pub(super) who: Option<Who>,
 }
 
 impl Runtime {
@@ -64,7 +67,7 @@ impl Runtime {
             Some(gate) => self.gates.enter(id, gate).map_err(|taken| no_room(&launch.name, &taken))?,
         };
         self.make(Moves { admit, oust: Vec::new() });
-        let Launch { workflow, name, program, inputs, trigger, key, firing } = launch;
+        let Launch { workflow, name, program, inputs, trigger, key, firing, who } = launch;
         let inputs = Json::new(inputs);
         let created = RunCreated {
             workflow,
@@ -90,6 +93,11 @@ impl Runtime {
         let mut ops = vec![Op::RunInsert { row: row.clone(), idempotency: key, created: None }];
         ops.extend(gate.map(|gate| gate.op(id)));
         ops.extend(firing.map(|firing| Op::TriggerFire(Firing { run: Some(id), ..firing })));
+        if let Some(who) = who {
+            let deed = Deed::new(Action::RunStart, "run", id)
+                .with(serde_json::json!({ "workflow": row.name, "definition": row.definition.to_string() }));
+            ops.push(Op::Audit(Box::new(deed.by(who, at))));
+        }
         let (runtime, kept) = (self.clone(), Box::new(record.clone()));
         let submitted = self.store.submit(Batch {
             run: id,

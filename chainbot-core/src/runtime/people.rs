@@ -11,10 +11,11 @@ use crate::id::RunId;
 use crate::limits;
 use crate::model::inbox::{DONE, FAIL, RETRY};
 use crate::model::{Json, RunView};
-use crate::port::{InboxAnswer, InboxKind, Op, StoredQuestion};
+use crate::port::{Action, InboxAnswer, InboxKind, Op, StoredQuestion};
 
 use super::cell::Mail;
 use super::handle::Handle;
+use super::who::{Deed, written_down};
 
 /// The timer row that wakes a run that was held: nothing else would, if the process ends right after the answer. It stays
 /// until the run is over and wakes it once at each start, which is harmless. Like a cancel's, no record has its number.
@@ -110,10 +111,14 @@ impl Handle {
 
     /// `then`: the timer row by which a next process does what the answer asks for, should this one end before.
     async fn keep_answer(&self, question: &StoredQuestion, answer: &NewAnswer, then: u32) -> Result<()> {
+        let said = answer;
         let NewAnswer { action, data, by } = answer.clone();
         let (id, data, at) = (question.id, Json::new(data), self.0.env.now());
         let answer = Op::InboxAnswer(InboxAnswer { id, action, data, by, at });
-        self.0.write(vec![answer, Op::TimerSet { run: question.run, seq: then, due: at }]).await
+        let deed = Deed::new(Action::InboxAnswer, "question", id)
+            .with(serde_json::json!({ "run": question.run, "action": said.action, "by": said.by }));
+        let ops = [Some(answer), Some(Op::TimerSet { run: question.run, seq: then, due: at }), written_down(at, deed)];
+        self.0.write(ops.into_iter().flatten().collect()).await
     }
 }
 

@@ -40,6 +40,8 @@ impl Runtime {
             trigger: Trigger::Api,
             key: idempotency,
             firing: None,
+            // Here: what may follow is on another thread.
+            who: super::who::Who::now(),
         };
         let (done, waits) = oneshot::channel();
         let (runtime, has_gate) = (self.clone(), launch.program.concurrency.is_some());

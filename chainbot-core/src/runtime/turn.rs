@@ -506,12 +506,18 @@ fn is_held(cell: &Cell, body: &Body) -> bool {
 
 /// Adds a decision to what is pending.
 fn take(body: &mut Body, decision: Decision, answer: Option<Answer>) {
-    match (decision.refused, answer) {
+    let mut decision = decision;
+    match (decision.refused.take(), answer) {
         (Some(refused), Some(answer)) => {
             // Nobody may be waiting any more; nothing has happened.
             let _ = answer.send(Err(Refusal::Refused(refused)));
         }
-        (None, Some(answer)) => body.pending.answers.push(answer),
+        (None, Some(mut answer)) => {
+            // What has changed nothing, such as the same answer again, is not written down.
+            let audit = answer.audit.take().filter(|_| !decision.records.is_empty());
+            body.pending.ops.extend(audit);
+            body.pending.answers.push(answer);
+        }
         (_, None) => {}
     }
     body.pending.records.extend(decision.records);

@@ -7,12 +7,13 @@ use crate::error::code::{definition, general};
 use crate::error::{Error, Result};
 use crate::id::DefinitionHash;
 use crate::model::{RunStatus, RunView, StepView};
-use crate::port::{Op, StoredWorkflow};
+use crate::port::{Action, Op, StoredWorkflow};
 use crate::time::Timestamp;
 use crate::validate;
 
 use super::diff::{Change, Changes, unified};
 use super::handle::{Handle, WorkflowView};
+use super::who::{Deed, written_down};
 use super::workflows::check_match;
 
 /// A version as lists show it.
@@ -113,8 +114,11 @@ impl Handle {
         self.0.compile(&old.source).await?;
         if old.hash != stored.hash {
             let at = self.0.env.now();
+            let deed = Deed::new(Action::WorkflowRollback, "workflow", stored.id)
+                .from_to(Some(stored.hash.0), Some(old.hash.0))
+                .with(serde_json::json!({ "name": stored.name, "version": number }));
             let op = Op::WorkflowVersion { id: stored.id, name: stored.name, source: old.source, at };
-            self.0.write(vec![op]).await?;
+            self.0.write([Some(op), written_down(at, deed)].into_iter().flatten().collect()).await?;
         }
         self.workflow(&stored.id.to_string()).await
     }

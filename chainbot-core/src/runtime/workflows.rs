@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::engine::Program;
 use crate::error::code::{definition, general};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
-use crate::port::{Idempotency, Op, Page, StoredWorkflow};
+use crate::port::{Action, Idempotency, Op, Page, StoredWorkflow};
 use crate::validate;
 
 use super::core::Runtime;
 use super::handle::{Handle, WorkflowView};
 use super::heads::Head;
+use super::who::{Deed, written_down};
 
 impl Handle {
     /// Makes a workflow from a definition's source. All its problems at once: CB-0100 with
@@ -60,6 +63,8 @@ impl Handle {
         let (changes, armed) = self.0.trigger_changes(id, &program)?;
         let mut ops = vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }];
         ops.extend(changes);
+        let deed = Deed::new(Action::WorkflowCreate, "workflow", id).from_to(None, Some(program.hash.0));
+        ops.extend(written_down(at, deed.with(json!({ "name": program.name }))));
         self.0.write(ops).await?;
         self.0.arm(id, armed);
         Ok((self.workflow(&id.to_string()).await?, false))
@@ -103,9 +108,13 @@ impl Handle {
         if stored.hash != program.hash {
             let at = self.0.env.now();
             let (changes, armed) = self.0.trigger_changes(stored.id, &program)?;
+            let deed = Deed::new(Action::WorkflowUpdate, "workflow", stored.id)
+                .from_to(Some(stored.hash.0), Some(program.hash.0))
+                .with(json!({ "name": stored.name, "version": stored.version + 1 }));
             let op = Op::WorkflowVersion { id: stored.id, name: stored.name, source: source.to_owned(), at };
             let mut ops = vec![op];
             ops.extend(changes);
+            ops.extend(written_down(at, deed));
             self.0.write(ops).await?;
             self.0.arm(stored.id, armed);
         }
@@ -121,6 +130,8 @@ impl Handle {
         let at = self.0.env.now();
         let mut ops = vec![Op::WorkflowDelete { id: stored.id, at }];
         ops.extend(self.0.trigger_drops(stored.id));
+        let deed = Deed::new(Action::WorkflowDelete, "workflow", stored.id).from_to(Some(stored.hash.0), None);
+        ops.extend(written_down(at, deed.with(json!({ "name": stored.name }))));
         self.0.write(ops).await?;
         self.0.arm(stored.id, Vec::new());
         Ok(())

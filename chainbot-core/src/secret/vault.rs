@@ -16,7 +16,8 @@ use crate::env::Env;
 use crate::error::code::{general, secret as code};
 use crate::error::{Error, Result, similar};
 use crate::limits::SECRETS_MAX;
-use crate::port::{Op, OpenSecret, SecretRows, SecretText, Secrets, Store, StoredSecret};
+use crate::port::{Action, Op, OpenSecret, SecretRows, SecretText, Secrets, Store, StoredSecret};
+use crate::runtime::{Deed, written_down};
 use crate::store::{DataDir, commit};
 use crate::time::Timestamp;
 
@@ -136,7 +137,10 @@ impl Vault {
             seal::seal(state.key()?, &mut row, &new.value)?;
             (row, before.is_none())
         };
-        commit(self.store.as_ref(), vec![Op::SecretPut(Box::new(row.clone()))]).await?;
+        let deed = Deed::new(Action::SecretSet, "secret", name)
+            .with(serde_json::json!({ "version": row.version, "hosts": row.hosts }));
+        let ops = [Some(Op::SecretPut(Box::new(row.clone()))), written_down(row.updated_at, deed)];
+        commit(self.store.as_ref(), ops.into_iter().flatten().collect()).await?;
         let mut state = self.state.write();
         let shown = info(&row, true);
         state.rows.insert(row.name.clone(), row);
@@ -150,7 +154,9 @@ impl Vault {
         if !self.state.read().rows.contains_key(name) {
             return Err(self.not_found(name));
         }
-        commit(self.store.as_ref(), vec![Op::SecretRemove { name: name.to_owned() }]).await?;
+        let deed = Deed::new(Action::SecretRemove, "secret", name);
+        let ops = [Some(Op::SecretRemove { name: name.to_owned() }), written_down(self.env.now(), deed)];
+        commit(self.store.as_ref(), ops.into_iter().flatten().collect()).await?;
         let mut state = self.state.write();
         state.rows.remove(name);
         state.renew()

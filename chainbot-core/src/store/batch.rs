@@ -16,7 +16,7 @@ use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::{
-    AccountOp, Ack, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op, StoredSecret,
+    AccountOp, Ack, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op, StoredSecret,
 };
 use crate::time::Timestamp;
 
@@ -53,6 +53,7 @@ pub enum Change {
     OutboxRemove { id: EffectKey },
     OutboxPrune { before: Timestamp, keep: u32 },
     Account(Box<AccountOp>),
+    Audit(Box<AuditEntry>),
 }
 
 /// A question to a person, as its row holds it.
@@ -245,6 +246,7 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::OutboxRemove { id } => Change::OutboxRemove { id },
         Op::OutboxPrune { before, keep } => Change::OutboxPrune { before, keep },
         Op::Account(op) => Change::Account(op),
+        Op::Audit(entry) => Change::Audit(entry),
     })
 }
 
@@ -262,6 +264,7 @@ fn weight(change: &Change) -> usize {
         Change::WorkflowInsert { version, .. } | Change::WorkflowVersion(version) => version.source.len(),
         Change::SecretPut(secret) => secret.sealed.len(),
         Change::OutboxPut(message) => message.bytes(),
+        Change::Audit(entry) => entry.meta.as_ref().map_or(0, String::len) + entry.target_id.len(),
         _ => 0,
     }
 }

@@ -5,7 +5,8 @@
 //! places is the list of its records, open questions and waits for events are those of its journal, and only unfinished
 //! runs have timers, open questions and waits. I4: an effect that started and did not end starts again with the same key
 //! only. I5: what is parked has something that wakes it. I6: what waits for a time ends once and not before it, and a parked
-//! run's timer is not later. I7: a journal folds over the definition that it names, to the state that the row says. One pass over archive and journal within one read transaction, so
+//! run's timer is not later. I7: a journal folds over the definition that it names, to the state that the row says. I8: the
+//! audit log is as it was written. One pass over archive and journal within one read transaction, so
 //! it can run beside a writer; memory grows with the unfinished runs only.
 
 mod folded;
@@ -22,7 +23,7 @@ use self::open::Open;
 use super::archive::Kept;
 use super::chain::Tip;
 use super::problem;
-use super::sqlite::{SqliteStore, archive, connection, journal, run};
+use super::sqlite::{SqliteStore, archive, audit, connection, journal, run};
 use crate::error::Result;
 use crate::id::{InboxId, Lsn, RunId};
 use crate::model::inbox::question_id;
@@ -49,7 +50,7 @@ const WAKES: &str = "SELECT EXISTS (SELECT 1 FROM timer WHERE run = ?1) OR EXIST
 /// What does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// `I1` or `I3` to `I7`.
+    /// `I1` or `I3` to `I8`.
     pub invariant: &'static str,
     /// Which run.
     pub run: Option<RunId>,
@@ -106,6 +107,7 @@ pub fn check_in(conn: &Connection) -> Result<Vec<Violation>> {
     checker.rest()?;
     checker.orphans(ORPHAN_TIMERS, "a timer waits for a run that is not unfinished")?;
     checker.orphans(ORPHAN_LISTENS, "events are waited for by a run that is not unfinished")?;
+    checker.audit()?;
     checker.orphans(ORPHAN_QUESTIONS, "a question is open for a run that is not unfinished")?;
     Ok(checker.found)
 }
@@ -362,6 +364,15 @@ impl Checker<'_> {
         let listens: HashSet<u32> = seqs.collect::<Result<_, _>>().map_err(read)?;
         if listens != seen.listens.values().copied().collect() {
             self.report("I3", run, None, "its waits for events are not those of its journal");
+        }
+        Ok(())
+    }
+
+    /// The audit log's chain.
+    fn audit(&mut self) -> Result<()> {
+        for broken in audit::verify(self.conn).map_err(problem::read)?.broken {
+            let message = format_args!("row {} of the audit log: {}", broken.seq, broken.what).to_string();
+            self.found.push(Violation { invariant: "I8", run: None, lsn: None, message });
         }
         Ok(())
     }

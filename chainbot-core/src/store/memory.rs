@@ -5,6 +5,7 @@
 //! the change can be read, in order. Without a thread of its own that thread is the caller's.
 
 mod account;
+mod audit;
 mod automation;
 mod outbox;
 mod tables;
@@ -23,7 +24,7 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Store,
+    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Store,
     StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
 };
 
@@ -171,6 +172,14 @@ impl Store for MemoryStore {
 
     fn automation(&self) -> Result<Automation> {
         self.read(Tables::automation)
+    }
+
+    fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditRow>> {
+        self.read(|tables| tables.audit.list(filter))
+    }
+
+    fn audit_verdict(&self) -> Result<AuditVerdict> {
+        self.read(|tables| tables.audit.verdict())
     }
 
     fn accounts(&self) -> Result<StoredAccounts> {

@@ -8,6 +8,7 @@
 
 mod account;
 pub(super) mod archive;
+pub(super) mod audit;
 mod checkpoint;
 mod chore;
 pub(super) mod connection;
@@ -56,7 +57,7 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, SecretRows,
+    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, SecretRows,
     Store, StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredSecret,
     StoredVersion, StoredWorkflow,
 };
@@ -304,6 +305,14 @@ impl Store for SqliteStore {
 
     fn accounts(&self) -> Result<StoredAccounts> {
         self.read(account::all)
+    }
+
+    fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditRow>> {
+        self.read(|conn| audit::list(conn, filter))
+    }
+
+    fn audit_verdict(&self) -> Result<AuditVerdict> {
+        self.rows(audit::verify)
     }
 
     fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {

@@ -4,6 +4,7 @@
 //! and copies the
 //! files as a power cut would leave them. Every test that ends well also leaves a store without violations.
 
+mod audit;
 mod backup;
 mod codec;
 mod conformance;

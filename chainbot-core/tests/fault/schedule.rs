@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use chainbot_core::env::fault::{self, Kind, Passed, Plan};
 use chainbot_core::id::RunId;
 use chainbot_core::model::{RecordBody, RunStatus};
-use chainbot_core::port::{RunFilter, SecretRows, Store};
+use chainbot_core::port::{Actor, RunFilter, SecretRows, Store};
+use chainbot_core::runtime::{Who, acting};
 use chainbot_core::store::check;
 use tempfile::TempDir;
 
@@ -115,7 +116,9 @@ pub async fn live(scenario: &Scenario, world: &Arc<World>) -> End {
 async fn live_for(scenario: &Scenario, world: &Arc<World>, patience: Duration) -> End {
     let Ok(life) = Life::open(world).await else { return End::Refused };
     let life = Arc::new(life);
-    let mut script = tokio::spawn((scenario.play)(world.clone(), life.clone()));
+    // By somebody, so that what the script does is in the audit log, which is checked as well.
+    let who = Who { actor: Actor::Local, request: None };
+    let mut script = tokio::spawn(acting(who, (scenario.play)(world.clone(), life.clone())));
     let (mut newest, mut since) = (None, Instant::now());
     let end = loop {
         tokio::select! {

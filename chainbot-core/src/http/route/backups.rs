@@ -142,7 +142,8 @@ async fn make(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let mut fields = call.fields(&["name"]).await?;
     let name = fields.text("name", NAME_BYTES_MAX)?.map(|text| safe_name(&text)).transpose()?;
     let backups = backups(&shared)?;
-    let name = blocking(move || backups.order(name)).await?;
+    let who = crate::runtime::Who::now();
+    let name = blocking(move || backups.order(name, who)).await?;
     let view = shown(&shared, name.clone()).await?;
     let location = HeaderValue::try_from(call.location(&format!("{PATH}/{name}")))
         .map_err(|e| Error::new(&general::INTERNAL, "the location is no header").because(e))?;

@@ -4,8 +4,9 @@ use crate::error::code::outbox as code;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::EffectKey;
-use crate::port::{MessageFilter, MessageMark, MessageState, Op, Page, PendingMessage, StoredMessage};
+use crate::port::{Action, MessageFilter, MessageMark, MessageState, Op, Page, PendingMessage, StoredMessage};
 
+use crate::runtime::{Deed, written_down};
 use super::super::core::Runtime;
 use super::super::handle::Handle;
 
@@ -65,7 +66,10 @@ impl Handle {
             at: message.due,
             error: stored.error.clone(),
         };
-        self.0.write(vec![Op::OutboxMark(mark)]).await?;
+        let deed = Deed::new(Action::OutboxResend, "message", id)
+            .with(serde_json::json!({ "target": stored.message.target, "run": stored.message.run }));
+        let ops = [Some(Op::OutboxMark(mark)), written_down(message.due, deed)];
+        self.0.write(ops.into_iter().flatten().collect()).await?;
         let again = self.message(id).await?;
         {
             let mut state = self.0.courier.state.lock();
@@ -83,7 +87,9 @@ impl Handle {
         self.0.check_open()?;
         let _taken = Taken::take(&self.0, id)?;
         self.message(id).await?;
-        self.0.write(vec![Op::OutboxRemove { id }]).await?;
+        let deed = Deed::new(Action::OutboxRemove, "message", id);
+        let ops = [Some(Op::OutboxRemove { id }), written_down(self.0.env.now(), deed)];
+        self.0.write(ops.into_iter().flatten().collect()).await?;
         self.0.courier.state.lock().forget(id);
         Ok(())
     }

@@ -158,6 +158,14 @@ impl Store for CutStore {
     fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
         self.inner.outbox(filter)
     }
+    fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {
+        self.inner.audit(filter)
+    }
+
+    fn audit_verdict(&self) -> Result<crate::port::AuditVerdict> {
+        self.inner.audit_verdict()
+    }
+
     fn accounts(&self) -> Result<crate::port::StoredAccounts> {
         self.inner.accounts()
     }

@@ -120,6 +120,7 @@ impl Runtime {
         let inputs = inputs::prepare(&armed.program, given)?;
         self.check_room()?;
         let launch = Launch {
+            who: crate::runtime::Who::now(),
             workflow: armed.id.workflow,
             name: armed.name.clone(),
             program: armed.program.clone(),

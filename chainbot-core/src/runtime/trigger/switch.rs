@@ -15,9 +15,10 @@ use crate::error::code::definition;
 use crate::error::{Error, Result};
 use crate::id::{RunId, WorkflowId};
 use crate::model::TriggerSource;
-use crate::port::{Op, StoredTrigger, StoredWorkflow};
+use crate::port::{Action, Op, StoredTrigger, StoredWorkflow};
 use crate::time::Timestamp;
 
+use crate::runtime::{Deed, written_down};
 use super::super::core::Runtime;
 use super::super::handle::Handle;
 use super::CURSOR;
@@ -98,6 +99,9 @@ impl Handle {
             armed.iter_mut().for_each(|armed| armed.due = armed.next(now, on));
             let mut ops = vec![Op::WorkflowSwitch { id: stored.id, on, at: now }];
             ops.extend(armed.iter().map(put));
+            let action = if on { Action::WorkflowEnable } else { Action::WorkflowDisable };
+            let deed = Deed::new(action, "workflow", stored.id).with(serde_json::json!({ "name": stored.name }));
+            ops.extend(written_down(now, deed));
             self.0.write(ops).await?;
             {
                 let mut table = self.0.triggers.table.lock();
@@ -136,8 +140,13 @@ impl Handle {
         };
         if armed.enabled != on {
             armed.enabled = on;
-            armed.due = armed.next(self.0.env.now(), is_on);
-            self.0.write(vec![put(&armed)]).await?;
+            let now = self.0.env.now();
+            armed.due = armed.next(now, is_on);
+            let action = if on { Action::TriggerEnable } else { Action::TriggerDisable };
+            let deed = Deed::new(action, "workflow", stored.id)
+                .with(serde_json::json!({ "name": stored.name, "trigger": key }));
+            let ops = [Some(put(&armed)), written_down(now, deed)];
+            self.0.write(ops.into_iter().flatten().collect()).await?;
             self.0.triggers.table.lock().all.insert(id, armed.clone());
             self.0.triggers.wake();
             self.0.tell_switched(&stored, on, Some(key));

@@ -18,9 +18,9 @@ use super::{content, failed, new_file, sync_folder, with_suffix};
 use crate::error::code::backup as code;
 use crate::error::{Error, Result};
 use crate::id::{Lsn, SafeName};
-use crate::port::StoredSecret;
+use crate::port::{Action, Actor, AuditEntry, StoredSecret};
 use crate::store::data_dir::DataDir;
-use crate::store::sqlite::{connection, cursor, journal, restored, secret};
+use crate::store::sqlite::{audit, connection, cursor, journal, restored, secret};
 use crate::store::{invariants, problem};
 use crate::time::Timestamp;
 
@@ -150,6 +150,18 @@ impl Prepared {
             cursor::set(&conn, "journal_end", newest).map_err(fail)?;
         }
         restored::set(&conn, self.at).map_err(fail)?;
+        let entry = AuditEntry {
+            at: self.at,
+            action: Action::BackupRestore,
+            actor: Actor::Local,
+            target: "backup",
+            target_id: self.manifest.name.to_string(),
+            request: None,
+            before: None,
+            after: None,
+            meta: Some(["{\"created_at\":\"", &self.manifest.created_at.to_string(), "\"}"].concat()),
+        };
+        audit::append(&conn, &entry).map_err(fail)?;
         let found = invariants::check_in(&conn)?;
         if let Some(first) = found.first() {
             log::warn!("{} findings in the restored journal; the first: {first}", found.len());

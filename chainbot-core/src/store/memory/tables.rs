@@ -16,6 +16,7 @@ use crate::port::{
 use crate::store::problem;
 
 use super::account::Accounts;
+use super::audit::Log;
 use super::automation::Rules;
 use super::outbox::Messages;
 use crate::time::Timestamp;
@@ -44,6 +45,7 @@ pub struct Tables {
     rules: Rules,
     pub messages: Messages,
     pub accounts: Accounts,
+    pub audit: Log,
     made: i64,
 }
 
@@ -247,6 +249,7 @@ impl Tables {
             // Secrets have a vault of their own, which is not asked here.
             Op::SecretPut(_) | Op::SecretRemove { .. } => {}
             Op::Account(op) => self.accounts.apply(op),
+            Op::Audit(entry) => self.audit.append(entry),
             other if self.messages.apply(other) => {}
             rule => self.rules.apply(rule),
         }
@@ -447,6 +450,7 @@ impl Tables {
         let is_told = |made| runs.get(&RunId::from(made)).is_none_or(|run| run.lsns[0] <= upkeep.told);
         self.keys.retain(|_, (hit, at)| *at >= ago(upkeep.rules.keys) || !is_told(hit.made));
         done.keys = (keys - self.keys.len()) as u64;
+        done.audit = self.audit.drop_before(ago(upkeep.rules.audit), upkeep.now);
         done
     }
 }

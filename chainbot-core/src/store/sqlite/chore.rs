@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::archive::{self, Packed};
 use super::repair::{self, Repair};
-use super::{cursor, inbox};
+use super::{audit, cursor, inbox};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::store::places::Places;
@@ -39,6 +39,8 @@ pub enum Chore {
     Keys(Timestamp, Lsn),
     /// Deletes what is left of deleted workflows without a run.
     Workflows(Vec<WorkflowId>),
+    /// Drops segments of the audit log whose rows are all older than the first time; the second is now.
+    Audit(Timestamp, Timestamp),
     /// Gives free pages back to the disk.
     Vacuum,
     /// Makes rows say what the journal says.
@@ -88,6 +90,7 @@ impl Chore {
                 }
                 Ok(deleted)
             }
+            Chore::Audit(before, now) => audit::drop_before(conn, *before, *now),
             Chore::Vacuum => vacuum(conn),
             Chore::Repair(repairs) => {
                 repairs.iter().try_for_each(|repair| repair::apply(conn, repair))?;

@@ -7,7 +7,7 @@
 use rusqlite::{CachedStatement, Connection};
 
 use super::{
-    account, archive, chore, cursor, idempotency, inbox, journal, listen, outbox, run, secret, timer,
+    account, archive, audit, chore, cursor, idempotency, inbox, journal, listen, outbox, run, secret, timer,
     trigger, workflow,
 };
 use crate::error::code::{definition, run as run_code, store};
@@ -149,6 +149,8 @@ impl<'a> Transaction<'a> {
             }
             // The vault is their only writer and keeps their order.
             Change::SecretPut(_) | Change::SecretRemove { .. } => Ok(None),
+            // It says what the others of the batch do, and stands or falls with them.
+            Change::Audit(_) => Ok(None),
             // A message is known by its id, whatever becomes of its run; the courier is the only one that marks.
             Change::OutboxPut(_)
             | Change::OutboxMark(_)
@@ -330,6 +332,7 @@ impl<'a> Transaction<'a> {
                 outbox::prune(conn, *before, *keep, crate::limits::OUTBOX_PRUNE_ROWS_MAX)
             }
             Change::Account(op) => account::apply(conn, op),
+            Change::Audit(entry) => audit::append(conn, entry),
         }
     }
 }

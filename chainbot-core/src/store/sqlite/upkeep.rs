@@ -1,7 +1,7 @@
 //! Upkeep on the reading side: finds what is to be archived, deleted and given back, one bounded piece at a time.
 //!
 //! ```text
-//! archive ──► retention, workflow by workflow ──► keys ──► deleted workflows ──► free pages ──► done, and from the start
+//! archive ──► retention, workflow by workflow ──► keys ──► audit log ──► deleted workflows ──► free pages ──► done, and from the start
 //! ```
 //!
 //! Invariants: only ends of runs older than the newest record are archived, so the journal never becomes empty and no
@@ -61,6 +61,7 @@ enum Stage {
     /// Workflows up to this one are done.
     Retain([u8; 16]),
     Keys,
+    Audit,
     Workflows,
     Vacuum,
 }
@@ -112,7 +113,16 @@ impl SqliteStore {
                 })?;
                 match any {
                     true => done.keys = self.writer.chore(Chore::Keys(before, upkeep.told))?,
-                    false => round.stage = Stage::Workflows,
+                    false => round.stage = Stage::Audit,
+                }
+            }
+            Stage::Audit => {
+                let before = ago(upkeep.now, upkeep.rules.audit);
+                if self.rows(|conn| super::audit::has_before(conn, before))? {
+                    done.audit = self.writer.chore(Chore::Audit(before, upkeep.now))?;
+                }
+                if done.audit == 0 {
+                    round.stage = Stage::Workflows;
                 }
             }
             Stage::Workflows => {

@@ -355,6 +355,14 @@ impl Store for Queue {
         self.inner.outbox(filter)
     }
 
+    fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {
+        self.inner.audit(filter)
+    }
+
+    fn audit_verdict(&self) -> Result<crate::port::AuditVerdict> {
+        self.inner.audit_verdict()
+    }
+
     fn accounts(&self) -> Result<crate::port::StoredAccounts> {
         self.inner.accounts()
     }

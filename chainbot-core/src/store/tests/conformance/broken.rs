@@ -209,6 +209,14 @@ impl Store for Broken {
         self.inner.outbox(filter)
     }
 
+    fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {
+        self.inner.audit(filter)
+    }
+
+    fn audit_verdict(&self) -> Result<crate::port::AuditVerdict> {
+        self.inner.audit_verdict()
+    }
+
     fn accounts(&self) -> Result<StoredAccounts> {
         let mut all = self.inner.accounts()?;
         if self.has(Fault::KeepsTheLoginsOfAUserThatIsGone) {

@@ -6,7 +6,7 @@ use crate::id::InboxId;
 use crate::model::EffectKey;
 use crate::port::upkeep::{Keep, Retention, Upkeep};
 use crate::port::{
-    AccountOp, Digest, HashText, Idempotency, InboxKind, LoginKind, MessageFilter, MessageKind, MessageMark,
+    AccountOp, Action, Actor, AuditEntry, AuditFilter, Digest, HashText, Idempotency, InboxKind, LoginKind, MessageFilter, MessageKind, MessageMark,
     MessageState, NewMessage, Role, RunFilter, StoredApiToken, StoredLogin, StoredUser, Timer,
 };
 
@@ -32,6 +32,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("outbox: pages are newest first, and what is old or too many goes", messages_are_paged_and_pruned),
     ("accounts: users, logins and tokens are kept, and go with their user", accounts_are_kept),
     ("accounts: a name is given once, and a refresh token is good once", accounts_refuse),
+    ("audit: rows are kept in order, found by what they say, and hold", audit_is_kept),
     ("limits: an empty batch and a record over its bound are refused", limits_hold),
     ("closing: what was queued is there, later calls fail", closing_refuses),
 ];
@@ -524,4 +525,51 @@ fn accounts_refuse(on: &On) -> Result<(), String> {
     refused_with(on.account(vec![rotate(7, 70, 72, 21)]), &account::REFRESH)?;
     refused_with(on.account(vec![rotate(8, 71, 72, 21)]), &account::REFRESH)?;
     same(on.0.accounts().map_err(told)?.logins[0].refresh, Digest([71; 32]))
+}
+
+fn audit_is_kept(on: &On) -> Result<(), String> {
+    let entry = |number: u32, action, id: &str| AuditEntry {
+        at: at(number),
+        action,
+        actor: Actor::Local,
+        target: "run",
+        target_id: id.to_owned(),
+        request: None,
+        before: None,
+        after: Some([7; 32]),
+        meta: Some("{}".to_owned()),
+    };
+    for number in 0..150 {
+        let action = if number % 3 == 0 { Action::RunStart } else { Action::RunCancel };
+        let id = (number % 5).to_string();
+        on.write(RunId::from([0; 16]), vec![], vec![Op::Audit(Box::new(entry(number, action, &id)))]).map_err(told)?;
+    }
+    let found = on.0.audit_verdict().map_err(|error| error.to_string())?;
+    if (found.rows, found.head.seq, found.broken.len()) != (150, 150, 0) {
+        return Err(format!("{found:?}"));
+    }
+    let seqs = |filter: AuditFilter| -> Result<(Vec<i64>, u64, bool), String> {
+        let page = on.0.audit(&filter).map_err(|error| error.to_string())?;
+        Ok((page.items.iter().map(|row| row.seq).collect(), page.total, page.more))
+    };
+    let starts = || AuditFilter { action: Some("run.start".to_owned()), limit: 3, ..AuditFilter::default() };
+    let got = seqs(starts())?;
+    if got != (vec![148, 145, 142], 50, true) {
+        return Err(format!("{got:?}"));
+    }
+    let got = seqs(AuditFilter { before: Some(7), limit: 9, ..starts() })?;
+    if got != (vec![4, 1], 50, false) {
+        return Err(format!("{got:?}"));
+    }
+    let got = seqs(AuditFilter {
+        target_id: Some("2".to_owned()),
+        since: Some(at(100)),
+        until: Some(at(112)),
+        limit: 9,
+        ..AuditFilter::default()
+    })?;
+    match got == (vec![113, 108, 103], 3, false) {
+        true => Ok(()),
+        false => Err(format!("{got:?}")),
+    }
 }

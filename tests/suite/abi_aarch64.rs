@@ -105,7 +105,12 @@ fn every_member_lies_on_aarch64_where_it_lies_on_x86_64() {
     let source = folder.path().join("probe.c");
     std::fs::write(&source, probe(&header)).unwrap();
     let layout = |machine: &Machine| {
-        let program = machine.compile(folder.path(), "probe", &["-std=c11", "-Wpedantic"], &[source.clone()]);
+        let program = machine.compile(
+            folder.path(),
+            "probe",
+            &["-std=c11", "-Wpedantic"],
+            std::slice::from_ref(&source),
+        );
         run(&mut machine.command(&program))
     };
     let (here, there) = (layout(&HERE), layout(&AARCH64));

@@ -1,5 +1,6 @@
 //! The command line: what it accepts and the help it prints.
 
+mod account;
 mod author;
 mod keep;
 mod machine;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use account::{OfUser, TokenCreate, TokenRevoke, TokenView, UserAdd, UserPassword, UserView};
+use account::{TOKEN_HELP, USER_HELP};
 pub use author::{Format, Graph, Import, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 use keep::{AUDIT_HELP, BACKUP_HELP, RESTORE_HELP};
@@ -142,6 +145,20 @@ pub enum Command {
         #[command(subcommand)]
         view: SecretView,
     },
+    /// Make, list and change users: who may sign in, and what they may do
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = USER_HELP)]
+    User {
+        /// What is done.
+        #[command(subcommand)]
+        view: UserView,
+    },
+    /// Make, list and revoke API tokens, for programs that cannot sign in
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = TOKEN_HELP)]
+    Token {
+        /// What is done.
+        #[command(subcommand)]
+        view: TokenView,
+    },
     /// List, resend and remove messages that leave after their steps
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = OUTBOX_HELP)]
     Outbox {
@@ -181,6 +198,13 @@ pub struct Place {
     /// Configuration file [default: /etc/alex_os/modules/chainbot/config.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A server instead of a data folder: https, or http on this machine. Its token is read from --token-file or
+    /// from $CHAINBOT_TOKEN, never from the command line, which every process of the machine can read
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config"])]
+    pub url: Option<String>,
+    /// With --url: a file that holds an API token or an access token
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// For machines.
@@ -582,6 +606,8 @@ impl Command {
             Command::Secret { view: SecretView::Set(args) } => args.json.json,
             Command::Secret { view: SecretView::List(args) } => args.json.json,
             Command::Secret { view: SecretView::Remove(args) } => args.json.json,
+            Command::User { view } => view.json().json,
+            Command::Token { view } => view.json().json,
             Command::Outbox { view: OutboxView::List(args) } => args.json.json,
             Command::Outbox { view: OutboxView::Resend(args) | OutboxView::Remove(args) } => args.json.json,
             Command::Backup(Backup { view: None, make }) => make.json.json,

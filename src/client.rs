@@ -52,6 +52,12 @@ impl Client {
         Ok(Self { transport: Transport::Remote(Box::new(client)) })
     }
 
+    /// To a server on this machine, or over TLS elsewhere.
+    pub fn elsewhere(url: &str, token: &str) -> Result<Self> {
+        let client = LocalClient::elsewhere(url, token).map_err(|error| Error::Core(error.into()))?;
+        Ok(Self { transport: Transport::Remote(Box::new(client)) })
+    }
+
     /// To the engine in this process.
     pub fn embedded(app: Arc<App>, token: String) -> Self {
         Self { transport: Transport::Embedded { app, token } }

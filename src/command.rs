@@ -25,7 +25,9 @@ mod start;
 mod status;
 mod stop;
 mod test;
+mod token;
 mod triggers;
+mod user;
 mod validate;
 mod version;
 mod versions;
@@ -74,6 +76,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
         Command::Secret { view } => with_runtime(secret::run(&view)),
+        Command::User { view } => with_runtime(user::run(&view)),
+        Command::Token { view } => with_runtime(token::run(&view)),
         Command::Outbox { view } => with_runtime(outbox::run(&view)),
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
         Command::Backup(args) => with_runtime(backup::run(&args)),

@@ -52,6 +52,13 @@ impl Folder {
     /// Which folder is meant: `--data`; else what the configuration says (its file, or the environment); else
     /// `$XDG_STATE_HOME/chainbot`; else for root the installed module's folder; else `~/.local/state/chainbot`.
     pub fn choose(place: &Place) -> Result<Self> {
+        if place.url.is_some() {
+            return Err(Error::new(
+                &code::USAGE,
+                "this is about a data folder of this machine, not about a server",
+            )
+            .help("leave --url out, or run the command on that machine"));
+        }
         let file = place.config.as_deref().map(absolute).transpose()?;
         let load = |data_dir: Option<&Path>| {
             let document = json!({ "file": file, "data_dir": data_dir });
@@ -195,7 +202,7 @@ mod tests {
     use super::*;
 
     fn folder(path: &Path) -> Folder {
-        Folder::choose(&Place { data: Some(path.to_owned()), config: None }).unwrap()
+        Folder::choose(&Place { data: Some(path.to_owned()), ..Place::default() }).unwrap()
     }
 
     #[test]

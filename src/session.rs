@@ -6,11 +6,12 @@ use std::time::Duration;
 use chainbot_core::app::{App, Services};
 use chainbot_core::config::Config;
 use chainbot_core::env::Env;
+use chainbot_core::port::SecretText;
 use serde_json::{Value, json};
 
 use crate::args::Place;
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, code};
 use crate::folder::Folder;
 use crate::output;
 
@@ -31,6 +32,9 @@ impl Session {
     /// To the server of the folder when one runs, else with an engine in this process, called `process` in the
     /// folder's lock.
     pub async fn open(place: &Place, process: &str) -> Result<Self> {
+        if let Some(client) = elsewhere(place)? {
+            return Ok(Self { client, app: None });
+        }
         let folder = Folder::choose(place)?;
         warn(folder.config());
         if let Some(server) = folder.server()?
@@ -56,6 +60,9 @@ impl Session {
 
     /// To the server of the folder, which must run.
     pub fn remote(place: &Place) -> Result<Self> {
+        if let Some(client) = elsewhere(place)? {
+            return Ok(Self { client, app: None });
+        }
         let folder = Folder::choose(place)?;
         let server = folder.required_server()?;
         let Some(url) = &server.url else {
@@ -104,6 +111,20 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// The way to a server that is named by its URL.
+pub fn elsewhere(place: &Place) -> Result<Option<Client>> {
+    let Some(url) = &place.url else { return Ok(None) };
+    let token = match (&place.token_file, std::env::var("CHAINBOT_TOKEN")) {
+        (Some(file), _) => crate::hidden::read(Some(file), "token")?,
+        (None, Ok(token)) => SecretText::new(token),
+        (None, Err(_)) => {
+            return Err(Error::new(&code::USAGE, "the server's token is not given")
+                .help("name a file with --token-file, or set CHAINBOT_TOKEN"));
+        }
+    };
+    Client::elsewhere(url, token.reveal().trim()).map(Some)
 }
 
 /// Says what the configuration has that has no effect.

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
 use crate::config::Config;
 use crate::engine::Defaults;
@@ -123,9 +124,11 @@ impl App {
         let opened = {
             let (config, process, env, meters) =
                 (config.clone(), process.clone(), env.clone(), meters.clone());
-            blocking(move || Opened::open(&config, &process, &env, meters)).await?
+            // An engine that a command opened for itself is out of everybody's reach.
+            let is_served = config.api.port.is_some() || bus.is_some();
+            blocking(move || Opened::open(&config, &process, &env, meters, is_served)).await?
         };
-        let Opened { data_dir, store, token, vault } = opened;
+        let Opened { data_dir, store, accounts, vault } = opened;
         let listener = match config.api.port {
             None => None,
             Some(port) => Some(listen_as_before(config.api.host, port, port_hint).await?),
@@ -139,7 +142,7 @@ impl App {
             executors: Arc::new(
                 Executors::new(egress.clone(), env.clone())
                     .with_secrets(vault.clone())
-                    .with_mail(accounts(&config))
+                    .with_mail(mail_accounts(&config))
                     .with_channels(config.notification.channels.clone())
                     .with_pins(pins.clone()),
             ),
@@ -182,12 +185,13 @@ impl App {
         };
         let face = ApiOptions {
             backend: Arc::new(handle.clone()),
-            token,
+            accounts,
             env: env.clone(),
             health: health_source(handle.clone(), backups.clone()),
             metrics: metrics_source(handle.clone(), backups.clone(), meters.clone(), env.clone(), begun),
             manifest: manifest(),
             own_port: port,
+            insecure_lan: config.api.insecure_lan,
             limits: ApiLimits {
                 rate_per_s: config.api.rate_limit_per_token,
                 rate_burst: config.api.rate_limit_burst,
@@ -332,12 +336,12 @@ impl SigningKeys for HookKeys {
 struct Opened {
     data_dir: Arc<DataDir>,
     store: Arc<SqliteStore>,
-    token: AccessToken,
+    accounts: Arc<Accounts>,
     vault: Arc<Vault>,
 }
 
 impl Opened {
-    fn open(config: &Config, process: &str, env: &Env, meters: Arc<Meters>) -> Result<Self> {
+    fn open(config: &Config, process: &str, env: &Env, meters: Arc<Meters>, is_served: bool) -> Result<Self> {
         let data_dir = Arc::new(DataDir::open(&config.module.data_dir, process)?);
         let store = SqliteStore::open(OpenOptions {
             path: config.database.file.clone(),
@@ -348,9 +352,21 @@ impl Opened {
             meters,
             ..OpenOptions::new(data_dir.clone())
         })?;
-        let token = token(&data_dir, env)?;
+        let accounts = Accounts::open(AccountsOptions {
+            store: store.clone(),
+            folder: Some(data_dir.clone()),
+            env: env.clone(),
+            local: token(&data_dir, env)?,
+            rules: Rules {
+                access: config.security.access_token,
+                login: config.security.refresh_token,
+                password_chars_min: config.security.password_chars_min,
+            },
+            pause: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
+            is_served,
+        })?;
         let vault = Arc::new(Vault::open(store.clone(), data_dir.clone(), env.clone())?);
-        Ok(Self { data_dir, store, token, vault })
+        Ok(Self { data_dir, store, accounts, vault })
     }
 }
 
@@ -420,7 +436,7 @@ fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {
     }
 }
 
-fn accounts(config: &Config) -> Vec<MailAccount> {
+fn mail_accounts(config: &Config) -> Vec<MailAccount> {
     let accounts = config.email.accounts.iter();
     accounts
         .map(|account| MailAccount {

@@ -142,14 +142,8 @@ impl Backups {
             log::warn!("what an interrupted backup left stays: {error}");
         }
         let due = next_due(&plan, &shelf, env.now())?;
-        let desk = Desk {
-            plan,
-            due,
-            ordered: None,
-            progress: Progress::default(),
-            failed: None,
-            is_closing: false,
-        };
+        let desk =
+            Desk { plan, due, ordered: None, progress: Progress::default(), failed: None, is_closing: false };
         Ok(Arc::new(Self {
             store,
             shelf,
@@ -380,6 +374,9 @@ impl Backups {
 fn next_due(plan: &Plan, shelf: &Shelf, now: Timestamp) -> Result<Option<Timestamp>> {
     let Some(schedule) = &plan.schedule else { return Ok(None) };
     let scheduled = shelf.entries()?.into_iter().filter_map(|entry| entry.manifest.ok());
-    let last = scheduled.filter(|manifest| manifest.kind == Kind::Scheduled).map(|manifest| manifest.created_at).max();
+    let last = scheduled
+        .filter(|manifest| manifest.kind == Kind::Scheduled)
+        .map(|manifest| manifest.created_at)
+        .max();
     Ok(schedule.next(last.map_or(now, |last| last.min(now))))
 }

@@ -44,6 +44,8 @@ pub struct Config {
     pub database: Database,
     /// The port and its bounds.
     pub api: Api,
+    /// How people sign in.
+    pub security: Security,
     /// How runs are worked on.
     pub workflow_engine: WorkflowEngine,
     /// What steps may reach.
@@ -100,6 +102,17 @@ pub struct Api {
     pub rate_limit_burst: u32,
     /// Plain HTTP beyond loopback was asked for.
     pub insecure_lan: bool,
+}
+
+/// Section `security`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// An access token's life.
+    pub access_token: Duration,
+    /// How long a program's login lasts.
+    pub refresh_token: Duration,
+    /// The least a new password has, in characters.
+    pub password_chars_min: usize,
 }
 
 /// Section `workflow_engine`.

@@ -66,6 +66,7 @@ struct Inner {
     message: String,
     help: Option<String>,
     diagnostics: Vec<Diagnostic>,
+    retry_after_s: Option<u64>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -83,6 +84,7 @@ impl Error {
             message: message.into(),
             help: None,
             diagnostics: Vec::new(),
+            retry_after_s: None,
             source: None,
         }))
     }
@@ -103,6 +105,17 @@ impl Error {
     pub fn diagnostics_of(mut self, diagnostics: Vec<Diagnostic>) -> Self {
         self.0.diagnostics = diagnostics;
         self
+    }
+
+    /// Adds when to try again.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// In how many seconds to try again, where that is known.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.0.retry_after_s
     }
 
     /// Every single problem, when the error stands for several.

@@ -24,6 +24,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use crate::auth::{Access, Accounts};
 use crate::backup::Backups;
 use crate::env::Env;
 use crate::error::code::general;
@@ -37,13 +38,14 @@ use crate::time::Timestamp;
 
 pub mod backend;
 mod body;
+mod cookie;
 mod guard;
 mod openapi;
 mod page;
 mod problem;
 mod rate;
-mod refused;
 mod record;
+mod refused;
 mod request;
 mod route;
 mod serve;
@@ -51,15 +53,15 @@ mod sse;
 mod suggest;
 #[cfg(test)]
 mod tests;
-mod token;
 mod view;
 
+use cookie::Cookies;
 use guard::{Caller, Guard};
 use problem::Failure;
 use rate::Rate;
 
+pub use crate::auth::AccessToken;
 pub use backend::Backend;
-pub use token::{AccessToken, TokenDigest};
 
 /// How well it goes.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -99,8 +101,8 @@ pub type MetricsSource = Arc<dyn Fn() -> crate::observe::Metrics + Send + Sync>;
 pub struct ApiOptions {
     /// The runtime: `Arc::new(handle)`.
     pub backend: Arc<dyn Backend>,
-    /// Who holds it gets in.
-    pub token: AccessToken,
+    /// Who gets in.
+    pub accounts: Arc<Accounts>,
     /// Clock and randomness.
     pub env: Env,
     /// The score of `/health` and `/health/ready`.
@@ -111,6 +113,8 @@ pub struct ApiOptions {
     pub manifest: serde_json::Value,
     /// The address of the module's own port, when it has one.
     pub own_port: Option<SocketAddr>,
+    /// Whether the operator allows plain HTTP beyond this machine.
+    pub insecure_lan: bool,
     /// Bounds.
     pub limits: ApiLimits,
     /// The vault, where there is one.
@@ -171,9 +175,8 @@ impl Routes {
         let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
             .merge(route::all())
             .split_for_parts();
-        let openapi = openapi::finish(&document).map_err(|e| {
-            Error::new(&general::INTERNAL, "the OpenAPI document cannot be written").because(e)
-        })?;
+        let openapi = openapi::finish(&document, &Access::load()?)?;
+        let router = router.route_layer(axum::middleware::from_fn(guard::authorize));
         Ok(Self { router, openapi: openapi.into() })
     }
 }
@@ -189,6 +192,9 @@ pub struct Api {
 struct Shared {
     backend: Arc<dyn Backend>,
     guard: Guard,
+    accounts: Arc<Accounts>,
+    cookies: Cookies,
+    strangers: Semaphore,
     rate: Option<Rate>,
     refused: refused::Refused,
     slots: Semaphore,
@@ -230,21 +236,26 @@ impl Api {
     pub fn new(routes: Routes, options: ApiOptions) -> Self {
         let ApiOptions {
             backend,
-            token,
+            accounts,
             env,
             health,
             metrics,
             manifest,
             own_port,
+            insecure_lan,
             limits,
             secrets,
             pins,
             backups,
         } = options;
         let Routes { router, openapi } = routes;
+        let cookies = Cookies { insecure_lan };
         let shared = Arc::new(Shared {
             backend,
-            guard: Guard::new(token.digest(), env.clone()),
+            guard: Guard::new(accounts.clone(), cookies, env.clone()),
+            accounts,
+            cookies,
+            strangers: Semaphore::new(limits::STRANGERS_MAX),
             rate: Rate::new(limits.rate_per_s, limits.rate_burst, env.clone()),
             refused: refused::Refused::default(),
             slots: Semaphore::new(limits.requests),
@@ -336,29 +347,26 @@ impl Api {
                 return response;
             }
         };
-        if let Err(seconds) =
-            shared.rate.as_ref().filter(|_| caller != Caller::Anyone).map_or(Ok(()), Rate::take)
+        if let (Some(rate), Some(via)) = (&shared.rate, caller.rated())
+            && let Err(seconds) = rate.take(via)
         {
-            let mut response = busy("this token has sent too many requests", seconds).into_response();
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            return response;
+            return busy("this token has sent too many requests", seconds).into_response();
         }
         if request::is_websocket(request.headers()) {
             return Failure::from(no_websocket()).into_response();
         }
-        // Probes must answer when everything is busy, and they hold nothing.
-        let slot = match caller {
-            Caller::Anyone => None,
-            Caller::Token | Caller::Hook => match self.slot(&request) {
-                Ok(slot) => slot,
-                Err(failure) => return failure.into_response(),
-            },
+        let slot = match self.slot(&caller, &request) {
+            Ok(slot) => slot,
+            Err(failure) => return failure.into_response(),
         };
         let mut request = request;
+        let actor = actor(&caller);
         request.extensions_mut().insert(caller);
+        // For the guard next to the handlers, which is part of the routes and so of no service.
+        request.extensions_mut().insert(shared.clone());
         let budget = request.extensions().get::<Budget>().map_or(shared.limits.request_time, |b| b.0);
         let work = self.router.clone().oneshot(request);
-        let answered = match actor(caller) {
+        let answered = match actor {
             Some(actor) => {
                 let who = Who { actor, request: Some(request_id.to_owned()) };
                 tokio::time::timeout(budget, acting(who, work)).await
@@ -374,24 +382,35 @@ impl Api {
     }
 
     /// A place among the requests under way. Event streams have their own bound: they wait most of the time.
-    fn slot(&self, request: &Request) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Failure> {
-        if request.uri().path() == "/api/chainbot/events" {
-            return Ok(None);
-        }
-        self.shared.slots.try_acquire().map(Some).map_err(|_| busy("too many requests are under way", 1))
+    fn slot(
+        &self,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Failure> {
+        let slots = match caller {
+            // Probes must answer when everything is busy, and they hold nothing.
+            Caller::Anyone if request.method().is_safe() => return Ok(None),
+            // Strangers who sign in have places of their own, so that they take none from anybody.
+            Caller::Anyone => &self.shared.strangers,
+            Caller::Known(_) | Caller::Hook if request.uri().path() == "/api/chainbot/events" => {
+                return Ok(None);
+            }
+            Caller::Known(_) | Caller::Hook => &self.shared.slots,
+        };
+        slots.try_acquire().map(Some).map_err(|_| busy("too many requests are under way", 1))
     }
 }
 
 /// Whom changes are put down to. A signed webhook is a machine's doing, which the journal tells of.
-fn actor(caller: Caller) -> Option<Actor> {
+fn actor(caller: &Caller) -> Option<Actor> {
     match caller {
-        Caller::Token => Some(Actor::Local),
+        Caller::Known(who) => Some(who.user.map_or(Actor::Local, |user| Actor::User(user.to_string()))),
         Caller::Anyone | Caller::Hook => None,
     }
 }
 
 fn busy(what: &str, seconds: u64) -> Failure {
-    Error::new(&general::BUSY, what).help(format!("send it again in {seconds} s")).into()
+    Error::new(&general::BUSY, what).help(format!("send it again in {seconds} s")).retry_after(seconds).into()
 }
 
 fn no_websocket() -> Error {

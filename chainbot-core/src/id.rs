@@ -151,7 +151,9 @@ impl FromStr for SafeName {
         let rest = text.chars().all(|c| is_plain(c) || matches!(c, '_' | '-'));
         match begins && rest && text.len() <= 63 {
             true => Ok(Self(text.to_owned())),
-            false => Err("use 1 to 63 lower-case letters, digits, `_` or `-`, and begin with a letter or digit"),
+            false => {
+                Err("use 1 to 63 lower-case letters, digits, `_` or `-`, and begin with a letter or digit")
+            }
         }
     }
 }

@@ -9,13 +9,14 @@
 //! L2  engine port authoring           decides; no IO, not async
 //! L3  store step net gpio             SQL, effects, outbound bytes
 //! L4  runtime                         workers, timers, bus, shutdown
-//! L5  secret backup observe       the vault, backups, and the figures that are shown
+//! L5  auth secret backup observe  accounts, the vault, backups, and the figures that are shown
 //! L6  http config                     the face; app.rs wires everything
 //! ```
 //!
 //! A module uses lower layers and never a higher one; `tests/suite/tidy.rs` holds that rule.
 
 pub mod app;
+pub mod auth;
 pub mod authoring;
 pub mod backup;
 pub mod config;

@@ -343,8 +343,9 @@ pub const USERS_MAX: usize = 256;
 pub const LOGINS_PER_USER_MAX: usize = 32;
 /// API tokens of one user: one a device or program.
 pub const TOKENS_PER_USER_MAX: usize = 64;
-/// Spent refresh tokens that are known again, of one login: a program that renews every quarter of an hour makes a week's worth.
-pub const REFRESH_SPENT_MAX: u32 = 672;
+/// Spent refresh tokens that are known again, of one login: a day of a program that renews every quarter of an hour. An older
+/// one is refused like any that is unknown.
+pub const REFRESH_SPENT_MAX: u32 = 96;
 /// A user's or a token's name.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 63;
 /// A password: a long sentence. Hashing reads all of it, and strangers send it.

@@ -11,8 +11,8 @@ pub mod upkeep;
 use std::sync::Arc;
 
 pub use account::{
-    AccountOp, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts, StoredApiToken, StoredLogin,
-    StoredUser,
+    AccountOp, AccountRefusal, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts,
+    StoredApiToken, StoredLogin, StoredUser,
 };
 pub use audit::{
     Action, Actor, AuditBreak, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict,

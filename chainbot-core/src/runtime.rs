@@ -63,5 +63,5 @@ pub use handle::{
 pub use people::NewAnswer;
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use tune::Tuning;
-pub use who::{Deed, Who, acting, written_down};
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};
+pub use who::{Deed, Who, acting, written_down};

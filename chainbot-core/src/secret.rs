@@ -12,6 +12,7 @@
 
 mod export;
 mod key;
+mod key_file;
 mod name;
 mod redact;
 mod seal;
@@ -21,4 +22,5 @@ mod vault;
 
 pub use export::{check_passphrase, seal_again, seal_for_export};
 pub use key::KEY_FILE;
+pub use key_file::{KeyFile, Master};
 pub use vault::{NewSecret, SecretInfo, Vault};

@@ -30,7 +30,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use commit::{commit, commit_then};
+pub use commit::{Landed, commit, commit_then};
 pub use data_dir::{DataDir, Holder};
 pub use invariants::{Violation, check, check_file};
 pub use sqlite::{OpenOptions, SqliteStore, schema_version};

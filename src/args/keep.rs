@@ -8,7 +8,11 @@ use super::{Json, Place, Query};
 
 /// `chainbot backup`.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_value_name = "WHAT",
+    subcommand_help_heading = "What"
+)]
 pub struct Backup {
     /// What is done; a backup is made when nothing is said.
     #[command(subcommand)]

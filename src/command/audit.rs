@@ -117,15 +117,18 @@ fn of_file(folder: &Folder) -> Result<Value> {
 /// Holds a head that was noted against the row of its number.
 fn against(folder: &Folder, noted: &str) -> Result<Option<String>> {
     let wrong = || {
-        Error::new(&code::USAGE, format!("`{}` is no head of an audit log", printable(noted)))
-            .help("give it as `chainbot audit verify` printed it: a number, a colon and 64 hexadecimal digits")
+        Error::new(&code::USAGE, format!("`{}` is no head of an audit log", printable(noted))).help(
+            "give it as `chainbot audit verify` printed it: a number, a colon and 64 hexadecimal digits",
+        )
     };
     let (seq, link) = noted.split_once(':').ok_or_else(wrong)?;
     let seq: i64 = seq.parse().map_err(|_| wrong())?;
     let found = audit_of_file(&folder.path().join(&folder.config().database.file), Some(seq))?;
     Ok(match found.link {
         Some(found) if hex(&found) == link.to_ascii_lowercase() => None,
-        Some(_) => Some(format!("row {seq}: it is not the one that was noted; the log was made anew from there or before")),
+        Some(_) => Some(format!(
+            "row {seq}: it is not the one that was noted; the log was made anew from there or before"
+        )),
         None => Some(format!("row {seq}: it was noted, and is not there")),
     })
 }
@@ -144,7 +147,8 @@ async fn export(args: &AuditExport) -> Result<u8> {
         Some(path) => {
             let written = std::fs::File::create_new(path).and_then(|mut file| file.write_all(&reply.body));
             written.map_err(|error| {
-                Error::new(&code::OUTPUT, format!("{}: {error}", path.display())).help("name a file that is not there yet")
+                Error::new(&code::OUTPUT, format!("{}: {error}", path.display()))
+                    .help("name a file that is not there yet")
             })?;
             output::note(&format!("{} bytes are in {}", reply.body.len(), path.display()));
         }

@@ -65,7 +65,9 @@ async fn make(args: &BackupMake) -> Result<u8> {
     output::note(&format!("{} rows, {kib} KiB, read again and as they were", rows));
     let secrets = manifest.tables.iter().any(|table| table.name == "secret" && table.rows > 0);
     match (&manifest.secrets, secrets) {
-        (Some(_), _) => output::note("with the secrets: without the passphrase nobody can open them, you neither"),
+        (Some(_), _) => {
+            output::note("with the secrets: without the passphrase nobody can open them, you neither")
+        }
         (None, true) => output::note(
             "its secrets open with `secret.key` of this data folder only; --with-secrets makes them portable",
         ),
@@ -97,7 +99,9 @@ async fn by_server(
                 bar.finish_and_clear();
                 let text = |key: &str| one[key].as_str().unwrap_or("unknown").to_owned();
                 let message = format!("the backup `{name}` failed ({}): {}", text("code"), text("error"));
-                return Err(Error::new(&code::BACKUP, message).help("`chainbot backup list` shows it as well"));
+                return Err(
+                    Error::new(&code::BACKUP, message).help("`chainbot backup list` shows it as well")
+                );
             }
         }
     };
@@ -235,7 +239,10 @@ pub fn path_of(folder: &Folder, text: &str) -> Result<PathBuf> {
 /// Asks for it twice on a terminal, where a slip would not be seen.
 fn read_passphrase(file: Option<&Path>, what: &str) -> Result<SecretText> {
     let first = hidden::read(file, what)?;
-    if file.is_none() && std::io::stdin().is_terminal() && hidden::read(None, "once more")?.reveal() != first.reveal() {
+    if file.is_none()
+        && std::io::stdin().is_terminal()
+        && hidden::read(None, "once more")?.reveal() != first.reveal()
+    {
         return Err(Error::new(&code::INPUT, "the two passphrases differ").help("type the same one twice"));
     }
     Ok(first)

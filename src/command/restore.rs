@@ -73,7 +73,9 @@ pub fn run(args: &args::Restore) -> Result<u8> {
         ),
         (None, None) => {}
     }
-    output::note("runs under way go on with the next start; what they did after the backup may be done again");
+    output::note(
+        "runs under way go on with the next start; what they did after the backup may be done again",
+    );
     Ok(0)
 }
 

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::error::{Finding, Result};
 use crate::folder::Folder;
 use crate::output::{self, Stream, Tone, counted, tally};
+use crate::session::elsewhere;
 use crate::{inputs, snippet};
 
 /// What the server answers.
@@ -67,6 +68,9 @@ pub async fn run(args: &Validate) -> Result<u8> {
 /// The server of the folder, when one runs. A folder that nobody named may be missing or closed to this user: a file can be
 /// checked without it.
 fn server(place: &Place) -> Result<Option<Client>> {
+    if place.url.is_some() {
+        return elsewhere(place);
+    }
     let found = || -> Result<Option<Client>> {
         let folder = Folder::choose(place)?;
         match folder.server()?.and_then(|server| server.url) {

@@ -16,7 +16,9 @@ struct Folder(tempfile::TempDir);
 impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("greets.yaml", GREETS), ("config.yaml", CONFIG), ("phrase", PHRASE), ("value", CANARY)] {
+        for (name, text) in
+            [("greets.yaml", GREETS), ("config.yaml", CONFIG), ("phrase", PHRASE), ("value", CANARY)]
+        {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         Self(folder)
@@ -48,10 +50,9 @@ impl Folder {
     }
 
     fn runs(&self, data: &str) -> usize {
-        self.json(data, "runs")["runs"].as_array().map_or_else(
-            || self.json(data, "runs").as_array().unwrap().len(),
-            Vec::len,
-        )
+        self.json(data, "runs")["runs"]
+            .as_array()
+            .map_or_else(|| self.json(data, "runs").as_array().unwrap().len(), Vec::len)
     }
 }
 
@@ -106,7 +107,8 @@ fn who_changed_what_is_written_down_once_and_holds() {
     folder.on("data", "disable greets");
     folder.json("data", "secret list");
     let rows = folder.json("data", "audit list");
-    let actions: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap()).collect();
+    let actions: Vec<&str> =
+        rows.as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["workflow.disable", "secret.set", "run.start", "workflow.create"]);
     assert!(rows.as_array().unwrap().iter().all(|row| row["actor"] == "local" && row["request"].is_string()));
     assert!(!rows.to_string().contains(CANARY), "{rows}");
@@ -144,7 +146,11 @@ fn a_server_makes_a_backup_and_is_in_the_way_of_a_restore() {
     let path = made["path"].as_str().unwrap();
     assert!(path.ends_with("disk/live") && made["manifest"]["secrets"].is_object(), "{made}");
     let listed = folder.json("data", "backup list");
-    assert_eq!((&listed[0]["name"], &listed[0]["status"]), (&json!("live"), &json!("complete")), "it keeps one");
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["status"]),
+        (&json!("live"), &json!("complete")),
+        "it keeps one"
+    );
     assert_eq!(folder.code("data", "backup --name live"), "CB-0851");
     assert_eq!(folder.code("data", "restore live"), "CB-0403");
     let stopped = folder.on("data", "stop");
@@ -154,7 +160,10 @@ fn a_server_makes_a_backup_and_is_in_the_way_of_a_restore() {
     let verified = folder.json("other", &format!("backup verify {path}"));
     assert_eq!(verified["manifest"]["content"], made["manifest"]["content"]);
     std::fs::write(folder.path().join("wrong"), "correct horse batteri\n").unwrap();
-    assert_eq!(folder.code("other", &format!("restore {path} --with-secrets --passphrase-file wrong")), "CB-0856");
+    assert_eq!(
+        folder.code("other", &format!("restore {path} --with-secrets --passphrase-file wrong")),
+        "CB-0856"
+    );
     let restored = folder.json("other", &format!("restore {path} --with-secrets --passphrase-file phrase"));
     assert_eq!((&restored["secrets"], &restored["kept_as"]), (&json!(1), &Value::Null));
     assert_eq!(folder.json("other", "secret list")[0]["readable"], true, "with a key of its own");

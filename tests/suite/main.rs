@@ -11,6 +11,7 @@ mod bad_disk;
 mod bad_module;
 mod broken_builds;
 mod cli;
+mod cli_account;
 mod cli_engine;
 mod cli_keep;
 mod cli_machine;

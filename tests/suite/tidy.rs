@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("net", 3),
     ("gpio", 3),
     ("runtime", 4),
+    ("auth", 5),
     ("secret", 5),
     ("backup", 5),
     ("observe", 5),

@@ -61,7 +61,12 @@ impl Bench {
     }
 }
 
-fn keeper(store: Arc<SqliteStore>, clock: &Arc<VirtualClock>, heard: &Arc<Heard>, shelf: &Path) -> Arc<Backups> {
+fn keeper(
+    store: Arc<SqliteStore>,
+    clock: &Arc<VirtualClock>,
+    heard: &Arc<Heard>,
+    shelf: &Path,
+) -> Arc<Backups> {
     Backups::idle(Options {
         store,
         shelf: Shelf::new(shelf),

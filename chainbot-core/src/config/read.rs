@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
-    AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Notification, Retention,
-    Setting, WorkflowEngine, table,
+    AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Notification,
+    Retention, Security, Setting, WorkflowEngine, table,
 };
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
@@ -233,6 +233,15 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             rate_limit_burst: values.count("api.rate_limit_burst"),
             insecure_lan: values.flag("api.insecure_lan"),
         },
+        security: Security {
+            access_token: Duration::from_secs(
+                u64::from(values.count("security.access_token_expire_minutes")) * 60,
+            ),
+            refresh_token: Duration::from_secs(
+                u64::from(values.count("security.refresh_token_expire_days")) * 86_400,
+            ),
+            password_chars_min: values.count("security.password_min_length") as usize,
+        },
         workflow_engine: WorkflowEngine {
             max_concurrent_workflows: values.count("workflow_engine.max_concurrent_workflows") as usize,
             max_queued: values.count("workflow_engine.max_queued") as usize,
@@ -261,10 +270,9 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
             audit: values.duration("retention.audit"),
         },
         backup: Backup {
-            schedule: values
-                .get("backup.schedule")
-                .as_str()
-                .map(|cron| Schedule::parse(cron, "UTC").expect("a checked expression, and a zone there always is")),
+            schedule: values.get("backup.schedule").as_str().map(|cron| {
+                Schedule::parse(cron, "UTC").expect("a checked expression, and a zone there always is")
+            }),
             keep: values.count("backup.keep") as usize,
             dir: Path::new(values.text("module.data_dir")).join(values.text("backup.dir")),
         },

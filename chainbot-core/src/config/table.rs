@@ -77,6 +77,25 @@ pub const KEYS: &[Key] = &[
               anyone on the network can read the token.",
     },
     Key {
+        path: "security.access_token_expire_minutes",
+        kind: Kind::Int { min: 1, max: 30 },
+        default: "15",
+        doc: "How long an access token lives. Its login's end ends it sooner.",
+    },
+    Key {
+        path: "security.refresh_token_expire_days",
+        kind: Kind::Int { min: 1, max: 365 },
+        default: "7",
+        doc: "How long a program's login lasts unless it renews its tokens. \
+              A browser's ends after 30 idle minutes, and after 12 hours.",
+    },
+    Key {
+        path: "security.password_min_length",
+        kind: Kind::Int { min: 8, max: 128 },
+        default: "8",
+        doc: "The least a new password has, in characters.",
+    },
+    Key {
         path: "workflow_engine.max_concurrent_workflows",
         kind: Kind::Int { min: 1, max: 10_000 },
         default: "10",
@@ -266,9 +285,6 @@ pub const KNOWN: &[&str] = &[
     "gpt_integration.*",
     "security.secret_key",
     "security.algorithm",
-    "security.access_token_expire_minutes",
-    "security.refresh_token_expire_days",
-    "security.password_min_length",
     "security.bcrypt_rounds",
     "security.enable_rbac",
     "security.default_permissions",

@@ -114,6 +114,45 @@ impl Fields {
         }
     }
 
+    /// True or false; null and absent are both `None`.
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>> {
+        match self.any(name) {
+            Value::Null => Ok(None),
+            Value::Bool(flag) => Ok(Some(flag)),
+            other => Err(wrong_type(name, "true or false", &other)),
+        }
+    }
+
+    /// A whole number from 0; null and absent are both `None`.
+    pub fn count(&mut self, name: &str) -> Result<Option<u64>> {
+        match self.any(name) {
+            Value::Null => Ok(None),
+            Value::Number(number) if number.is_u64() => Ok(number.as_u64()),
+            other => Err(wrong_type(name, "a whole number", &other)),
+        }
+    }
+
+    /// A list of text; null and absent are both empty.
+    pub fn texts(&mut self, name: &str) -> Result<Vec<String>> {
+        match self.any(name) {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::String(text) => Ok(text),
+                    other => Err(wrong_type(name, "a list of text", &other)),
+                })
+                .collect(),
+            other => Err(wrong_type(name, "a list of text", &other)),
+        }
+    }
+
+    /// Text that must be there.
+    pub fn needed(&mut self, name: &str, bytes_max: usize) -> Result<String> {
+        self.text(name, bytes_max)?
+            .ok_or_else(|| field(name, format!("`{name}` is missing"), "give it as text"))
+    }
+
     /// Text of at most `bytes_max`; null and absent are both `None`.
     pub fn text(&mut self, name: &str, bytes_max: usize) -> Result<Option<String>> {
         match self.any(name) {

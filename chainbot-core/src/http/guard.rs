@@ -1,29 +1,37 @@
 //! The one guard: outside the whole service, on the port and for what a host forwards alike.
 //!
-//! Deny by default: only the rows of [`PUBLIC`] are served without a credential, and a path that does not exist is
-//! denied like any other, so nothing can be learnt by trying. The credential is a bearer token in
-//! the `Authorization` header and nowhere else: no cookie, no query parameter, no address.
+//! Deny by default. [`Guard::admit`] says who calls, before anything else is looked at: only what the table of access
+//! (`auth/access.txt`) calls public is answered without a credential, and a path that does not exist is denied like any
+//! other, so nothing can be learnt by trying. [`authorize`] says whether that one may, next to the handlers: the router
+//! has chosen the route by then, so there is one reading of a path and not two. A credential is a bearer token or a browser's cookie,
+//! never both, never a query parameter, never an address.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 
-use super::token::TokenDigest;
+use super::Shared;
+use super::cookie::Cookies;
+use super::problem::Failure;
+use crate::auth::{Accounts, Need, Via, Who};
 use crate::env::Env;
-use crate::error::code::general;
+use crate::error::code::{account, general};
 use crate::error::{Error, Result};
-
-/// What is served without a credential: two answers that say only `ok`. `HEAD` is `GET` without its body.
-pub const PUBLIC: &[(&str, &str)] =
-    &[("GET", "/api/chainbot/health/live"), ("GET", "/api/chainbot/health/ready")];
 
 /// Refusals are logged at most this often, with their number: a flood must not fill the disk.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
+/// Webhooks: their credential is a signature, or a token.
+const HOOKS: &str = "/api/chainbot/hooks/";
 
 /// Decides who gets in.
 pub struct Guard {
-    token: TokenDigest,
+    accounts: Arc<Accounts>,
+    cookies: Cookies,
     env: Env,
     // A plain lock: held for a few instructions, on refusals only.
     refusals: Mutex<Refusals>,
@@ -36,54 +44,82 @@ struct Refusals {
 }
 
 /// Whom a request comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Caller {
-    /// Somebody who holds the token.
-    Token,
+    /// Somebody with a credential.
+    Known(Arc<Who>),
     /// Anybody, on a public route.
     Anyone,
-    /// Somebody without the token, at a webhook: the signature of the body decides, once it is read.
+    /// Somebody without a credential, at a webhook: the signature of the body decides, once it is read.
     Hook,
 }
 
-/// Webhooks: their credential is a signature, or the token.
-const HOOKS: &str = "/api/chainbot/hooks/";
+impl Caller {
+    /// Whose rate a request counts for; webhooks without a credential share one.
+    pub fn rated(&self) -> Option<Via> {
+        match self {
+            Caller::Known(who) => Some(who.via),
+            Caller::Hook => Some(Via::Token([0; 16].into())),
+            Caller::Anyone => None,
+        }
+    }
+}
 
 impl Guard {
-    /// Lets in who holds `token`.
-    pub fn new(token: TokenDigest, env: Env) -> Self {
-        Self { token, env, refusals: Mutex::new(Refusals::default()) }
+    /// Lets in whom the accounts know.
+    pub fn new(accounts: Arc<Accounts>, cookies: Cookies, env: Env) -> Self {
+        Self { accounts, cookies, env, refusals: Mutex::new(Refusals::default()) }
     }
 
     /// Who calls, or the refusal. `peer` is for the log only; an address proves nothing.
     pub fn admit(&self, method: &Method, path: &str, headers: &HeaderMap, peer: &str) -> Result<Caller> {
-        if is_public(method, path) {
+        if self.is_public(method, path) {
             return Ok(Caller::Anyone);
         }
-        match self.check(headers) {
-            Ok(()) => Ok(Caller::Token),
+        match self.check(method, headers) {
+            Ok(who) => Ok(Caller::Known(Arc::new(who))),
             // A wrong token is refused like anywhere; who sends none must have signed.
-            Err(_) if is_signed_hook(method, path, headers) => Ok(Caller::Hook),
-            Err(why) => {
+            Err(Refusal::Unknown(_)) if is_signed_hook(method, path, headers) => Ok(Caller::Hook),
+            Err(Refusal::Unknown(why)) => {
                 self.count_refusal(why, peer);
-                Err(Error::new(&general::UNAUTHORIZED, why)
-                    .help("send `Authorization: Bearer cb_…` with the token from the data folder"))
+                Err(Error::new(&general::UNAUTHORIZED, why).help(
+                    "send `Authorization: Bearer ...` with an access token, an API token or the token of the data folder",
+                ))
             }
+            Err(Refusal::Known(error)) => Err(error),
         }
     }
 
-    fn check(&self, headers: &HeaderMap) -> std::result::Result<(), &'static str> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().ok_or("the request has no Authorization header")?;
-        if values.next().is_some() {
-            return Err("the request has more than one Authorization header");
+    /// Whether a route is served to anybody. Compares the path as it came, undecoded: another spelling is not public.
+    pub fn is_public(&self, method: &Method, path: &str) -> bool {
+        match self.accounts.access().need(method.as_str(), path) {
+            Some(Need::Public) => true,
+            Some(Need::Setup) => !self.accounts.is_set_up(),
+            _ => false,
         }
-        let text = value.to_str().map_err(|_| "the Authorization header is not ASCII text")?;
-        let (scheme, token) = text.split_once(' ').ok_or("the Authorization header has no token")?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err("the Authorization header is not of the scheme Bearer");
+    }
+
+    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<Who, Refusal> {
+        let cookie = self.cookies.access(headers).map_err(Refusal::Unknown)?;
+        let has_header = headers.contains_key(header::AUTHORIZATION);
+        match cookie {
+            Some(_) if has_header => Err(Refusal::Known(
+                Error::new(&account::TWO_CREDENTIALS, "the request has a cookie and an Authorization header")
+                    .help("send one of them"),
+            )),
+            Some(token) => {
+                let who = self.accounts.admit(token).filter(|who| matches!(who.via, Via::Login(_)));
+                let who = who.ok_or(Refusal::Unknown("the cookie is wrong, or its login is over"))?;
+                if !method.is_safe() {
+                    self.cookies.check_origin(headers).map_err(Refusal::Known)?;
+                }
+                Ok(who)
+            }
+            None => {
+                let token = bearer(headers).map_err(Refusal::Unknown)?;
+                self.accounts.admit(token).ok_or(Refusal::Unknown("the token is wrong, or it is over"))
+            }
         }
-        if self.token.matches(&TokenDigest::of(token)) { Ok(()) } else { Err("the token is wrong") }
     }
 
     fn count_refusal(&self, why: &str, peer: &str) {
@@ -103,6 +139,27 @@ impl Guard {
     }
 }
 
+enum Refusal {
+    /// Nobody is known by it.
+    Unknown(&'static str),
+    /// Somebody is, or the request is wrong in another way.
+    Known(Error),
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or("the request has no Authorization header")?;
+    if values.next().is_some() {
+        return Err("the request has more than one Authorization header");
+    }
+    let text = value.to_str().map_err(|_| "the Authorization header is not ASCII text")?;
+    let (scheme, token) = text.split_once(' ').ok_or("the Authorization header has no token")?;
+    match scheme.eq_ignore_ascii_case("bearer") {
+        true => Ok(token),
+        false => Err("the Authorization header is not of the scheme Bearer"),
+    }
+}
+
 fn is_signed_hook(method: &Method, path: &str, headers: &HeaderMap) -> bool {
     method == Method::POST
         && path.starts_with(HOOKS)
@@ -110,8 +167,27 @@ fn is_signed_hook(method: &Method, path: &str, headers: &HeaderMap) -> bool {
         && !headers.contains_key(header::AUTHORIZATION)
 }
 
-/// Whether a route is served to anybody. Compares the path as it came, undecoded: another spelling is not public.
-pub fn is_public(method: &Method, path: &str) -> bool {
-    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    PUBLIC.contains(&(method, path))
+/// Lets a request through to the handler of its route where the caller may use it.
+pub async fn authorize(path: MatchedPath, request: Request, next: Next) -> Response {
+    match may(&path, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => Failure::from(error).into_response(),
+    }
+}
+
+fn may(path: &MatchedPath, request: &Request) -> Result<()> {
+    let shared = request.extensions().get::<Arc<Shared>>();
+    let shared = shared.ok_or_else(|| Error::new(&general::INTERNAL, "a request came past the guard"))?;
+    let access = shared.accounts.access();
+    let caller = request.extensions().get::<Caller>();
+    match (access.need(request.method().as_str(), path.as_str()), caller) {
+        // Every route that is served has a row, or the API would not have started: this one gets its 405.
+        (None, Some(_)) | (Some(Need::Public | Need::Setup), Some(_)) => Ok(()),
+        (Some(Need::Permission(permission)), Some(Caller::Known(who))) => {
+            let hook = request.uri().path().strip_prefix(HOOKS).filter(|_| path.as_str().starts_with(HOOKS));
+            who.may(access, permission, hook)
+        }
+        (Some(Need::Permission(_)), Some(Caller::Hook)) if path.as_str().starts_with(HOOKS) => Ok(()),
+        _ => Err(Error::new(&general::UNAUTHORIZED, "the request has no credential for this route")),
+    }
 }

@@ -137,8 +137,8 @@ pub fn render(mut response: Response, request_id: &str) -> Response {
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     match error.kind() {
         ErrorKind::Busy | ErrorKind::Unavailable => {
-            // A rate limit has put its own, exact wait there.
-            headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+            // A rate limit knows its exact wait.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(error.retry_after_s().unwrap_or(1)));
         }
         ErrorKind::Unauthorized => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chainbot\""));

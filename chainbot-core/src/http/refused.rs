@@ -27,7 +27,10 @@ impl Refused {
         let count = {
             let mut count = self.0.lock();
             count.since += 1;
-            if count.written.is_some_and(|at| now.saturating_sub(at) < Duration::from_secs(AUDIT_REFUSALS_EVERY_S)) {
+            if count
+                .written
+                .is_some_and(|at| now.saturating_sub(at) < Duration::from_secs(AUDIT_REFUSALS_EVERY_S))
+            {
                 return;
             }
             count.written = Some(now);

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, header};
 
 use super::body::{self, Fields};
 use super::guard::Caller;
-use super::{Budget, Prefix, ViaHost};
+use super::{Budget, Peer, Prefix, ViaHost};
+use crate::auth::{Client, Who};
 use crate::error::code::{general, run};
 use crate::error::{Error, Result};
 use crate::id::RunId;
@@ -101,8 +102,28 @@ impl Call {
     }
 
     /// Whom it comes from.
-    pub fn caller(&self) -> Option<Caller> {
-        self.parts.extensions.get().copied()
+    pub fn caller(&self) -> Option<&Caller> {
+        self.parts.extensions.get()
+    }
+
+    /// Who it comes from, on a route that needs somebody.
+    pub fn who(&self) -> Result<&Who> {
+        match self.caller() {
+            Some(Caller::Known(who)) => Ok(who),
+            _ => Err(Error::new(&general::UNAUTHORIZED, "the request has no credential")),
+        }
+    }
+
+    /// Where it comes from, for people.
+    pub fn client(&self) -> Client {
+        let address = self.parts.extensions.get::<Peer>().map_or_else(String::new, |peer| peer.0.clone());
+        let agent = self.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Client { address, agent: agent.unwrap_or_default().to_owned() }
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
     }
 
     /// The body as it came, at most `bytes_max`.
@@ -128,8 +149,13 @@ impl Call {
 
     /// The fields of a JSON body. The parts stay usable.
     pub async fn fields(&mut self, known: &[&str]) -> Result<Fields> {
+        self.fields_within(known, BODY_BYTES_MAX).await
+    }
+
+    /// As [`fields`](Self::fields), of a smaller body.
+    pub async fn fields_within(&mut self, known: &[&str], bytes_max: usize) -> Result<Fields> {
         let media = body::media(&self.parts.headers)?;
-        let bytes = body::read(&self.parts.headers, std::mem::take(&mut self.body), BODY_BYTES_MAX).await?;
+        let bytes = body::read(&self.parts.headers, std::mem::take(&mut self.body), bytes_max).await?;
         Fields::parse(media, &bytes, known)
     }
 

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::Shared;
 
 mod audit;
+mod auth;
 mod backups;
 mod control;
 mod events;
@@ -21,7 +22,9 @@ mod people;
 mod runs;
 mod secrets;
 mod state;
+mod tokens;
 mod triggers;
+mod users;
 mod versions;
 mod workflows;
 
@@ -43,6 +46,9 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(state::routes())
         .merge(outbox::routes())
         .merge(gpio::routes())
+        .merge(auth::routes())
+        .merge(users::routes())
+        .merge(tokens::routes())
         .merge(backups::routes())
         .merge(audit::routes())
 }

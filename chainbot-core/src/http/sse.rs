@@ -28,6 +28,9 @@ const RESUBSCRIBES_MAX: u32 = 3;
 /// How long a long poll that has something waits for more of the same burst.
 const BURST: Duration = Duration::from_millis(20);
 
+/// Whether the client may still listen: logins end and roles change while a stream is open.
+pub type Allowed = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// What a client wants to hear.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -48,6 +51,7 @@ pub struct Listener {
     heartbeat: Duration,
     over: bool,
     waiting: VecDeque<String>,
+    allowed: Allowed,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -65,6 +69,7 @@ impl Listener {
         closing: watch::Receiver<bool>,
         heartbeat: Duration,
         permit: OwnedSemaphorePermit,
+        allowed: Allowed,
     ) -> Result<Self> {
         let newest = backend.newest_lsn();
         // A cursor from the future belongs to another journal, such as one from before a restore.
@@ -91,6 +96,7 @@ impl Listener {
             heartbeat,
             over: false,
             waiting,
+            allowed,
             _permit: permit,
         })
     }
@@ -98,7 +104,12 @@ impl Listener {
     /// The body of a stream: ends when the client goes, the module stops or records are out of reach.
     pub fn into_stream(self) -> Body {
         Body::from_stream(stream::unfold(self, |mut listener| async move {
-            let frame = match listener.next(Instant::now() + listener.heartbeat).await {
+            let next = listener.next(Instant::now() + listener.heartbeat).await;
+            // After the wait, so that nothing is told to somebody who was let out meanwhile.
+            if !(listener.allowed)() {
+                return None;
+            }
+            let frame = match next {
                 Next::Frame(frame) => frame,
                 Next::Silence => ": heartbeat\n\n".to_owned(),
                 Next::End => return None,

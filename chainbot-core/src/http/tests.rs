@@ -1,5 +1,7 @@
 //! The HTTP face through its own service, against an engine in memory.
 
+mod access;
+mod accounts;
 mod bodies;
 mod events;
 mod flow;
@@ -15,8 +17,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use serde_json::Value;
 
-use super::{AccessToken, Api, ApiLimits, ApiOptions, HealthReport, Routes};
+use super::{AccessToken, Api, ApiLimits, ApiOptions, HealthReport, Peer, Routes};
+use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::env::{Env, SeededRandom, VirtualClock};
+use crate::store::memory::MemoryStore;
 use crate::time::Timestamp;
 use memory::Memory;
 
@@ -25,6 +29,10 @@ struct Bench {
     api: Api,
     engine: Arc<Memory>,
     token: String,
+    accounts: Arc<Accounts>,
+    clock: Arc<VirtualClock>,
+    /// How long each answer to a sign-in was held back.
+    pauses: Arc<parking_lot::Mutex<Vec<std::time::Duration>>>,
 }
 
 /// A reply in full.
@@ -46,26 +54,43 @@ impl Bench {
 
     fn scored(limits: ApiLimits, score: f64) -> Self {
         let clock = Arc::new(VirtualClock::at(Timestamp(1_767_225_600_000)));
-        let env = Env::new(clock, Arc::new(SeededRandom::new(7)));
+        let env = Env::new(clock.clone(), Arc::new(SeededRandom::new(7)));
         let engine = Arc::new(Memory::new(env.clone()));
         let token = AccessToken::generate(&env);
-        let api = Api::new(
-            Routes::new().unwrap(),
-            ApiOptions {
-                backend: engine.clone(),
-                token: token.clone(),
-                env,
-                health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
-                metrics: Arc::new(crate::observe::Metrics::default),
-                manifest: serde_json::json!({ "name": "chainbot" }),
-                own_port: None,
-                limits,
-                secrets: None,
-                pins: None,
-                backups: None,
+        let pauses = Arc::<parking_lot::Mutex<Vec<_>>>::default();
+        let accounts = Accounts::open(AccountsOptions {
+            store: MemoryStore::without_thread(),
+            folder: None,
+            env: env.clone(),
+            local: token.clone(),
+            rules: Rules::default(),
+            pause: {
+                let (clock, pauses) = (clock.clone(), pauses.clone());
+                Arc::new(move |time| {
+                    clock.advance(time);
+                    pauses.lock().push(time);
+                    Box::pin(std::future::ready(()))
+                })
             },
-        );
-        Self { api, engine, token: token.reveal().to_owned() }
+            is_served: true,
+        })
+        .unwrap();
+        let options = ApiOptions {
+            backend: engine.clone(),
+            accounts: accounts.clone(),
+            env,
+            health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
+            metrics: Arc::new(crate::observe::Metrics::default),
+            manifest: serde_json::json!({ "name": "chainbot" }),
+            own_port: None,
+            insecure_lan: false,
+            limits,
+            secrets: None,
+            pins: None,
+            backups: None,
+        };
+        let api = Api::new(Routes::new().unwrap(), options);
+        Self { api, engine, token: token.reveal().to_owned(), accounts, clock, pauses }
     }
 
     /// A request with the token; `head` is like `POST /path`, each header `Name: value`.
@@ -85,6 +110,18 @@ impl Bench {
 
     async fn send(&self, head: &str, headers: &[&str], body: impl Into<Body>) -> Reply {
         let request = self.request(head, headers, body);
+        read(self.api.call(request).await).await
+    }
+
+    /// A request from an address, with no credential but what `headers` say.
+    async fn ask(&self, head: &str, headers: &[&str], from: &str, json: &str) -> Reply {
+        let mut all = vec!["Content-Type: application/json"];
+        all.extend(headers);
+        let mut request = self.request(head, &all, json.to_owned());
+        if !headers.iter().any(|header| header.starts_with("Authorization")) {
+            request.headers_mut().remove("authorization");
+        }
+        request.extensions_mut().insert(Peer(from.to_owned()));
         read(self.api.call(request).await).await
     }
 

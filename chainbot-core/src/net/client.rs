@@ -132,7 +132,7 @@ pub(crate) fn tls_without_roots() -> Result<ClientConfig, EgressError> {
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-fn tls_with_system_roots() -> Result<ClientConfig, EgressError> {
+pub(super) fn tls_with_system_roots() -> Result<ClientConfig, EgressError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(&error))?

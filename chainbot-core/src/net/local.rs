@@ -1,8 +1,9 @@
-//! The command line's way to its own server: loopback and nothing else.
+//! The command line's way to a server: its own over loopback, or one elsewhere over TLS.
 //!
-//! The address policy would refuse loopback, so this client has its own, simpler rule: a base URL that is not
-//! spelt as a loopback address or `localhost` is refused, and `localhost` is never looked up. No redirects, no
-//! proxies. The token goes into a header and into no message.
+//! The address policy would refuse loopback, so this client has its own, simpler rule: plain HTTP goes to what is spelt as
+//! a loopback address or `localhost` and nowhere else, and `localhost` is never looked up; another machine is reached
+//! by `https` with a certificate that the system trusts. No redirects, no proxies. The token goes into a header and into
+//! no message.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response};
 use tokio::time::timeout;
 
-use super::client::{plain_builder, tls_without_roots};
+use super::client::{plain_builder, tls_with_system_roots, tls_without_roots};
 use super::url::{Host, Target};
 use super::{EgressError, cause, header};
 use crate::error::code::net as code;
@@ -39,17 +40,33 @@ impl LocalClient {
             Host::Name(name) => name == "localhost",
         };
         if !is_loopback || base.is_https() {
-            let message = format!("`{base}` is not on this machine; use `http://127.0.0.1:<port>`");
+            let message = format!(
+                "`{base}` is not on this machine; use `http://127.0.0.1:<port>`, or `https` for another machine"
+            );
             return Err(EgressError::new(class::EGRESS, &code::LOCAL_URL, message));
         }
+        let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let builder = plain_builder(tls_without_roots()?)
+            .resolve_to_addrs("localhost", &addresses.map(|ip| SocketAddr::new(ip, base.port())));
+        Self::with(base, token, builder)
+    }
+
+    /// For `https://pi.example`, whose certificate the system must trust; for this machine as [`new`](Self::new).
+    pub fn elsewhere(base_url: &str, token: &str) -> Result<Self, EgressError> {
+        let base = Target::parse(base_url)?;
+        match base.is_https() {
+            true => Self::with(base, token, plain_builder(tls_with_system_roots()?)),
+            false => Self::new(base_url, token),
+        }
+    }
+
+    fn with(base: Target, token: &str, builder: reqwest::ClientBuilder) -> Result<Self, EgressError> {
         let mut token = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
             let message = "the token holds a character that no header takes; read it from its file again";
             EgressError::new(class::INVALID, &code::REQUEST, message)
         })?;
         token.set_sensitive(true);
-        let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
-        let client = plain_builder(tls_without_roots()?)
-            .resolve_to_addrs("localhost", &addresses.map(|ip| SocketAddr::new(ip, base.port())))
+        let client = builder
             .connect_timeout(Duration::from_secs(EGRESS_CONNECT_S_MAX))
             .build()
             .map_err(|error| cause::of(&error, &base))?;

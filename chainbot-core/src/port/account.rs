@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{LoginId, TokenId, UserId};
+use crate::limits::REFRESH_SPENT_MAX;
 use crate::time::Timestamp;
 
 /// What a user may do, from least to most.
@@ -202,4 +203,89 @@ pub enum AccountOp {
     TokenUsed { id: TokenId, at: Timestamp },
     /// The API token is gone. Does nothing when there is none.
     TokenRemove { id: TokenId },
+}
+
+/// Why a change of accounts does not fit what is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AccountRefusal {
+    /// Another user has the name.
+    NameTaken(String),
+    /// The user of the login or token is not there.
+    NoUser,
+    /// The refresh token is not the one that is good.
+    Spent,
+}
+
+/// What the changes do, for whoever holds accounts in memory.
+impl StoredAccounts {
+    /// In the order in which a store gives them.
+    pub fn sort(&mut self) {
+        self.users.sort_by(|a, b| a.name.cmp(&b.name));
+        self.logins.sort_by_key(|one| one.id);
+        self.spent.sort_by_key(|one| one.digest);
+        self.tokens.sort_by_key(|one| one.id);
+    }
+
+    /// Why a change does not fit what is stored.
+    pub fn check(&self, op: &AccountOp) -> Option<AccountRefusal> {
+        match op {
+            AccountOp::UserPut(user) => {
+                let is_taken = self.users.iter().any(|one| one.name == user.name && one.id != user.id);
+                is_taken.then(|| AccountRefusal::NameTaken(user.name.clone()))
+            }
+            AccountOp::LoginPut(StoredLogin { user, .. })
+            | AccountOp::TokenPut(StoredApiToken { user, .. }) => {
+                (!self.users.iter().any(|one| one.id == *user)).then_some(AccountRefusal::NoUser)
+            }
+            AccountOp::LoginRotate { id, from, .. } => {
+                let is_good = self.logins.iter().any(|one| one.id == *id && one.refresh == *from);
+                (!is_good).then_some(AccountRefusal::Spent)
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes a change that was checked.
+    pub fn apply(&mut self, op: &AccountOp) {
+        let all = self;
+        match op.clone() {
+            AccountOp::UserPut(user) => match all.users.iter_mut().find(|one| one.id == user.id) {
+                Some(known) => {
+                    let created_at = known.created_at;
+                    *known = user;
+                    known.created_at = created_at;
+                }
+                None => all.users.push(user),
+            },
+            AccountOp::UserRemove { id } => {
+                all.users.retain(|one| one.id != id);
+                all.tokens.retain(|one| one.user != id);
+                all.logins.retain(|one| one.user != id);
+                all.spent.retain(|one| all.logins.iter().any(|login| login.id == one.login));
+            }
+            AccountOp::LoginPut(login) => all.logins.push(login),
+            AccountOp::LoginRotate { id, from, to, at, idle_until } => {
+                if let Some(login) = all.logins.iter_mut().find(|one| one.id == id) {
+                    (login.refresh, login.seen_at, login.idle_until) = (to, at, idle_until);
+                }
+                all.spent.push(SpentRefresh { digest: from, login: id, at });
+                let mut own: Vec<_> = all.spent.iter().filter(|one| one.login == id).cloned().collect();
+                own.sort_by_key(|one| (std::cmp::Reverse(one.at), one.digest));
+                let old = own.split_off(own.len().min(REFRESH_SPENT_MAX as usize));
+                all.spent.retain(|one| !old.contains(one));
+            }
+            AccountOp::LoginEnd { id } => {
+                all.logins.retain(|one| one.id != id);
+                all.spent.retain(|one| one.login != id);
+            }
+            AccountOp::TokenPut(token) => all.tokens.push(token),
+            AccountOp::TokenUsed { id, at } => {
+                let found = all.tokens.iter_mut().find(|one| one.id == id);
+                if let Some(token) = found {
+                    token.used_at = Some(at);
+                }
+            }
+            AccountOp::TokenRemove { id } => all.tokens.retain(|one| one.id != id),
+        }
+    }
 }

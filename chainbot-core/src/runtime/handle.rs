@@ -16,7 +16,9 @@ use crate::limits;
 use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
 use crate::port::upkeep::Room;
 use crate::port::{
-    Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page, RunFilter, StoredQuestion};
+    Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page, RunFilter,
+    StoredQuestion,
+};
 use crate::time::Timestamp;
 
 use super::cell::{Answer, Mail, Refusal};

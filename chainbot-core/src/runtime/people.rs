@@ -117,7 +117,11 @@ impl Handle {
         let answer = Op::InboxAnswer(InboxAnswer { id, action, data, by, at });
         let deed = Deed::new(Action::InboxAnswer, "question", id)
             .with(serde_json::json!({ "run": question.run, "action": said.action, "by": said.by }));
-        let ops = [Some(answer), Some(Op::TimerSet { run: question.run, seq: then, due: at }), written_down(at, deed)];
+        let ops = [
+            Some(answer),
+            Some(Op::TimerSet { run: question.run, seq: then, due: at }),
+            written_down(at, deed),
+        ];
         self.0.write(ops.into_iter().flatten().collect()).await
     }
 }

@@ -130,7 +130,8 @@ impl Handle {
         let at = self.0.env.now();
         let mut ops = vec![Op::WorkflowDelete { id: stored.id, at }];
         ops.extend(self.0.trigger_drops(stored.id));
-        let deed = Deed::new(Action::WorkflowDelete, "workflow", stored.id).from_to(Some(stored.hash.0), None);
+        let deed =
+            Deed::new(Action::WorkflowDelete, "workflow", stored.id).from_to(Some(stored.hash.0), None);
         ops.extend(written_down(at, deed.with(json!({ "name": stored.name }))));
         self.0.write(ops).await?;
         self.0.arm(stored.id, Vec::new());
@@ -212,7 +213,7 @@ impl Runtime {
         if let Some(heads) = &heads {
             heads.change();
         }
-        crate::store::commit_then(self.store.as_ref(), ops, move || {
+        crate::store::commit_then(self.store.as_ref(), ops, move |_| {
             // Here, and not by the caller, who may have gone away.
             if let Some(heads) = heads {
                 heads.change();

@@ -176,7 +176,8 @@ pub fn check_passphrase(passphrase: &SecretText) -> Result<()> {
         return Ok(());
     }
     let message = format!("a passphrase has at least {} characters", limits::PASSPHRASE_CHARS_MIN);
-    Err(Error::new(&code::PASSPHRASE, message).help("take four or more words, and keep them apart from the backup"))
+    Err(Error::new(&code::PASSPHRASE, message)
+        .help("take four or more words, and keep them apart from the backup"))
 }
 
 fn cipher(passphrase: &SecretText, salt: &[u8], cost: Cost) -> Result<XChaCha20Poly1305> {

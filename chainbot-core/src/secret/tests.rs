@@ -171,7 +171,11 @@ async fn secrets_travel_under_a_passphrase_and_only_so() {
         seal_again(&sealed, &SecretText::new(phrase.to_owned()), bound, &folder, &env)
     };
     assert_eq!(again("correct horse batteri", "backup 1").unwrap_err().code().id, "CB-0856");
-    assert_eq!(again("correct horse battery", "backup 2").unwrap_err().code().id, "CB-0856", "it belongs to one");
+    assert_eq!(
+        again("correct horse battery", "backup 2").unwrap_err().code().id,
+        "CB-0856",
+        "it belongs to one"
+    );
     let moved = again("correct horse battery", "backup 1").unwrap();
     assert_ne!((moved[0].key_id, &moved[0].sealed), (rows[0].key_id, &rows[0].sealed), "another key");
     let other = open(there.path());
@@ -186,5 +190,8 @@ async fn secrets_travel_under_a_passphrase_and_only_so() {
     assert_eq!(seal_for_export(here.path(), &rows, &short, "x", &env).unwrap_err().code().id, "CB-0856");
     let damaged = [&sealed[..20], b"x"].concat();
     let folder = DataDir::open(&there.path().join("x"), "test").unwrap();
-    assert_eq!(seal_again(&damaged, &passphrase, "backup 1", &folder, &env).unwrap_err().code().id, "CB-0852");
+    assert_eq!(
+        seal_again(&damaged, &passphrase, "backup 1", &folder, &env).unwrap_err().code().id,
+        "CB-0852"
+    );
 }

@@ -12,9 +12,7 @@
 use blake3::Hasher;
 
 use crate::limits::AUDIT_SEGMENT_ROWS;
-use crate::port::{
-    Action, AuditBreak, AuditEntry, AuditHead, AuditRow, AuditSegment, AuditVerdict,
-};
+use crate::port::{Action, AuditBreak, AuditEntry, AuditHead, AuditRow, AuditSegment, AuditVerdict};
 
 /// Before the first row, and before the first seal.
 pub const NOTHING: [u8; 32] = [0; 32];

@@ -16,7 +16,8 @@ use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::{
-    AccountOp, Ack, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op, StoredSecret,
+    AccountOp, Ack, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op,
+    StoredSecret,
 };
 use crate::time::Timestamp;
 

@@ -9,14 +9,24 @@ use crate::port::{Batch, Op, Store};
 
 /// Makes the changes in one transaction and waits until that is on disk. Dropping the future undoes nothing.
 pub async fn commit(store: &dyn Store, ops: Vec<Op>) -> Result<()> {
-    commit_then(store, ops, || {}).await
+    commit_then(store, ops, |_| {}).await
 }
 
-/// As [`commit`]; `then` is called when the changes are on disk or never will be, also when the future was dropped.
+/// What became of changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Landed {
+    /// They are on disk.
+    OnDisk,
+    /// Nothing of them is stored.
+    Never,
+}
+
+/// As [`commit`]; `then` is called when the changes are on disk or never will be, also when the future was dropped. Must not
+/// block. When they could not even be queued it is dropped without being called.
 pub async fn commit_then(
     store: &dyn Store,
     ops: Vec<Op>,
-    then: impl FnOnce() + Send + 'static,
+    then: impl FnOnce(Landed) + Send + 'static,
 ) -> Result<()> {
     let (done, waits) = oneshot::channel();
     store.submit(Batch {
@@ -24,14 +34,20 @@ pub async fn commit_then(
         records: Vec::new(),
         ops,
         ack: Box::new(move |result| {
-            then();
+            then(if result.is_ok() { Landed::OnDisk } else { Landed::Never });
             // Nobody may be waiting any more; the change is made all the same.
             let _ = done.send(result.map(|_| ()));
         }),
     })?;
     match waits.await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Error::new(error.code(), error.message())),
+        Ok(Err(error)) => {
+            let again = Error::new(error.code(), error.message());
+            Err(match error.remedy() {
+                Some(remedy) => again.help(remedy),
+                None => again,
+            })
+        }
         Err(_) => Err(Error::new(&general::STOPPING, "ChainBot stopped before the change was on disk")),
     }
 }

@@ -256,7 +256,9 @@ impl Doctor<'_> {
             .map_err(super::problem::read)
             .and_then(|transaction| invariants::check_in(&transaction));
         match found {
-            Ok(found) if found.is_empty() => self.ok("journal", "I1, I3, I4 and I5 hold for every run, and I8 for the audit log"),
+            Ok(found) if found.is_empty() => {
+                self.ok("journal", "I1, I3, I4 and I5 hold for every run, and I8 for the audit log")
+            }
             Ok(found) => {
                 let count = found.len();
                 for violation in found.into_iter().take(VIOLATIONS_SHOWN) {

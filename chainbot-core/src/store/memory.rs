@@ -4,7 +4,6 @@
 //! Invariants: a batch is refused before its first change or applied whole; acknowledgements come from one thread, after
 //! the change can be read, in order. Without a thread of its own that thread is the caller's.
 
-mod account;
 mod audit;
 mod automation;
 mod outbox;
@@ -24,8 +23,9 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Store,
-    StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
+    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
+    PendingMessage, Recovery, RunFilter, Store, StoredAccounts, StoredListen, StoredMessage, StoredQuestion,
+    StoredRun, StoredVersion, StoredWorkflow,
 };
 
 /// The store.
@@ -183,7 +183,7 @@ impl Store for MemoryStore {
     }
 
     fn accounts(&self) -> Result<StoredAccounts> {
-        self.read(|tables| tables.accounts.all())
+        self.read(|tables| tables.accounts())
     }
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::error::code::{account as account_code, general, store};
 use crate::id::{Lsn, RunId};
 use crate::limits;
+use crate::port::AccountRefusal;
 
 /// The database cannot be opened.
 pub fn open(path: &Path, why: &dyn fmt::Display) -> Error {
@@ -160,16 +161,6 @@ pub fn reserve(error: std::io::Error) -> Error {
     Error::new(&store::DATA_DIR, format_args!("the reserve file cannot be made: {error}").to_string())
         .help("check the data folder's disk; without the reserve a full disk stops runs sooner")
         .because(error)
-}
-
-/// Why a change of accounts does not fit what is stored.
-pub enum AccountRefusal {
-    /// Another user has the name.
-    NameTaken(String),
-    /// The user of the login or token is not there.
-    NoUser,
-    /// The refresh token is not the one that is good.
-    Spent,
 }
 
 /// A change of accounts that does not fit: two requests at once, of which the other was first.

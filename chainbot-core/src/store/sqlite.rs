@@ -57,9 +57,9 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter, SecretRows,
-    Store, StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredSecret,
-    StoredVersion, StoredWorkflow,
+    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
+    PendingMessage, Recovery, RunFilter, SecretRows, Store, StoredAccounts, StoredListen, StoredMessage,
+    StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
 };
 
 /// How to open a store.

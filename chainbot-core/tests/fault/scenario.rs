@@ -446,7 +446,7 @@ async fn tidy(stage: &Stage, runs_max: u32) -> Result<()> {
         outbox: ever,
         runs_max,
         audit: Duration::ZERO,
-        };
+    };
     let work = move || -> Result<()> {
         for _ in 0..1_000 {
             let upkeep = Upkeep {

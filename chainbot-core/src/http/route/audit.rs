@@ -70,7 +70,9 @@ impl From<AuditRow> for AuditView {
             request: row.request,
             before: row.before.as_deref().map(hex),
             after: row.after.as_deref().map(hex),
-            meta: row.meta.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
+            meta: row
+                .meta
+                .map_or(Value::Null, |text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
             link: hex(&row.link),
         }
     }
@@ -121,9 +123,11 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
         body = Vec<AuditView>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let query = call.query(&["action", "actor", "target", "target_id", "since", "until", "limit", "cursor"])?;
+    let query =
+        call.query(&["action", "actor", "target", "target_id", "since", "until", "limit", "cursor"])?;
     let limit = page::limit(&query)?;
-    let filter = AuditFilter { limit, before: page::number_cursor(&query)?.map(i64::from), ..filter(&query)? };
+    let filter =
+        AuditFilter { limit, before: page::number_cursor(&query)?.map(i64::from), ..filter(&query)? };
     let page = shared.people()?.audit(filter).await?;
     let pager = Pager::of(page.items, |row| (row.seq.to_string(), AuditView::from(row)))?;
     let kept: Vec<(&str, Option<&str>)> = FILTERS.into_iter().map(|name| (name, query.text(name))).collect();
@@ -184,7 +188,8 @@ async fn lines(handle: &Handle, filter: AuditFilter) -> Result<(Bytes, Option<i6
     let mut text = String::new();
     for row in page.items {
         let line = serde_json::to_string(&AuditView::from(row)).map_err(|error| {
-            crate::Error::new(&crate::error::code::general::INTERNAL, "a row cannot be written").because(error)
+            crate::Error::new(&crate::error::code::general::INTERNAL, "a row cannot be written")
+                .because(error)
         })?;
         text.push_str(&line);
         text.push('\n');

@@ -44,12 +44,15 @@ async fn events(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         Error::new(&general::BUSY, "as many event streams are open as there may be")
             .help("close one, or ask again later")
     })?;
+    let (accounts, who) = (shared.accounts.clone(), call.who()?.clone());
+    let allowed = Box::new(move || accounts.is_current(&who));
     let listener = Listener::open(
         shared.backend.clone(),
         wanted,
         shared.closing.subscribe(),
         shared.limits.heartbeat,
         permit,
+        allowed,
     )
     .await?;
     let body = match call.via_host() {

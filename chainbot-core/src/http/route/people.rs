@@ -12,7 +12,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::workflows::REPLAYED;
-use crate::error::code::run as run_code;
+use crate::auth::Via;
+use crate::error::code::{general, run as run_code};
 use crate::error::{Error, Result};
 use crate::http::Shared;
 use crate::http::problem::Answer;
@@ -129,6 +130,19 @@ async fn answer(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         Error::new(&run_code::ANSWER, "`action` is missing").help("give one of the question's `choices`")
     })?;
     let (data, by) = (fields.any("data"), fields.text("by", ANSWERED_BY_BYTES_MAX)?);
+    let by = match call.who()? {
+        // The operator speaks for people who have no account.
+        who if who.via == Via::Local => by,
+        who if by.as_ref().is_none_or(|by| *by == who.name) => Some(who.name.clone()),
+        who => {
+            return Err(Error::new(
+                &general::FIELD,
+                format!("`by` must be `{}`: nobody answers for another", who.name),
+            )
+            .help("leave it out")
+            .into());
+        }
+    };
     let answered = shared.people()?.answer(question_id(&call)?, NewAnswer { action, data, by }).await?;
     Ok(Json(Question::from(answered)).into_response())
 }

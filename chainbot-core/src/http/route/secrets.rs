@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -95,17 +94,7 @@ async fn set(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let Some(value) = fields.text("value", BODY_BYTES_MAX)?.map(SecretText::new) else {
         return Err(wrong("`value` is missing", "send the secret's value as text").into());
     };
-    let hosts = match fields.any("hosts") {
-        Value::Null => Vec::new(),
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| match item {
-                Value::String(host) => Ok(host),
-                _ => Err(wrong("`hosts` lists text", "write `[\"api.example.com\"]`")),
-            })
-            .collect::<Result<_>>()?,
-        _ => return Err(wrong("`hosts` is no list", "write `[\"api.example.com\"]`").into()),
-    };
+    let hosts = fields.texts("hosts")?;
     let description = fields.text("description", BODY_BYTES_MAX)?;
     let new = NewSecret { value, hosts, description };
     let (info, is_new) = vault(&shared)?.set(call.path("name")?, new).await?;

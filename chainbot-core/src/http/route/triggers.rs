@@ -211,7 +211,7 @@ async fn hook(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         id: text(&call, "webhook-id")?.map_or_else(|| call.idempotency_key(), |id| Ok(Some(id)))?,
         timestamp: text(&call, "webhook-timestamp")?,
         signature: text(&call, "webhook-signature")?,
-        has_token: call.caller() == Some(Caller::Token),
+        has_token: matches!(call.caller(), Some(Caller::Known(_))),
         body: call.raw(EVENT_BYTES_MAX).await?,
     };
     let reply = shared.backend.hook(made).await?;

@@ -219,3 +219,20 @@ async fn a_long_backlog_comes_in_pieces() {
     let second = poll(&bench, "events", &["Last-Event-ID: 256"], 5_000).await;
     assert_eq!(second.text.matches("\ndata: ").count(), 145);
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_the_login_that_opened_it() {
+    let bench = Bench::new();
+    bench.user("boss", "admin").await;
+    bench.user("mia", "viewer").await;
+    let run: RunId = bench.run("a").await.parse().unwrap();
+    let access = format!("Authorization: Bearer {}", bench.access_of("mia").await);
+    let mut stream = Stream::open(&bench, "events", &[&access]).await;
+    assert_eq!(stream.frame().await.unwrap(), "retry: 1000\nid: 1");
+    done(&bench, run, 1, json!(1));
+    assert!(stream.frame().await.unwrap().contains("event: step.completed"));
+    let token = format!("Authorization: Bearer {}", bench.token);
+    bench.ask("DELETE users/mia/sessions", &[&token], "", "").await;
+    done(&bench, run, 2, json!(2));
+    assert_eq!(stream.frame().await, None, "what comes after the end of the login is not told");
+}

@@ -4,11 +4,13 @@ use crate::error::code::outbox as code;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::EffectKey;
-use crate::port::{Action, MessageFilter, MessageMark, MessageState, Op, Page, PendingMessage, StoredMessage};
+use crate::port::{
+    Action, MessageFilter, MessageMark, MessageState, Op, Page, PendingMessage, StoredMessage,
+};
 
-use crate::runtime::{Deed, written_down};
 use super::super::core::Runtime;
 use super::super::handle::Handle;
+use crate::runtime::{Deed, written_down};
 
 /// A message in the hands of a person: nobody sends it meanwhile.
 struct Taken<'a>(&'a Runtime, EffectKey);

@@ -18,11 +18,11 @@ use crate::model::TriggerSource;
 use crate::port::{Action, Op, StoredTrigger, StoredWorkflow};
 use crate::time::Timestamp;
 
-use crate::runtime::{Deed, written_down};
 use super::super::core::Runtime;
 use super::super::handle::Handle;
 use super::CURSOR;
 use super::table::{Armed, Id};
+use crate::runtime::{Deed, written_down};
 
 /// A trigger as the API shows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,7 +100,8 @@ impl Handle {
             let mut ops = vec![Op::WorkflowSwitch { id: stored.id, on, at: now }];
             ops.extend(armed.iter().map(put));
             let action = if on { Action::WorkflowEnable } else { Action::WorkflowDisable };
-            let deed = Deed::new(action, "workflow", stored.id).with(serde_json::json!({ "name": stored.name }));
+            let deed =
+                Deed::new(action, "workflow", stored.id).with(serde_json::json!({ "name": stored.name }));
             ops.extend(written_down(now, deed));
             self.0.write(ops).await?;
             {

@@ -9,7 +9,8 @@ use rusqlite::types::ValueRef;
 
 use super::TableSum;
 
-const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
+const TABLES: &str =
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
 const SCHEMA: &str = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name";
 /// What the schema is called among the tables.
 const SCHEMA_NAME: &str = "(schema)";
@@ -49,7 +50,8 @@ pub fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
 /// before it could become a part of one.
 fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = conn.prepare(TABLES)?;
-    let names = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let names =
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     match names.iter().find(|name| !is_plain(name)) {
         Some(name) => Err(rusqlite::Error::InvalidColumnName(name.clone())),

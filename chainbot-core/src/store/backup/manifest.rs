@@ -105,15 +105,23 @@ impl Manifest {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let file = match File::open(&path) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                let message = format_args!("{} is no backup: it has no manifest", folder.display()).to_string();
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                let message =
+                    format_args!("{} is no backup: it has no manifest", folder.display()).to_string();
                 return Err(Error::new(&code::NOT_FOUND, message)
                     .help("`chainbot backup list` shows those there are"));
             }
             other => other.map_err(|error| failed("cannot read", &path, error))?,
         };
         let mut bytes = Vec::new();
-        file.take(limits::MANIFEST_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| failed("cannot read", &path, error))?;
+        file.take(limits::MANIFEST_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed("cannot read", &path, error))?;
         let manifest: Self = serde_json::from_slice(&bytes).map_err(|error| {
             let message = format_args!("{} does not read: {error}", path.display()).to_string();
             Error::new(&code::DAMAGED, message).help("take another backup")
@@ -176,7 +184,9 @@ impl Manifest {
             .map_err(|error| failed("cannot read", &path, error))?;
         if blake3::hash(&bytes).to_hex().as_str() != sum.blake3 {
             let message = format_args!("{} was changed or damaged", path.display()).to_string();
-            return Err(Error::new(&code::DAMAGED, message).help("take another backup, or restore without secrets"));
+            return Err(
+                Error::new(&code::DAMAGED, message).help("take another backup, or restore without secrets")
+            );
         }
         Ok(Some(bytes))
     }

@@ -129,7 +129,8 @@ impl Restore<'_> {
             take(&conn, self.shelf, &order, &mut |_| Ok(())).map(Some)
         };
         read().map_err(|error: Error| {
-            let message = format_args!("the database as it is cannot be kept: {}", error.message()).to_string();
+            let message =
+                format_args!("the database as it is cannot be kept: {}", error.message()).to_string();
             let help = match *error.code() == code::NO_ROOM {
                 true => error.remedy().unwrap_or_default().to_owned(),
                 false => "if it is damaged, repeat with --damaged: it is put aside as it is then".to_owned(),
@@ -243,7 +244,9 @@ impl Prepared {
             _ => {}
         }
         match fs::hard_link(&self.target, &aside) {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => Err(error),
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+                Err(error)
+            }
             _ => sync_folder(&self.folder),
         }
     }

@@ -51,12 +51,14 @@ impl Shelf {
 
     /// A name that is free: a word and the moment.
     pub fn free_name(&self, word: &str, at: Timestamp) -> SafeName {
-        let moment: String = at.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
+        let moment: String =
+            at.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
         let moment = moment.replace('T', "-");
         let name = |end: &str| [word, &moment, end].concat().parse::<SafeName>().ok();
         let mut free = (2..100u32).map(|number| ["-", &number.to_string()].concat());
         let mut tried = name("");
-        while let Some(end) = tried.as_ref().filter(|name| self.path(name).exists()).and_then(|_| free.next()) {
+        while let Some(end) = tried.as_ref().filter(|name| self.path(name).exists()).and_then(|_| free.next())
+        {
             tried = name(&end);
         }
         // A word of ours and digits are always a name.
@@ -96,7 +98,9 @@ impl Shelf {
             }
             entries.push(Entry { manifest: Manifest::read(&one.path()), name });
         }
-        let made = |entry: &Entry| entry.manifest.as_ref().map_or(Timestamp(i64::MIN), |manifest| manifest.created_at);
+        let made = |entry: &Entry| {
+            entry.manifest.as_ref().map_or(Timestamp(i64::MIN), |manifest| manifest.created_at)
+        };
         entries.sort_by(|a, b| made(b).cmp(&made(a)).then_with(|| b.name.cmp(&a.name)));
         Ok(entries)
     }
@@ -164,7 +168,8 @@ impl Shelf {
             let Some(inner) = name.to_str().and_then(|name| name.strip_prefix('.')) else { continue };
             let inner = inner.strip_suffix(PARTIAL).or_else(|| inner.strip_suffix(DELETED));
             if inner.is_some_and(|name| name.parse::<SafeName>().is_ok()) {
-                fs::remove_dir_all(one.path()).map_err(|error| failed("cannot delete", &one.path(), error))?;
+                fs::remove_dir_all(one.path())
+                    .map_err(|error| failed("cannot delete", &one.path(), error))?;
             }
         }
         Ok(())

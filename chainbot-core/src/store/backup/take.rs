@@ -92,7 +92,9 @@ fn fill(conn: &Connection, folder: &Path, order: &Order<'_>, on: OnProgress<'_>)
     let copied = read_again(&path)?;
     if copied != tables {
         let message = format_args!("the copy {} differs from the database", path.display()).to_string();
-        return Err(Error::new(&code::DAMAGED, message).help("check the disk: it does not keep what is written"));
+        return Err(
+            Error::new(&code::DAMAGED, message).help("check the disk: it does not keep what is written")
+        );
     }
     let manifest = Manifest {
         format: Manifest::FORMAT,
@@ -113,9 +115,14 @@ fn fill(conn: &Connection, folder: &Path, order: &Order<'_>, on: OnProgress<'_>)
 }
 
 fn check_room(conn: &Connection, shelf: &Shelf) -> Result<()> {
-    let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs).map_err(problem::read);
+    let number = |name: &str| {
+        conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map(i64::unsigned_abs)
+            .map_err(problem::read)
+    };
     let wanted = number("page_count")?.saturating_mul(number("page_size")?);
-    let free = free_bytes(shelf.dir()).map_err(|error| failed("cannot look at the disk of", shelf.dir(), error))?;
+    let free =
+        free_bytes(shelf.dir()).map_err(|error| failed("cannot look at the disk of", shelf.dir(), error))?;
     // What is under way, and the reserve, need room as well.
     if free >= wanted.saturating_add(2 * limits::RESERVE_BYTES) {
         return Ok(());
@@ -151,8 +158,10 @@ fn copy(conn: &Connection, path: &Path, on: OnProgress<'_>) -> Result<()> {
             match step {
                 StepResult::Done => break,
                 StepResult::More => {}
-                _ => return Err(Error::new(&code::FAILED, "the database is locked by another program")
-                    .help("end the program that keeps it open, and repeat")),
+                _ => {
+                    return Err(Error::new(&code::FAILED, "the database is locked by another program")
+                        .help("end the program that keeps it open, and repeat"));
+                }
             }
             since_sync += limits::BACKUP_PAGES_STEP;
             if since_sync >= limits::BACKUP_PAGES_SYNC {
@@ -179,8 +188,9 @@ fn read_again(path: &Path) -> Result<Vec<super::TableSum>> {
         .map_err(|error| copy_failed(path, error))?;
     if sound != "ok" {
         let message = format_args!("the copy {} is damaged: {sound}", path.display()).to_string();
-        return Err(Error::new(&code::DAMAGED, message)
-            .help("`chainbot doctor` says whether the database itself is damaged; restore an earlier backup then"));
+        return Err(Error::new(&code::DAMAGED, message).help(
+            "`chainbot doctor` says whether the database itself is damaged; restore an earlier backup then",
+        ));
     }
     content::of(&conn).map_err(|error| copy_failed(path, error))
 }

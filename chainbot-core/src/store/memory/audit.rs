@@ -35,14 +35,16 @@ impl Log {
                 link: Vec::new(),
                 is_dropped: false,
             };
-            let before = self.segments.last().map_or_else(|| audit::NOTHING.to_vec(), |last| last.link.clone());
+            let before =
+                self.segments.last().map_or_else(|| audit::NOTHING.to_vec(), |last| last.link.clone());
             segment.link = audit::seal_link(&before, &segment);
             self.segments.push(segment);
         }
     }
 
     pub fn list(&self, filter: &AuditFilter) -> Page<AuditRow> {
-        let fits = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let fits =
+            |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let all: Vec<&AuditRow> = self
             .rows
             .iter()

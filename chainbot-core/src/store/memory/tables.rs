@@ -10,12 +10,11 @@ use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunRow, RunStatus};
 use crate::port::upkeep::{Tidied, Upkeep};
 use crate::port::{
-    Automation, Idempotency, IdempotencyHit, Op, Page, Recovery, RunFilter, StoredListen, StoredQuestion,
-    StoredRun, StoredVersion, StoredWorkflow, Timer,
+    Automation, Idempotency, IdempotencyHit, Op, Page, Recovery, RunFilter, StoredAccounts, StoredListen,
+    StoredQuestion, StoredRun, StoredVersion, StoredWorkflow, Timer,
 };
 use crate::store::problem;
 
-use super::account::Accounts;
 use super::audit::Log;
 use super::automation::Rules;
 use super::outbox::Messages;
@@ -44,7 +43,7 @@ pub struct Tables {
     versions: BTreeMap<(WorkflowId, u32), StoredVersion>,
     rules: Rules,
     pub messages: Messages,
-    pub accounts: Accounts,
+    accounts: StoredAccounts,
     pub audit: Log,
     made: i64,
 }
@@ -296,6 +295,12 @@ impl Tables {
 
     pub fn versions(&self, id: WorkflowId) -> Vec<StoredVersion> {
         self.versions.range((id, 0)..=(id, u32::MAX)).rev().map(|(_, version)| version.clone()).collect()
+    }
+
+    pub fn accounts(&self) -> StoredAccounts {
+        let mut all = self.accounts.clone();
+        all.sort();
+        all
     }
 
     pub fn automation(&self) -> Automation {

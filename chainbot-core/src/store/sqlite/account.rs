@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::id::{LoginId, TokenId, UserId};
 use crate::limits::REFRESH_SPENT_MAX;
 use crate::port::{
-    AccountOp, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts, StoredApiToken, StoredLogin,
-    StoredUser,
+    AccountOp, AccountRefusal, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts,
+    StoredApiToken, StoredLogin, StoredUser,
 };
-use crate::store::problem::{self, AccountRefusal};
+use crate::store::problem;
 use crate::time::Timestamp;
 
 const USER_PUT: &str = "INSERT INTO account \

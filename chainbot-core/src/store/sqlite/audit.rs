@@ -15,7 +15,8 @@ const SET_HEAD: &str = "INSERT INTO audit_head (only, seq, link) VALUES (1, ?1, 
      ON CONFLICT (only) DO UPDATE SET seq = excluded.seq, link = excluded.link";
 const INSERT: &str = "INSERT INTO audit (seq, at, action, actor, target, target_id, request, before_hash, after_hash, \
      meta, link) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-const SEAL: &str = "INSERT INTO audit_segment (number, first_at, last_at, last_link, link) VALUES (?1, ?2, ?3, ?4, ?5)";
+const SEAL: &str =
+    "INSERT INTO audit_segment (number, first_at, last_at, last_link, link) VALUES (?1, ?2, ?3, ?4, ?5)";
 const LAST_SEAL: &str = "SELECT link FROM audit_segment WHERE number = ?1";
 const FIRST_AT: &str = "SELECT at FROM audit WHERE seq = ?1";
 const LINK: &str = "SELECT link FROM audit WHERE seq = ?1";
@@ -74,7 +75,8 @@ fn seal(conn: &Connection, last: &AuditRow) -> rusqlite::Result<()> {
     let number = audit::segment_of(last.seq);
     let first = last.seq - AUDIT_SEGMENT_ROWS + 1;
     let first_at = conn.prepare_cached(FIRST_AT)?.query_row([first], |row| row.get(0)).optional()?;
-    let before = conn.prepare_cached(LAST_SEAL)?.query_row([number - 1], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    let before =
+        conn.prepare_cached(LAST_SEAL)?.query_row([number - 1], |row| row.get::<_, Vec<u8>>(0)).optional()?;
     let mut segment = AuditSegment {
         number,
         // A row that is gone is found by who looks at the log; the seal says what there is.
@@ -85,7 +87,11 @@ fn seal(conn: &Connection, last: &AuditRow) -> rusqlite::Result<()> {
         is_dropped: false,
     };
     segment.link = audit::seal_link(&before.unwrap_or_else(|| audit::NOTHING.to_vec()), &segment);
-    log::info!("the audit log has a segment more, up to row {}; its newest link is {}", last.seq, hex(&last.link));
+    log::info!(
+        "the audit log has a segment more, up to row {}; its newest link is {}",
+        last.seq,
+        hex(&last.link)
+    );
     conn.prepare_cached(SEAL)?
         .execute(params![
             segment.number,

@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::time::Timestamp;
 
-const SET: &str = "INSERT INTO restored (only, at) VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET at = excluded.at";
+const SET: &str =
+    "INSERT INTO restored (only, at) VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET at = excluded.at";
 const GET: &str = "SELECT at FROM restored";
 
 /// It was, at this time.

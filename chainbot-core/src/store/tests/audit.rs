@@ -3,9 +3,7 @@
 use super::*;
 use crate::env::{Random, SeededRandom};
 use crate::limits::AUDIT_SEGMENT_ROWS;
-use crate::port::{
-    Action, Actor, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict,
-};
+use crate::port::{Action, Actor, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict};
 use crate::store::audit::{self, Check};
 
 /// Two seals and a part of a third segment.
@@ -88,7 +86,8 @@ impl Found {
                 link: Vec::new(),
                 is_dropped: false,
             };
-            let before = self.segments.last().map_or_else(|| audit::NOTHING.to_vec(), |last| last.link.clone());
+            let before =
+                self.segments.last().map_or_else(|| audit::NOTHING.to_vec(), |last| last.link.clone());
             segment.link = audit::seal_link(&before, &segment);
             self.segments.push(segment);
         }
@@ -268,7 +267,8 @@ fn old_segments_are_dropped_whole_and_the_log_says_so() {
     // A run, so that the store's time goes on.
     bench.start(run_id(1));
     let rules = crate::port::upkeep::Retention { audit: Duration::from_secs(100), ..Default::default() };
-    let upkeep = |now| crate::port::upkeep::Upkeep { now, rules, told: Lsn(i64::MAX), keep: &|_| Default::default() };
+    let upkeep =
+        |now| crate::port::upkeep::Upkeep { now, rules, told: Lsn(i64::MAX), keep: &|_| Default::default() };
     let now = entry(150).at.after(Duration::from_secs(100));
     let mut dropped = 0;
     for _ in 0..20 {

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::dying::{self, Child};
 use super::*;
 use crate::error::code::{backup as code, store as store_code};
-use crate::store::backup::{
-    DATABASE, Kind, Manifest, Order, Restore, Shelf, Stage, take_file, verify,
-};
+use crate::store::backup::{DATABASE, Kind, Manifest, Order, Restore, Shelf, Stage, take_file, verify};
 
 fn shelf(bench: &Bench) -> Shelf {
     Shelf::new(bench.folder.path().join("backups"))
@@ -18,7 +16,12 @@ fn make(bench: &Bench, name: &str) -> Manifest {
     bench.store.backup(&shelf(bench), &order, &mut |_| Ok(())).unwrap()
 }
 
-fn restore(data: &Path, from: &Path, is_damaged: bool, die: &mut dyn FnMut(Stage)) -> crate::Result<Manifest> {
+fn restore(
+    data: &Path,
+    from: &Path,
+    is_damaged: bool,
+    die: &mut dyn FnMut(Stage),
+) -> crate::Result<Manifest> {
     let data_dir = DataDir::open(data, "test")?;
     let keep_as = "before-restore".parse().unwrap();
     let restore = Restore {
@@ -87,7 +90,10 @@ fn a_backup_under_load_restored_elsewhere_has_the_same_content() {
     assert!(told.last().is_some_and(|last| last.done == last.pages && last.pages > 0), "{told:?}");
     let runs = manifest.tables.iter().find(|table| table.name == "run").unwrap().rows;
     let after = acknowledged.load(Ordering::SeqCst);
-    assert!(runs >= before && runs < after, "{before} <= {runs} < {after}: of one moment while others were made");
+    assert!(
+        runs >= before && runs < after,
+        "{before} <= {runs} < {after}: of one moment while others were made"
+    );
     bench.assert_sound();
 
     let elsewhere = TempDir::new().unwrap();
@@ -119,7 +125,8 @@ fn every_kind_of_damage_to_a_backup_is_found() {
     let from = shelf(&bench).path(&"whole".parse().unwrap());
     verify(&from).unwrap();
     let file = from.join(DATABASE);
-    let (bytes, manifest) = (std::fs::read(&file).unwrap(), std::fs::read(from.join("manifest.json")).unwrap());
+    let (bytes, manifest) =
+        (std::fs::read(&file).unwrap(), std::fs::read(from.join("manifest.json")).unwrap());
     for place in (0..bytes.len()).step_by(bytes.len() / 40) {
         let mut other = bytes.clone();
         other[place] ^= 1;
@@ -164,7 +171,9 @@ fn a_backup_has_its_name_once_and_the_newest_of_a_kind_are_kept() {
         shelf(&bench).entries().unwrap().iter().map(|entry| entry.name.to_string()).collect();
     assert_eq!(left, ["auto-3", "auto-2", "first"], "the newest first, and one of another kind stays");
     let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(shelf(&bench).path(&"first".parse().unwrap()).join(DATABASE)).unwrap().permissions(),
+        &std::fs::metadata(shelf(&bench).path(&"first".parse().unwrap()).join(DATABASE))
+            .unwrap()
+            .permissions(),
     );
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -226,7 +235,8 @@ fn a_restore_keeps_the_old_state_and_gives_no_place_twice() {
 
 #[test]
 fn a_restore_that_dies_at_any_stage_leaves_the_old_state_or_the_new_one() {
-    const TEST: &str = "store::tests::backup::a_restore_that_dies_at_any_stage_leaves_the_old_state_or_the_new_one";
+    const TEST: &str =
+        "store::tests::backup::a_restore_that_dies_at_any_stage_leaves_the_old_state_or_the_new_one";
     if let Some(folder) = dying::folder() {
         restore(&folder, &folder.join("backups/ten"), false, &mut |_| dying::pass()).unwrap();
         return;

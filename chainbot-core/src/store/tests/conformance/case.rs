@@ -6,8 +6,9 @@ use crate::id::InboxId;
 use crate::model::EffectKey;
 use crate::port::upkeep::{Keep, Retention, Upkeep};
 use crate::port::{
-    AccountOp, Action, Actor, AuditEntry, AuditFilter, Digest, HashText, Idempotency, InboxKind, LoginKind, MessageFilter, MessageKind, MessageMark,
-    MessageState, NewMessage, Role, RunFilter, StoredApiToken, StoredLogin, StoredUser, Timer,
+    AccountOp, Action, Actor, AuditEntry, AuditFilter, Digest, HashText, Idempotency, InboxKind, LoginKind,
+    MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, Role, RunFilter, StoredApiToken,
+    StoredLogin, StoredUser, Timer,
 };
 
 pub type Case = fn(&On) -> Result<(), String>;
@@ -542,7 +543,8 @@ fn audit_is_kept(on: &On) -> Result<(), String> {
     for number in 0..150 {
         let action = if number % 3 == 0 { Action::RunStart } else { Action::RunCancel };
         let id = (number % 5).to_string();
-        on.write(RunId::from([0; 16]), vec![], vec![Op::Audit(Box::new(entry(number, action, &id)))]).map_err(told)?;
+        on.write(RunId::from([0; 16]), vec![], vec![Op::Audit(Box::new(entry(number, action, &id)))])
+            .map_err(told)?;
     }
     let found = on.0.audit_verdict().map_err(|error| error.to_string())?;
     if (found.rows, found.head.seq, found.broken.len()) != (150, 150, 0) {

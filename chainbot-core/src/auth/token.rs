@@ -1,7 +1,7 @@
-//! The access token: `cb_` and 256 random bits in hex, kept by clients and known here by its digest only.
+//! Opaque tokens: a prefix and 256 random bits in hex, kept by clients and known here by their SHA-256 only.
 //!
-//! Invariants: the text never reaches a log or a debug print; a comparison takes the same time whatever is
-//! compared. The file that holds the token is not this module's business.
+//! `cb_`: the data folder's and API tokens, `cbr_`: refresh tokens, `cbs_`: the token of the first start. Invariants: the text
+//! never reaches a debug print; a comparison takes the same time whatever is compared.
 
 use std::fmt;
 
@@ -10,9 +10,14 @@ use sha2::{Digest, Sha256};
 use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
+use crate::port::Digest as TokenDigest;
 
 /// Makes secret scanners find a leaked token.
-const PREFIX: &str = "cb_";
+pub const PREFIX: &str = "cb_";
+/// Of refresh tokens.
+pub const REFRESH: &str = "cbr_";
+/// Of the token of the first start.
+pub const SETUP: &str = "cbs_";
 /// 256 bits in hex.
 const HEX_LEN: usize = 64;
 
@@ -20,15 +25,16 @@ const HEX_LEN: usize = 64;
 #[derive(Clone)]
 pub struct AccessToken(String);
 
-/// What is kept of a token: enough to know it again, not enough to use it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenDigest([u8; 32]);
-
 impl AccessToken {
     /// A new token from the operating system's randomness.
     pub fn generate(env: &Env) -> Self {
-        let mut text = String::with_capacity(PREFIX.len() + HEX_LEN);
-        text.push_str(PREFIX);
+        Self::with_prefix(PREFIX, env)
+    }
+
+    /// A new token for another use.
+    pub fn with_prefix(prefix: &str, env: &Env) -> Self {
+        let mut text = String::with_capacity(prefix.len() + HEX_LEN);
+        text.push_str(prefix);
         for byte in env.bytes::<32>() {
             text.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
             text.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
@@ -60,7 +66,7 @@ impl AccessToken {
 
     /// What a server keeps.
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest::of(&self.0)
+        digest_of(&self.0)
     }
 }
 
@@ -70,24 +76,16 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-impl TokenDigest {
-    /// The digest of any text that was sent as a token.
-    pub fn of(text: &str) -> Self {
-        Self(Sha256::digest(text.as_bytes()).into())
-    }
-
-    /// Whether both are of the same token. Looks at every byte, so time tells nothing; and as it compares
-    /// digests, a caller cannot even choose the bytes that are compared.
-    pub fn matches(&self, other: &TokenDigest) -> bool {
-        let difference = self.0.iter().zip(&other.0).fold(0u8, |all, (a, b)| all | (a ^ b));
-        std::hint::black_box(difference) == 0
-    }
+/// The digest of any text that was sent as a token.
+pub fn digest_of(text: &str) -> TokenDigest {
+    TokenDigest(Sha256::digest(text.as_bytes()).into())
 }
 
-impl fmt::Debug for TokenDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenDigest(..)")
-    }
+/// Whether both are of the same token. Looks at every byte, so time tells nothing; and as it compares digests, a caller
+/// cannot even choose the bytes that are compared.
+pub fn matches(one: &TokenDigest, other: &TokenDigest) -> bool {
+    let difference = one.0.iter().zip(&other.0).fold(0u8, |all, (a, b)| all | (a ^ b));
+    std::hint::black_box(difference) == 0
 }
 
 #[cfg(test)]
@@ -99,8 +97,8 @@ mod tests {
         let env = Env::system();
         let token = AccessToken::generate(&env);
         let read = AccessToken::parse(&format!("{}\n", token.reveal())).unwrap();
-        assert!(token.digest().matches(&read.digest()));
-        assert!(!token.digest().matches(&AccessToken::generate(&env).digest()));
+        assert!(matches(&token.digest(), &read.digest()));
+        assert!(!matches(&token.digest(), &AccessToken::generate(&env).digest()));
         assert_eq!(token.reveal().len(), 67);
     }
 

@@ -76,12 +76,12 @@ impl Effects {
 pub(super) struct Answer {
     done: oneshot::Sender<Result<(), Refusal>>,
     /// What is written down of it in the transaction that it leads to.
-    pub(super) audit: Option<Op>,
+    pub(super) audit: Option<Box<Op>>,
 }
 
 impl Answer {
     pub(super) fn new(done: oneshot::Sender<Result<(), Refusal>>, audit: Option<Op>) -> Self {
-        Self { done, audit }
+        Self { done, audit: audit.map(Box::new) }
     }
 
     /// Given back when nobody waits any more.

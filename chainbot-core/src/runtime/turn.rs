@@ -515,7 +515,7 @@ fn take(body: &mut Body, decision: Decision, answer: Option<Answer>) {
         (None, Some(mut answer)) => {
             // What has changed nothing, such as the same answer again, is not written down.
             let audit = answer.audit.take().filter(|_| !decision.records.is_empty());
-            body.pending.ops.extend(audit);
+            body.pending.ops.extend(audit.map(|op| *op));
             body.pending.answers.push(answer);
         }
         (_, None) => {}

@@ -121,7 +121,8 @@ fn who_changed_what_is_written_down_once_and_holds() {
     let other = folder.on("data", &format!("audit verify --head {}", head.replace("4:", "3:")));
     assert_eq!(other.code, 1, "{}", other.stdout);
     let lines = folder.on("data", "audit export").stdout;
-    assert_eq!(lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).count(), 4);
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 4);
     let made = folder.json("data", "backup --name one");
     folder.json("data", &format!("restore {}", made["path"].as_str().unwrap()));
     assert_eq!(folder.json("data", "audit list")[0]["action"], "backup.restore");

@@ -56,7 +56,7 @@ impl KeyFile {
     }
 
     fn decode(&self, path: &Path, bytes: &[u8]) -> Result<Vec<Master>> {
-        let mode = std::fs::metadata(&path)
+        let mode = std::fs::metadata(path)
             .map_err(|error| {
                 Error::new(self.code, format!("{} cannot be looked at", path.display())).because(error)
             })?

@@ -471,7 +471,7 @@ impl On {
 
 fn accounts_are_kept(on: &On) -> Result<(), String> {
     let (mia, tom) = (user(1, "mia"), user(2, "tom"));
-    let first = vec![
+    let first = [
         AccountOp::UserPut(tom.clone()),
         AccountOp::UserPut(mia.clone()),
         AccountOp::LoginPut(login(7, 1, 70)),

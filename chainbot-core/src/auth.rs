@@ -17,6 +17,7 @@ mod act;
 mod jwt;
 mod password;
 mod people;
+mod seldom;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use access::{Access, Need};
 pub use accounts::{Accounts, AccountsOptions, Pause, Rules};
 pub use jwt::KEY_FILE;
 pub use people::{Credential, NewUser, UserChange};
+pub use seldom::Seldom;
 pub use sign_in::{Client, Pair, SignIn};
 pub use token::{AccessToken, digest_of};
 pub use tokens::NewToken;

@@ -316,6 +316,7 @@ fn the_doctor_and_fsck_find_nothing_in_a_sound_folder_and_name_damage() {
     let (code, repaired) = place.json("fsck --repair");
     assert_eq!((code, &repaired["repaired"]), (0, &Value::from(1)), "{repaired}");
     assert_eq!(place.json("fsck").0, 0);
-    let (_, runs) = place.json("runs --status waiting");
-    assert_eq!(runs.as_array().unwrap().len(), 1, "the run was taken up again and waits: {runs}");
+    // A command that only looks may be over before its engine has parked the run.
+    let waiting = || place.json("runs --status waiting").1.as_array().unwrap().len();
+    assert!((0..50).any(|_| waiting() == 1), "the run was taken up again and waits");
 }

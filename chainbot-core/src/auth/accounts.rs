@@ -13,8 +13,9 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::SETUP_FILE;
 use super::access::Access;
-use super::act::{Act, Action};
+use super::act::Act;
 use super::jwt::Tokens;
+use super::seldom::Seldom;
 use super::token::{AccessToken, PREFIX, SETUP, digest_of, matches};
 use super::tries::Tries;
 use super::who::{Via, Who};
@@ -22,8 +23,10 @@ use crate::env::Env;
 use crate::error::code::{account as code, general};
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::limits::{PASSWORD_HASHES_MAX, TOKEN_USED_EVERY_S};
-use crate::port::{AccountOp, Batch, Digest, Op, Role, Store, StoredAccounts, StoredApiToken, StoredUser};
+use crate::limits::{AUDIT_REFUSALS_EVERY_S, PASSWORD_HASHES_MAX, TOKEN_USED_EVERY_S};
+use crate::port::{
+    AccountOp, Action, Batch, Digest, Op, Role, Store, StoredAccounts, StoredApiToken, StoredUser,
+};
 use crate::store::{DataDir, Landed, commit_then};
 use crate::time::Timestamp;
 
@@ -83,6 +86,7 @@ pub struct Accounts {
     pub(super) state: Arc<RwLock<StoredAccounts>>,
     pub(super) setup: Mutex<Option<Digest>>,
     local: Digest,
+    refusals: Seldom,
     hashes: Arc<Semaphore>,
     changes: Arc<tokio::sync::Mutex<()>>,
 }
@@ -105,6 +109,7 @@ impl Accounts {
             state: Arc::new(RwLock::new(state)),
             setup: Mutex::new(setup),
             local: local.digest(),
+            refusals: Seldom::new(Duration::from_secs(AUDIT_REFUSALS_EVERY_S)),
             hashes: Arc::new(Semaphore::new(PASSWORD_HASHES_MAX)),
             changes: Arc::default(),
             tries: Tries::default(),
@@ -182,14 +187,19 @@ impl Accounts {
         }
         let op = AccountOp::TokenUsed { id: token.id, at: now };
         self.state.write().apply(&op);
+        self.write_by_the_way(Op::Account(Box::new(op)));
+    }
+
+    /// Writes what nobody waits for.
+    fn write_by_the_way(&self, op: Op) {
         let batch = Batch {
             run: crate::id::RunId::from([0; 16]),
             records: Vec::new(),
-            ops: vec![Op::Account(Box::new(op))],
+            ops: vec![op],
             ack: Box::new(|_| {}),
         };
         if let Err(error) = self.store.submit(batch) {
-            log::debug!(target: "chainbot::auth", "the use of a token was not kept: {error}");
+            log::debug!(target: "chainbot::auth", "a note about accounts was not kept: {error}");
         }
     }
 
@@ -218,16 +228,19 @@ impl Accounts {
         Turn(self.changes.clone().lock_owned().await)
     }
 
-    /// Makes changes: on disk and in memory when this returns, or neither. `act` is what an audit would say; it belongs into
-    /// this transaction.
-    pub(super) async fn commit(&self, turn: Turn, act: Act, ops: Vec<AccountOp>) -> Result<()> {
-        let stored = ops.iter().cloned().map(|op| Op::Account(Box::new(op))).collect();
+    /// Makes changes: on disk and in memory when this returns, or neither. `act` goes into the audit log in the same
+    /// transaction; the renewal of tokens has none, for it is no decision of anybody.
+    pub(super) async fn commit(&self, turn: Turn, act: Option<Act>, ops: Vec<AccountOp>) -> Result<()> {
+        let mut stored: Vec<Op> = ops.iter().cloned().map(|op| Op::Account(Box::new(op))).collect();
+        stored.extend(act.as_ref().map(|act| Op::Audit(Box::new(act.entry(self.env.now(), None)))));
         let state = self.state.clone();
         commit_then(&*self.store, stored, move |landed| {
             if landed == Landed::OnDisk {
                 let mut state = state.write();
                 ops.iter().for_each(|op| state.apply(op));
-                log::info!(target: "chainbot::auth", "{act}");
+                if let Some(act) = act {
+                    log::info!(target: "chainbot::auth", "{act}");
+                }
             }
             // The next change may look from here on.
             drop(turn.0);
@@ -235,9 +248,12 @@ impl Accounts {
         .await
     }
 
-    /// Says that somebody was refused.
+    /// Says that somebody was refused; in the audit log with the number of those since the last such row.
     pub(super) fn refuse(&self, act: &Act) {
         log::warn!(target: "chainbot::auth", "{act}");
+        if let Some(count) = self.refusals.one_more(self.env.monotonic()) {
+            self.write_by_the_way(Op::Audit(Box::new(act.entry(self.env.now(), Some(count)))));
+        }
     }
 
     /// A place among those whose password is hashed.

@@ -1,58 +1,19 @@
-//! What happened to accounts, as a value: what an audit is written from.
+//! What happened to accounts, as a value: a line of the log, and a row of the audit log.
 //!
-//! Every change goes through [`Accounts::commit`](super::Accounts) with its act, and every refusal through
-//! `refuse`; so an audit entry has one place where it joins the transaction of its change. Today's reader is the log.
+//! Every change goes through [`Accounts::commit`](super::Accounts) with its act, which joins the transaction of the change, and
+//! every refusal through `refuse`.
 
 use std::fmt;
 
-/// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// The first account was made.
-    SetUp,
-    /// Somebody signed in.
-    SignedIn,
-    /// A sign-in was refused.
-    SignInRefused,
-    /// A login was renewed.
-    Renewed,
-    /// A spent refresh token came again: its login has ended.
-    RefreshReused,
-    /// Logins ended.
-    SignedOut,
-    /// A user was made.
-    UserMade,
-    /// A user was changed.
-    UserChanged,
-    /// A user was removed.
-    UserRemoved,
-    /// A password was changed.
-    PasswordChanged,
-    /// An API token was made.
-    TokenMade,
-    /// An API token was revoked.
-    TokenRevoked,
-}
+use serde_json::json;
 
-impl Action {
-    /// The word in the log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Action::SetUp => "setup",
-            Action::SignedIn => "auth.sign_in",
-            Action::SignInRefused => "auth.refused",
-            Action::Renewed => "auth.renew",
-            Action::RefreshReused => "auth.refresh_reused",
-            Action::SignedOut => "auth.sign_out",
-            Action::UserMade => "user.make",
-            Action::UserChanged => "user.change",
-            Action::UserRemoved => "user.remove",
-            Action::PasswordChanged => "user.password",
-            Action::TokenMade => "token.make",
-            Action::TokenRevoked => "token.revoke",
-        }
-    }
-}
+use crate::id::UserId;
+use crate::port::{Action, Actor, AuditEntry};
+use crate::runtime::{Deed, Who};
+use crate::time::Timestamp;
+
+/// Characters of a name or an address that are kept.
+const SHOWN_MAX: usize = 120;
 
 /// What happened, by whom and to what.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,21 +24,44 @@ pub struct Act {
     pub actor: String,
     /// To whom or what: a name and what changed. Holds no secret.
     pub target: String,
+    /// Who it was, where the request could not say so.
+    user: Option<UserId>,
 }
 
 impl Act {
     /// One.
     pub fn new(action: Action, actor: impl Into<String>, target: impl Into<String>) -> Self {
-        Self { action, actor: actor.into(), target: target.into() }
+        Self { action, actor: actor.into(), target: target.into(), user: None }
+    }
+
+    /// By a user whom the request itself has made known.
+    #[must_use]
+    pub fn of(mut self, user: UserId) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// As it is written down. `count`: of how many it is the newest.
+    pub fn entry(&self, at: Timestamp, count: Option<u64>) -> AuditEntry {
+        let who = Who::now().unwrap_or_else(|| Who {
+            actor: self.user.map_or(Actor::Stranger, |id| Actor::User(id.to_string())),
+            request: None,
+        });
+        let meta = match count {
+            None => json!({ "by": clean(&self.actor) }),
+            Some(count) => json!({ "by": clean(&self.actor), "count": count }),
+        };
+        Deed::new(self.action, "account", clean(&self.target)).with(meta).by(who, at)
     }
 }
 
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names of strangers are in here, so nothing may steer a terminal or forge a line.
-        let clean = |text: &str| {
-            text.chars().take(120).map(|c| if c.is_control() { '?' } else { c }).collect::<String>()
-        };
         write!(f, "{}: {} by {}", self.action.as_str(), clean(&self.target), clean(&self.actor))
     }
+}
+
+/// Names of strangers are in here, so nothing may steer a terminal or forge a line.
+fn clean(text: &str) -> String {
+    text.chars().take(SHOWN_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

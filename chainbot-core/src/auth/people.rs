@@ -1,14 +1,14 @@
 //! Users: made, changed and removed by admins; passwords changed by themselves, or on the machine itself.
 
 use super::accounts::Accounts;
-use super::act::{Act, Action};
+use super::act::Act;
 use super::password::{self, Checked};
 use super::who::{Via, Who};
 use crate::error::code::account as code;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::limits::{ACCOUNT_NAME_BYTES_MAX, USERS_MAX};
-use crate::port::{AccountOp, HashText, Role, SecretText, StoredUser};
+use crate::port::{AccountOp, Action, HashText, Role, SecretText, StoredUser};
 
 /// How a new user comes in.
 pub enum Credential {
@@ -67,8 +67,8 @@ impl Accounts {
             return Err(value("the first user must be an admin", "give it the role `admin`"));
         }
         let user = self.new_user(name, new.role, hashed);
-        let act = Act::new(Action::UserMade, &who.name, format!("{} ({})", user.name, user.role.as_str()));
-        self.commit(turn, act, vec![AccountOp::UserPut(user.clone())]).await?;
+        let act = Act::new(Action::UserCreate, &who.name, format!("{} ({})", user.name, user.role.as_str()));
+        self.commit(turn, Some(act), vec![AccountOp::UserPut(user.clone())]).await?;
         self.forget_setup();
         Ok(user)
     }
@@ -93,7 +93,7 @@ impl Accounts {
         }
         let state = if user.is_active { "active" } else { "disabled" };
         let what = format!("{} ({}, {state})", user.name, user.role.as_str());
-        self.commit(turn, Act::new(Action::UserChanged, &who.name, what), ops).await?;
+        self.commit(turn, Some(Act::new(Action::UserUpdate, &who.name, what)), ops).await?;
         Ok(user)
     }
 
@@ -102,8 +102,8 @@ impl Accounts {
         let turn = self.turn().await;
         let user = self.user(reference)?;
         self.keep_an_admin(&user)?;
-        let act = Act::new(Action::UserRemoved, &who.name, &user.name);
-        self.commit(turn, act, vec![AccountOp::UserRemove { id: user.id }]).await
+        let act = Act::new(Action::UserRemove, &who.name, &user.name);
+        self.commit(turn, Some(act), vec![AccountOp::UserRemove { id: user.id }]).await
     }
 
     /// Gives a user a new password, whatever the old one was, and ends all logins.
@@ -154,7 +154,7 @@ impl Accounts {
         (user.password, user.must_change, user.updated_at) = (hashed, false, self.env.now());
         let mut ops = vec![AccountOp::UserPut(user.clone())];
         ops.extend(self.logins_but(id, but));
-        self.commit(turn, Act::new(Action::PasswordChanged, &who.name, &user.name), ops).await?;
+        self.commit(turn, Some(Act::new(Action::UserPassword, &who.name, &user.name)), ops).await?;
         Ok(user)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::SETUP_FILE;
 use super::accounts::Accounts;
-use super::act::{Act, Action};
+use super::act::Act;
 use super::password::{self, Checked};
 use super::people::check_name;
 use super::token::{AccessToken, REFRESH, digest_of, matches};
@@ -16,7 +16,9 @@ use crate::error::code::account as code;
 use crate::error::{Error, Result};
 use crate::id::{LoginId, UserId};
 use crate::limits::{AGENT_CHARS_MAX, BROWSER_IDLE_S, BROWSER_LOGIN_S, LOGINS_PER_USER_MAX, REFRESH_GRACE_S};
-use crate::port::{AccountOp, Digest, HashText, LoginKind, Role, SecretText, StoredLogin, StoredUser};
+use crate::port::{
+    AccountOp, Action, Digest, HashText, LoginKind, Role, SecretText, StoredLogin, StoredUser,
+};
 use crate::time::Timestamp;
 
 /// Where a request comes from, for people.
@@ -87,8 +89,8 @@ impl Accounts {
             return Err(Error::new(&code::SETUP, "the first account was made meanwhile").help("sign in"));
         }
         let user = self.new_user(name, Role::Admin, hashed);
-        let act = Act::new(Action::SetUp, &client.address, format!("{} (admin)", user.name));
-        self.commit(turn, act, vec![AccountOp::UserPut(user.clone())]).await?;
+        let act = Act::new(Action::Setup, &client.address, format!("{} (admin)", user.name)).of(user.id);
+        self.commit(turn, Some(act), vec![AccountOp::UserPut(user.clone())]).await?;
         self.forget_setup();
         Ok(user)
     }
@@ -192,8 +194,8 @@ impl Accounts {
         ops.push(AccountOp::UserPut(user.clone()));
         ops.push(AccountOp::LoginPut(login.clone()));
         let pair = self.pair(user, &login, refresh, now)?;
-        let act = Act::new(Action::SignedIn, &ask.client.address, &pair.user.name);
-        self.commit(turn, act, ops).await?;
+        let act = Act::new(Action::SignIn, &ask.client.address, &pair.user.name).of(pair.user.id);
+        self.commit(turn, Some(act), ops).await?;
         Ok(pair)
     }
 
@@ -218,7 +220,7 @@ impl Accounts {
             AccountOp::LoginRotate { id: login.id, from: digest, to: refresh.digest(), at: now, idle_until };
         (login.refresh, login.idle_until) = (refresh.digest(), idle_until);
         let pair = self.pair(user, &login, refresh, now)?;
-        self.commit(turn, Act::new(Action::Renewed, &pair.user.name, login.id.to_string()), vec![op]).await?;
+        self.commit(turn, None, vec![op]).await?;
         Ok(pair)
     }
 
@@ -232,8 +234,8 @@ impl Accounts {
                 .help("use the tokens that it was exchanged for");
         }
         let act = Act::new(Action::RefreshReused, "a spent refresh token", spent.login.to_string());
-        self.refuse(&act);
-        match self.commit(turn, act, vec![AccountOp::LoginEnd { id: spent.login }]).await {
+        log::warn!(target: "chainbot::auth", "{act}");
+        match self.commit(turn, Some(act), vec![AccountOp::LoginEnd { id: spent.login }]).await {
             Ok(()) => refused(),
             Err(error) => error,
         }
@@ -243,8 +245,8 @@ impl Accounts {
     pub async fn sign_out(&self, who: &Who) -> Result<()> {
         let Via::Login(login) = who.via else { return Err(super::accounts::no_login()) };
         let turn = self.turn().await;
-        let act = Act::new(Action::SignedOut, &who.name, login.to_string());
-        self.commit(turn, act, vec![AccountOp::LoginEnd { id: login }]).await
+        let act = Act::new(Action::SignOut, &who.name, login.to_string());
+        self.commit(turn, Some(act), vec![AccountOp::LoginEnd { id: login }]).await
     }
 
     /// The logins of a user that are not over, the newest first.
@@ -264,8 +266,8 @@ impl Accounts {
             return Err(Error::new(&code::NO_TOKEN, format!("there is no login `{login}`"))
                 .help("GET /api/chainbot/auth/sessions lists them"));
         }
-        let act = Act::new(Action::SignedOut, &who.name, login.to_string());
-        self.commit(turn, act, vec![AccountOp::LoginEnd { id: login }]).await
+        let act = Act::new(Action::SignOut, &who.name, login.to_string());
+        self.commit(turn, Some(act), vec![AccountOp::LoginEnd { id: login }]).await
     }
 
     /// Ends every login of a user; how many there were.
@@ -274,8 +276,8 @@ impl Accounts {
         let ops = self.logins_but(user, None);
         let count = ops.len();
         if count > 0 {
-            let act = Act::new(Action::SignedOut, &who.name, format!("{count} logins of {user}"));
-            self.commit(turn, act, ops).await?;
+            let act = Act::new(Action::SignOut, &who.name, format!("{count} logins of {user}"));
+            self.commit(turn, Some(act), ops).await?;
         }
         Ok(count)
     }

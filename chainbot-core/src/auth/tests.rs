@@ -39,8 +39,10 @@ impl Accounts {
             agent: String::new(),
         };
         let access = self.jwt.make(user.id, login.id, now, 900).unwrap();
-        let act = super::act::Act::new(super::act::Action::SignedIn, "a test", name);
-        self.commit(self.turn().await, act, vec![crate::port::AccountOp::LoginPut(login)]).await.unwrap();
+        let act = super::act::Act::new(crate::port::Action::SignIn, "a test", name);
+        self.commit(self.turn().await, Some(act), vec![crate::port::AccountOp::LoginPut(login)])
+            .await
+            .unwrap();
         access
     }
 }
@@ -115,6 +117,48 @@ async fn the_first_account_is_made_with_a_token_that_works_once() {
     store.close();
     let (_accounts, store) = home.open();
     assert_eq!(home.file(SETUP_FILE), None, "none is made where there is an account");
+    store.close();
+}
+
+#[tokio::test]
+async fn what_happens_to_accounts_is_in_the_audit_log_with_the_change_itself() {
+    let home = Home::new();
+    let (accounts, store) = home.open();
+    let credential = Credential::Password(SecretText::new(PASSWORD.to_owned()));
+    let new = NewUser { name: "mia".to_owned(), role: Role::Admin, credential };
+    let user = accounts.add_user(&Who::local(), new).await.unwrap();
+    for _ in 0..3 {
+        assert!(accounts.sign_in(ask("nobody")).await.is_err());
+    }
+    let pair = accounts.sign_in(ask("mia")).await.unwrap();
+    let who = accounts.admit(&pair.access).unwrap();
+    let pair = accounts.renew(pair.refresh.reveal(), LoginKind::Client).await.unwrap();
+    let new = super::NewToken { name: "ci".to_owned(), scopes: vec!["chainbot:read".to_owned()], days: 9 };
+    let (token, _) = accounts.add_token(&who, &user, new).await.unwrap();
+    accounts.revoke_token(&who, None, &token.id.to_string()).await.unwrap();
+    accounts.sign_out(&who).await.unwrap();
+    assert!(accounts.remove_user(&Who::local(), "mia").await.is_err(), "the last admin; no row");
+    let filter = crate::port::AuditFilter { limit: 50, ..Default::default() };
+    let mut rows = store.audit(&filter).unwrap().items;
+    rows.reverse();
+    let shown: Vec<(&str, &str)> =
+        rows.iter().map(|row| (row.action.as_str(), row.target_id.as_str())).collect();
+    let login = pair.login.to_string();
+    assert_eq!(
+        shown,
+        [
+            ("user.create", "mia (admin)"),
+            ("auth.refused", "nobody"),
+            ("auth.sign_in", "mia"),
+            ("token.create", "ci of mia (chainbot:read)"),
+            ("token.revoke", "ci"),
+            ("auth.sign_out", &login),
+        ],
+        "one row for many refusals, none for a renewal"
+    );
+    assert_eq!(rows[2].actor, format!("user:{}", user.id));
+    let all = format!("{rows:?}");
+    assert!(!all.contains(PASSWORD) && !all.contains(&pair.access), "{all}");
     store.close();
 }
 

@@ -1,7 +1,7 @@
 //! API tokens: for programs and devices that cannot sign in. Each acts for a user, within its scopes, until it expires.
 
 use super::accounts::Accounts;
-use super::act::{Act, Action};
+use super::act::Act;
 use super::people::value;
 use super::token::AccessToken;
 use super::who::Who;
@@ -9,7 +9,7 @@ use crate::error::code::account as code;
 use crate::error::{Error, Result, similar};
 use crate::id::{TokenId, UserId};
 use crate::limits::{ACCOUNT_NAME_BYTES_MAX, API_TOKEN_DAYS_MAX, SCOPES_MAX, TOKENS_PER_USER_MAX};
-use crate::port::{AccountOp, StoredApiToken, StoredUser};
+use crate::port::{AccountOp, Action, StoredApiToken, StoredUser};
 use crate::time::Timestamp;
 
 /// Of a token, what is shown so that people find it again: the prefix and 24 of its 256 bits.
@@ -112,7 +112,7 @@ impl Accounts {
         let what = format!("{} of {} ({})", token.name, owner.name, token.scopes.join(" "));
         self.commit(
             turn,
-            Act::new(Action::TokenMade, &who.name, what),
+            Some(Act::new(Action::TokenCreate, &who.name, what)),
             vec![AccountOp::TokenPut(token.clone())],
         )
         .await?;
@@ -133,7 +133,7 @@ impl Accounts {
             return Err(Error::new(&code::NO_TOKEN, format!("there is no token `{shown}`"))
                 .help("`chainbot token list` shows their ids"));
         };
-        let act = Act::new(Action::TokenRevoked, &who.name, token.name);
-        self.commit(turn, act, vec![AccountOp::TokenRemove { id: token.id }]).await
+        let act = Act::new(Action::TokenRevoke, &who.name, token.name);
+        self.commit(turn, Some(act), vec![AccountOp::TokenRemove { id: token.id }]).await
     }
 }

@@ -13,12 +13,11 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use parking_lot::Mutex;
 
 use super::Shared;
 use super::cookie::Cookies;
 use super::problem::Failure;
-use crate::auth::{Accounts, Need, Via, Who};
+use crate::auth::{Accounts, Need, Seldom, Via, Who};
 use crate::env::Env;
 use crate::error::code::{account, general};
 use crate::error::{Error, Result};
@@ -33,14 +32,7 @@ pub struct Guard {
     accounts: Arc<Accounts>,
     cookies: Cookies,
     env: Env,
-    // A plain lock: held for a few instructions, on refusals only.
-    refusals: Mutex<Refusals>,
-}
-
-#[derive(Default)]
-struct Refusals {
-    unlogged: u64,
-    logged_at: Option<Duration>,
+    refusals: Seldom,
 }
 
 /// Whom a request comes from.
@@ -68,7 +60,7 @@ impl Caller {
 impl Guard {
     /// Lets in whom the accounts know.
     pub fn new(accounts: Arc<Accounts>, cookies: Cookies, env: Env) -> Self {
-        Self { accounts, cookies, env, refusals: Mutex::new(Refusals::default()) }
+        Self { accounts, cookies, env, refusals: Seldom::new(REFUSALS_LOGGED_EVERY) }
     }
 
     /// Who calls, or the refusal. `peer` is for the log only; an address proves nothing.
@@ -123,15 +115,7 @@ impl Guard {
     }
 
     fn count_refusal(&self, why: &str, peer: &str) {
-        let now = self.env.monotonic();
-        let mut refusals = self.refusals.lock();
-        refusals.unlogged += 1;
-        if refusals.logged_at.is_some_and(|at| now.saturating_sub(at) < REFUSALS_LOGGED_EVERY) {
-            return;
-        }
-        let count = std::mem::take(&mut refusals.unlogged);
-        refusals.logged_at = Some(now);
-        drop(refusals);
+        let Some(count) = self.refusals.one_more(self.env.monotonic()) else { return };
         log::warn!(
             target: "chainbot::http",
             "{count} request(s) refused since the last such line; the newest from {peer}: {why}"

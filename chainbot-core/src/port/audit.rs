@@ -72,6 +72,17 @@ actions! {
     OutboxRemove = "outbox.remove", "A message was forgotten.";
     BackupMake = "backup.make", "A backup was ordered and is made, or failed.";
     BackupRestore = "backup.restore", "The database was put in place from a backup.";
+    Setup = "account.setup", "The first account was made.";
+    UserCreate = "user.create", "A user was made.";
+    UserUpdate = "user.update", "A user has another role, or may come in or not.";
+    UserRemove = "user.remove", "A user is gone.";
+    UserPassword = "user.password", "A user has another password.";
+    TokenCreate = "token.create", "An API token was made.";
+    TokenRevoke = "token.revoke", "An API token is gone.";
+    SignIn = "auth.sign_in", "Somebody signed in.";
+    SignInRefused = "auth.refused", "Somebody was not let in.";
+    SignOut = "auth.sign_out", "Logins ended.";
+    RefreshReused = "auth.refresh_reused", "A spent refresh token came again, so its login has ended.";
     RequestRefused = "request.refused", "Requests without a valid credential were refused.";
     AuditDrop = "audit.drop", "Old segments of this log were dropped.";
 }

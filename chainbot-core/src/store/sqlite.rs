@@ -6,7 +6,7 @@
 //! idempotency
 //! cursor secret account` hold the SQL of their tables, which is static text with bound values.
 
-mod account;
+pub(super) mod account;
 pub(super) mod archive;
 pub(super) mod audit;
 mod checkpoint;

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::id::{Lsn, SafeName};
 use crate::port::{Action, Actor, AuditEntry, StoredSecret};
 use crate::store::data_dir::DataDir;
-use crate::store::sqlite::{audit, connection, cursor, journal, restored, secret};
+use crate::store::sqlite::{account, audit, connection, cursor, journal, restored, secret};
 use crate::store::{invariants, problem};
 use crate::time::Timestamp;
 
@@ -151,6 +151,8 @@ impl Prepared {
             cursor::set(&conn, "journal_end", newest).map_err(fail)?;
         }
         restored::set(&conn, self.at).map_err(fail)?;
+        // Whoever signed out after the backup would be in again.
+        account::end_logins(&conn).map_err(fail)?;
         let entry = AuditEntry {
             at: self.at,
             action: Action::BackupRestore,

@@ -28,6 +28,7 @@ const LOGIN_PUT: &str = "INSERT INTO login \
 const LOGIN_REFRESH: &str = "SELECT refresh FROM login WHERE id = ?1";
 const LOGIN_ROTATE: &str = "UPDATE login SET refresh = ?2, seen_at = ?3, idle_until = ?4 WHERE id = ?1";
 const LOGIN_END: &str = "DELETE FROM login WHERE id = ?1";
+const LOGINS_END: &str = "DELETE FROM login";
 const LOGINS: &str = "SELECT id, account, kind, refresh, created_at, seen_at, idle_until, expires_at, address, \
      agent FROM login ORDER BY id";
 const SPEND: &str = "INSERT INTO login_spent (digest, login, at) VALUES (?1, ?2, ?3)";
@@ -125,6 +126,11 @@ pub fn apply(conn: &Connection, op: &AccountOp) -> rusqlite::Result<()> {
         AccountOp::TokenRemove { id } => conn.prepare_cached(TOKEN_REMOVE)?.execute([id.as_bytes()])?,
     };
     Ok(())
+}
+
+/// Ends every login.
+pub fn end_logins(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached(LOGINS_END)?.execute([]).map(drop)
 }
 
 /// Everything.

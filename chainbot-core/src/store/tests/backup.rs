@@ -234,6 +234,44 @@ fn a_restore_keeps_the_old_state_and_gives_no_place_twice() {
 }
 
 #[test]
+fn a_restore_ends_every_login_and_keeps_the_users() {
+    use crate::port::{AccountOp, Digest, HashText, LoginKind, Role, StoredLogin, StoredUser};
+
+    let bench = Bench::new();
+    let user = StoredUser {
+        id: [1; 16].into(),
+        name: "mia".to_owned(),
+        role: Role::Admin,
+        is_active: true,
+        password: HashText("$argon2id$".to_owned()),
+        must_change: false,
+        created_at: at(1),
+        updated_at: at(1),
+        seen_at: None,
+    };
+    let login = StoredLogin {
+        id: [2; 16].into(),
+        user: user.id,
+        kind: LoginKind::Browser,
+        refresh: Digest([3; 32]),
+        created_at: at(1),
+        seen_at: at(1),
+        idle_until: at(9_000),
+        expires_at: at(9_000),
+        address: String::new(),
+        agent: String::new(),
+    };
+    for op in [AccountOp::UserPut(user.clone()), AccountOp::LoginPut(login)] {
+        bench.write(run_id(0), vec![], vec![Op::Account(Box::new(op))]);
+    }
+    make(&bench, "one");
+    let elsewhere = TempDir::new().unwrap();
+    restore(elsewhere.path(), &shelf(&bench).path(&"one".parse().unwrap()), false, &mut |_| {}).unwrap();
+    let found = open(elsewhere.path(), None).unwrap().accounts().unwrap();
+    assert_eq!((found.users, found.logins), (vec![user], vec![]));
+}
+
+#[test]
 fn a_restore_that_dies_at_any_stage_leaves_the_old_state_or_the_new_one() {
     const TEST: &str =
         "store::tests::backup::a_restore_that_dies_at_any_stage_leaves_the_old_state_or_the_new_one";

@@ -218,7 +218,8 @@ fn cycles(before: &[&str], library: &Path, count: usize, after_close: &str) -> S
 #[test]
 fn a_library_that_may_be_unloaded_leaves_no_mapping_no_thread_and_no_descriptor() {
     let folder = tempfile::tempdir().unwrap();
-    cycles(&[], &unloadable(folder.path()), size(200, 1_100) as usize, "gone");
+    // Not more: Rust's standard library forgets a pthread key with each image that is unloaded, and a process has 1,024.
+    cycles(&[], &unloadable(folder.path()), 200, "gone");
 }
 
 #[test]

@@ -110,6 +110,23 @@ pub struct AuditEntry {
     pub meta: Option<String>,
 }
 
+impl AuditEntry {
+    /// Old segments, up to this one, were dropped: the log says so of itself.
+    pub fn of_dropped(last: i64, at: Timestamp) -> Self {
+        Self {
+            at,
+            action: Action::AuditDrop,
+            actor: Actor::System,
+            target: "audit_segment",
+            target_id: last.to_string(),
+            request: None,
+            before: None,
+            after: None,
+            meta: None,
+        }
+    }
+}
+
 /// A row as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {

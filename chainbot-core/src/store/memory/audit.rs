@@ -1,9 +1,7 @@
 //! The audit log of the memory store.
 
 use crate::limits::AUDIT_SEGMENT_ROWS;
-use crate::port::{
-    Action, Actor, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict, Page,
-};
+use crate::port::{AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict, Page};
 use crate::store::audit;
 use crate::time::Timestamp;
 
@@ -92,17 +90,7 @@ impl Log {
         let rows = self.rows.len();
         self.rows.retain(|row| row.seq > (last + 1) * AUDIT_SEGMENT_ROWS);
         let gone = rows - self.rows.len();
-        self.append(&AuditEntry {
-            at: now,
-            action: Action::AuditDrop,
-            actor: Actor::System,
-            target: "audit_segment",
-            target_id: last.to_string(),
-            request: None,
-            before: None,
-            after: None,
-            meta: None,
-        });
+        self.append(&AuditEntry::of_dropped(last, now));
         gone as u64
     }
 }

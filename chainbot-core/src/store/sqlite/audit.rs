@@ -4,9 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::Result;
 use crate::limits::{AUDIT_SEGMENT_ROWS, PAGE_MAX};
-use crate::port::{
-    Action, Actor, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict, Page,
-};
+use crate::port::{AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict, Page};
 use crate::store::{audit, problem};
 use crate::time::Timestamp;
 
@@ -122,20 +120,7 @@ pub fn drop_before(conn: &Connection, before: Timestamp, now: Timestamp) -> rusq
     let Some(last) = last else { return Ok(0) };
     let rows = conn.prepare_cached(DROP_ROWS)?.execute([(last + 1) * AUDIT_SEGMENT_ROWS])?;
     conn.prepare_cached(DROPPED)?.execute([last])?;
-    append(
-        conn,
-        &AuditEntry {
-            at: now,
-            action: Action::AuditDrop,
-            actor: Actor::System,
-            target: "audit_segment",
-            target_id: last.to_string(),
-            request: None,
-            before: None,
-            after: None,
-            meta: None,
-        },
-    )?;
+    append(conn, &AuditEntry::of_dropped(last, now))?;
     Ok(rows as u64)
 }
 

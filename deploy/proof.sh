@@ -17,7 +17,7 @@ started=$SECONDS
 
 # Figures of the tests, each on a line of its own.
 figures() {
-    grep -hE '^(fault: [a-z]+:|runs [0-9]+, records|[0-9]+ runs, at most|[0-9]+ (kills|points|cycles|upgrades)|kill loop|power cut|CHAINBOT_SEED=.*FAILED)' "$1" | cut -c1-400
+    grep -hE '^(fault: [a-z]+:|runs [0-9]+, records|[0-9]+ runs, at most|[0-9]+ (kills|points|cycles|upgrades)|kill loop|power cut|overload:|CHAINBOT_SEED=.*FAILED)' "$1" | cut -c1-400
 }
 
 # Says that it is still at work: a stage may take hours.
@@ -63,6 +63,7 @@ stage 'simulation' core runtime::tests::sim
 stage 'stores' core store::
 stage 'kills' suite kill_loop:: stop_loop:: upgrade_load::
 stage 'power cuts' suite power_cut::
+stage 'overload' suite overload::
 stage 'module' suite abi_proof:: validator::
 stage 'boundary' cargo test ${profile[@]+"${profile[@]}"} -p chainbot-plugin --lib -- --show-output
 stage 'fault points' cargo test --workspace --features chainbot-plugin/fault --test fault -- --show-output

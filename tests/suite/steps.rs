@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::crash::client::Client;
-use crate::crash::host::Host;
+use crate::crash::host::{Host, Module};
 use crate::support::{root, skip};
 
 /// Turns a hang into a failure.
@@ -27,7 +27,7 @@ const HANG: Duration = Duration::from_secs(60);
 /// Cases that one SIGKILL meets: fewer than the requests that go to one host at once, for all of them must be under way.
 const TOGETHER: usize = 3;
 /// Workflows that `workflow` steps start.
-const CHILDREN: [&str; 3] = [
+pub const CHILDREN: [&str; 3] = [
     "name: child-ok\nsteps: [{ id: a, type: set, config: { variables: { x: inputs.x } } }]\noutput: \"{{ vars.x }}\"\n\
      inputs: { type: object, properties: { x: { type: integer, default: 1 } } }\n",
     "name: child-fails\nsteps: [{ id: a, type: transform, config: { type: json_parse, input: \"{\" } }]\n",
@@ -35,23 +35,23 @@ const CHILDREN: [&str; 3] = [
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum How {
+pub enum How {
     Ends,
     Cancel,
     Kill,
 }
 
-struct Case {
-    name: String,
+pub struct Case {
+    pub name: String,
     /// Name of its workflow, and of its requests.
     slug: String,
-    how: How,
+    pub how: How,
     directives: Vec<(String, String)>,
     step: String,
 }
 
 /// The cases of a file.
-fn cases(kind: &str) -> Vec<Case> {
+pub fn cases(kind: &str) -> Vec<Case> {
     let text = std::fs::read_to_string(root().join(format!("tests/data/steps/{kind}.txt"))).unwrap();
     let blocks: Vec<&str> = text.split("\n== ").skip(1).collect();
     assert_eq!(blocks.len(), text.lines().filter(|line| line.starts_with("== ")).count());
@@ -83,16 +83,17 @@ fn cases(kind: &str) -> Vec<Case> {
 struct Seen(Mutex<Vec<(String, String)>>, Condvar);
 
 /// The process outside that steps talk to.
-struct World {
+pub struct World {
     child: Child,
-    http: String,
-    mail: String,
-    refused: String,
+    pub http: String,
+    pub mail: String,
+    pub refused: String,
     seen: Arc<Seen>,
 }
 
 impl World {
-    fn start() -> Option<Self> {
+    /// `None` without python3.
+    pub fn start() -> Option<Self> {
         let script = root().join("tests/data/world.py");
         let piped = Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = piped.ok()?;
@@ -130,6 +131,11 @@ impl World {
     }
 
     fn host(&self, data: &Path) -> (Host, Client) {
+        self.host_of(&Module::shipped(), data, &[])
+    }
+
+    /// A host that reaches this world and nothing else, started with these arguments.
+    pub fn host_of(&self, module: &Module, data: &Path, args: &[&str]) -> (Host, Client) {
         let ports: Vec<u16> =
             [&self.http, &self.mail, &self.refused].iter().map(|port| port.parse().unwrap()).collect();
         let grants = json!([{ "host": "127.0.0.1", "ports": ports, "why": "the test's world" }]);
@@ -152,7 +158,7 @@ impl World {
             format!("email.accounts={accounts}"),
             format!("gpio.pins={pins}"),
         ];
-        let mut host = Host::with(data, &set.each_ref().map(String::as_str));
+        let mut host = Host::spawn(module, data, &set, args);
         match host.ready(data) {
             Some(client) => (host, client),
             None => panic!("the host does not start: {}", host.end().1),
@@ -179,7 +185,8 @@ impl Case {
             .replace("{mail}", &self.slug)
     }
 
-    fn start(&self, client: &Client, world: &World) -> Result<String, String> {
+    /// Deploys it and starts a run; or the problems of its definition.
+    pub fn start(&self, client: &Client, world: &World) -> Result<String, String> {
         let yaml = "content-type: application/yaml\r\n";
         let made = client.send("POST", "/api/chainbot/workflows", yaml, &self.definition(world)).unwrap();
         if made.status != 201 {
@@ -204,7 +211,7 @@ impl Case {
     }
 
     /// Does what the directives say, once the run waits.
-    fn direct(&self, client: &Client, run: &str) {
+    pub fn direct(&self, client: &Client, run: &str) {
         for (word, rest) in &self.directives {
             match word.as_str() {
                 "then" => {}
@@ -293,7 +300,7 @@ impl Case {
     }
 }
 
-const JSON: &str = "content-type: application/json\r\n";
+pub const JSON: &str = "content-type: application/json\r\n";
 
 fn failure(error: &Value) -> String {
     match error["code"].as_str() {
@@ -349,7 +356,8 @@ fn is_shaped(text: &str, shape: &str) -> bool {
         })
 }
 
-fn is_over(client: &Client, run: &str, or_waits: bool) -> bool {
+/// Whether a run has ended, or waits where that is enough.
+pub fn is_over(client: &Client, run: &str, or_waits: bool) -> bool {
     let view = client.get(&format!("/api/chainbot/runs/{run}"));
     has_ended(&view["status"]) || (or_waits && view["status"] == "waiting")
 }

@@ -39,6 +39,16 @@ impl Client {
         Self { address: address.to_owned(), token: self.token.clone() }
     }
 
+    /// The same API with another credential.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { address: self.address.clone(), token: token.to_owned() }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A GET that must be answered with 200.
     pub fn get(&self, path: &str) -> Value {
         let reply = self.send("GET", path, "", "").unwrap_or_else(|error| panic!("GET {path}: {error}"));

@@ -16,27 +16,35 @@ use crate::support;
 pub struct Module {
     library: PathBuf,
     variables: Vec<(&'static str, String)>,
+    /// A program that starts the host and watches it, with its arguments; empty for none.
+    watcher: Vec<String>,
 }
 
 impl Module {
     /// The one that is shipped.
     pub fn shipped() -> Self {
-        Self { library: support::plugin(), variables: Vec::new() }
+        Self::at(&support::plugin())
     }
 
     /// Another file of it.
     pub fn at(library: &Path) -> Self {
-        Self { library: library.to_owned(), variables: Vec::new() }
+        Self { library: library.to_owned(), variables: Vec::new(), watcher: Vec::new() }
     }
 
     /// The one that can be told to go wrong: `CHAINBOT_FAULT` says where, `CHAINBOT_SABOTAGE` which promise it breaks.
     pub fn with_fault(variable: &'static str, value: &str) -> Self {
-        Self { library: support::plugin_with_faults(), variables: Vec::new() }.among(variable, value)
+        Self::at(&support::plugin_with_faults()).among(variable, value)
     }
 
     /// In a process with this variable, which another version in it may read.
     pub fn among(mut self, variable: &'static str, value: &str) -> Self {
         self.variables.push((variable, value.to_owned()));
+        self
+    }
+
+    /// In a host that this program starts and watches. It must leave the host its child's place, so that signals reach it.
+    pub fn watched(mut self, watcher: &[&str]) -> Self {
+        self.watcher = watcher.iter().map(|&word| word.to_owned()).collect();
         self
     }
 }
@@ -85,8 +93,16 @@ impl Host {
         Self::spawn(&Module::shipped(), data, set, &[])
     }
 
-    fn spawn(module: &Module, data: &Path, set: &[impl AsRef<str>], args: &[&str]) -> Self {
-        let mut command = Command::new(support::host_shim());
+    /// Starts it with this library, these values and these arguments.
+    pub fn spawn(module: &Module, data: &Path, set: &[impl AsRef<str>], args: &[&str]) -> Self {
+        let mut command = match module.watcher.split_first() {
+            None => Command::new(support::host_shim()),
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(support::host_shim());
+                command
+            }
+        };
         command.args(["run", "--stop-timeout", "10s", "--module"]).arg(&module.library);
         command.envs(module.variables.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(data).args(args);

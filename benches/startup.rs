@@ -62,7 +62,7 @@ fn worst(values: &[f64]) -> f64 {
 }
 
 /// host-shim and the module, which `make bench` builds beside the benches.
-fn artifacts() -> Outcome<(PathBuf, PathBuf)> {
+pub fn artifacts() -> Outcome<(PathBuf, PathBuf)> {
     let bench = std::env::current_exe()?;
     let folder = bench.parent().and_then(Path::parent).ok_or("the bench lies in no folder")?;
     let found = (folder.join("host-shim"), folder.join("libchainbot_plugin.so"));
@@ -97,11 +97,11 @@ fn answers(port: u16) -> std::io::Result<bool> {
 }
 
 /// A process that ends with the bench.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
     /// Asks it to end, as a terminal does, and waits.
-    fn stop(&mut self) -> Outcome<()> {
+    pub fn stop(&mut self) -> Outcome<()> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let mut said = String::new();

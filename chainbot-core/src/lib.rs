@@ -7,7 +7,7 @@
 //! L0  error limits id time env meter  leaves; env is the only clock, randomness, fault switch
 //! L1  model expr schedule topic validate  plain data and pure functions
 //! L2  engine port authoring           decides; no IO, not async
-//! L3  store step net gpio             SQL, effects, outbound bytes
+//! L3  store step net gpio agent       SQL, effects, outbound bytes, models
 //! L4  runtime                         workers, timers, bus, shutdown
 //! L5  auth secret backup observe  accounts, the vault, backups, and the figures that are shown
 //! L6  http config                     the face; app.rs wires everything
@@ -15,6 +15,7 @@
 //!
 //! A module uses lower layers and never a higher one; `tests/suite/tidy.rs` holds that rule.
 
+pub mod agent;
 pub mod app;
 pub mod auth;
 pub mod authoring;

@@ -410,3 +410,17 @@ pub const AUDIT_SEGMENT_ROWS: i64 = 100;
 pub const AUDIT_REFUSALS_EVERY_S: u64 = 600;
 /// What a row of the audit log says besides: names.
 pub const AUDIT_META_BYTES_MAX: usize = 2_048;
+/// To the head of a model's reply: a small machine reads a long prompt for minutes.
+pub const MODEL_FIRST_S_MAX: u64 = 180;
+/// Between two pieces of a model's reply.
+pub const MODEL_SILENCE_S_MAX: u64 = 60;
+/// A model's reply as it travels: a long answer in pieces of 200 bytes a token is within it.
+pub const MODEL_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A server's list of its models.
+pub const MODEL_LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What is read of a server's refusal: more than any message.
+pub const MODEL_REFUSAL_BYTES_MAX: usize = 64 * 1024;
+/// Calls of tools in one reply; an honest model makes a handful.
+pub const MODEL_CALLS_MAX: usize = 64;
+/// Context in tokens where nobody said it: what every model of today has.
+pub const MODEL_CONTEXT_DEFAULT: u32 = 4_096;

@@ -24,11 +24,14 @@ mod form;
 mod gate;
 mod header;
 pub mod hook;
+mod lines;
 mod local;
 mod mqtt;
 mod policy;
 mod resolve;
+mod said;
 mod smtp;
+mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -39,9 +42,12 @@ pub use allowed::{Endpoint, allowed_host};
 pub use egress::{Egress, Reply, Request};
 pub use error::EgressError;
 pub use form::{form, percent_encoded};
+pub(crate) use lines::Lines;
 pub use local::{EventLines, LocalClient, LocalReply};
 pub use mqtt::{Broker, Publish};
 pub use policy::{Grant, Policy};
 pub use resolve::{Lookup, Resolver, SystemResolver};
+pub(crate) use said::{excerpt, read_retry_after};
 pub use smtp::{Delivered, Mail, MailServer, MailTls};
+pub use stream::Stream;
 pub use url::next_url;

@@ -32,6 +32,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("step", 3),
     ("net", 3),
     ("gpio", 3),
+    ("agent", 3),
     ("runtime", 4),
     ("auth", 5),
     ("secret", 5),

@@ -32,6 +32,7 @@ pub mod expression;
 pub mod general;
 pub mod gpio;
 pub mod mail;
+pub mod model;
 pub mod net;
 pub mod outbox;
 pub mod run;
@@ -50,6 +51,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         net::ALL,
         secret::ALL,
         mail::ALL,
+        model::ALL,
         outbox::ALL,
         gpio::ALL,
         authoring::ALL,

@@ -96,9 +96,9 @@ pub struct Egress {
 }
 
 /// A request as the next hop sends it.
-struct Hop {
-    method: Method,
-    target: Target,
+pub(super) struct Hop {
+    pub(super) method: Method,
+    pub(super) target: Target,
     headers: HeaderMap,
     body: Vec<u8>,
     has_secrets: bool,
@@ -177,8 +177,7 @@ impl Egress {
         for hops in 0..=EGRESS_REDIRECTS_MAX {
             self.rules.get().check_target(&hop.target, is_this_machine)?;
             let host = hop.target.host().to_string();
-            let wait = Duration::from_secs(EGRESS_WAIT_S_MAX);
-            let place = timeout(wait, self.gates.enter(&host)).await.map_err(|_| crowded(&host, wait))?;
+            let place = self.enter(&host).await?;
             let before = self.env.monotonic();
             let shown = format!("`{} {}`", hop.method, hop.target);
             let exchanged = timeout(left, self.exchange(&hop, follow, max_bytes)).await;
@@ -207,18 +206,7 @@ impl Egress {
         follow: bool,
         max_bytes: usize,
     ) -> std::result::Result<Answer, EgressError> {
-        let repeatable = !matches!(hop.method, Method::POST | Method::PATCH);
-        let pooling = if repeatable { Pooling::Reuse } else { Pooling::Fresh };
-        let client = self.clients.get(&hop.target, pooling).await?;
-        let mut request =
-            client.request(hop.method.clone(), hop.target.url().clone()).headers(hop.headers.clone());
-        if !hop.body.is_empty() {
-            request = request.body(hop.body.clone());
-        } else if matches!(hop.method, Method::POST | Method::PUT | Method::PATCH) {
-            // Some servers answer 411 to such a method without a length.
-            request = request.header(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let response = request.send().await.map_err(|error| cause::of(&error, &hop.target))?;
+        let response = self.dispatch(hop).await?;
         let status = response.status().as_u16();
         let from = hop.target.to_string();
         let headers = header::of_reply(response.headers(), &from)?;
@@ -232,6 +220,31 @@ impl Egress {
         }
         let body = read_body(response, max_bytes, &hop.target).await.map_err(|error| error.after(&head))?;
         Ok(Answer::Whole(Reply { body, ..head }))
+    }
+
+    /// Sends one hop, up to the head of its reply.
+    pub(super) async fn dispatch(&self, hop: &Hop) -> std::result::Result<reqwest::Response, EgressError> {
+        let repeatable = !matches!(hop.method, Method::POST | Method::PATCH);
+        let pooling = if repeatable { Pooling::Reuse } else { Pooling::Fresh };
+        let client = self.clients.get(&hop.target, pooling).await?;
+        let mut request =
+            client.request(hop.method.clone(), hop.target.url().clone()).headers(hop.headers.clone());
+        if !hop.body.is_empty() {
+            request = request.body(hop.body.clone());
+        } else if matches!(hop.method, Method::POST | Method::PUT | Method::PATCH) {
+            // Some servers answer 411 to such a method without a length.
+            request = request.header(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        request.send().await.map_err(|error| cause::of(&error, &hop.target))
+    }
+
+    /// Waits for a place at a host, which is held as long as the value.
+    pub(super) async fn enter(
+        &self,
+        host: &str,
+    ) -> std::result::Result<tokio::sync::OwnedSemaphorePermit, EgressError> {
+        let wait = Duration::from_secs(EGRESS_WAIT_S_MAX);
+        timeout(wait, self.gates.enter(host)).await.map_err(|_| crowded(host, wait))
     }
 
     /// What a redirect asks for: 303, and 301 and 302 to a POST, become a GET, as browsers do.
@@ -271,7 +284,7 @@ enum Answer {
     Redirect { status: u16, location: String },
 }
 
-fn first_hop(request: Request) -> std::result::Result<Hop, EgressError> {
+pub(super) fn first_hop(request: Request) -> std::result::Result<Hop, EgressError> {
     let method = match request.method.as_str() {
         "GET" => Method::GET,
         "HEAD" => Method::HEAD,
@@ -327,7 +340,7 @@ async fn read_body(
     Ok(body)
 }
 
-fn late(what: &str, limit: Duration) -> EgressError {
+pub(super) fn late(what: &str, limit: Duration) -> EgressError {
     let message = format!(
         "{what} was not done within {} ms; raise the step's `timeout` or ask for less",
         limit.as_millis()

@@ -13,6 +13,7 @@ use reqwest::{Method, Response};
 use tokio::time::timeout;
 
 use super::client::{plain_builder, tls_with_system_roots, tls_without_roots};
+use super::lines::Lines;
 use super::url::{Host, Target};
 use super::{EgressError, cause, header};
 use crate::error::code::net as code;
@@ -113,7 +114,7 @@ impl LocalClient {
         all.push(("accept".to_owned(), "text/event-stream".to_owned()));
         let mut response = self.send("GET", path, &all, None).await?;
         if response.status().as_u16() == 200 {
-            return Ok(Ok(EventLines { response, base: self.base.clone(), buffer: Vec::new(), searched: 0 }));
+            return Ok(Ok(EventLines { response, base: self.base.clone(), lines: Lines::default() }));
         }
         let status = response.status().as_u16();
         let headers = header::of_reply(response.headers(), &self.base.to_string())?;
@@ -176,8 +177,7 @@ impl LocalClient {
 pub struct EventLines {
     response: Response,
     base: Target,
-    buffer: Vec<u8>,
-    searched: usize,
+    lines: Lines,
 }
 
 impl EventLines {
@@ -185,24 +185,15 @@ impl EventLines {
     /// loses nothing.
     pub async fn next(&mut self) -> Result<Option<String>, EgressError> {
         loop {
-            if let Some(found) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
-                let end = self.searched + found;
-                let rest = self.buffer.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.buffer, rest);
-                self.searched = 0;
-                line.pop();
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
-                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            if let Some(line) = self.lines.next() {
+                return Ok(Some(line));
             }
-            self.searched = self.buffer.len();
-            if self.searched > STREAM_LINE_BYTES_MAX {
+            if self.lines.is_over() {
                 let message = format!("a line of {} is over {STREAM_LINE_BYTES_MAX} bytes", self.base);
                 return Err(EgressError::new(class::LIMIT, &code::REPLY_TOO_LARGE, message));
             }
             match self.response.chunk().await.map_err(|error| cause::of(&error, &self.base))? {
-                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                Some(chunk) => self.lines.push(&chunk),
                 None => return Ok(None),
             }
         }

@@ -230,7 +230,7 @@ fn check_schema(validator: &jsonschema::Validator, data: &Value, what: &str) -> 
         .map(|error| {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() { "/".to_owned() } else { place };
-            format!("{place}: {}", super::failure::excerpt(error.to_string().as_bytes()))
+            format!("{place}: {}", crate::net::excerpt(error.to_string().as_bytes()))
         })
         .collect();
     if shown.is_empty() {

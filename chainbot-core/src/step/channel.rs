@@ -205,8 +205,7 @@ async fn telegram(
     match serde_json::from_slice::<Value>(&reply.body) {
         Ok(said) if said["ok"] == true => Ok(()),
         _ => {
-            let message =
-                format!("Telegram did not take the message: {}", super::failure::excerpt(&reply.body));
+            let message = format!("Telegram did not take the message: {}", crate::net::excerpt(&reply.body));
             Err(StepError::new(class::HTTP_STATUS, &code::REFUSED, message).into())
         }
     }

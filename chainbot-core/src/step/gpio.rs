@@ -151,7 +151,7 @@ fn share(input: &Input) -> Result<f64, Failure> {
 }
 
 fn short(value: &Value) -> String {
-    super::failure::excerpt(value.to_string().as_bytes())
+    crate::net::excerpt(value.to_string().as_bytes())
 }
 
 fn refused(error: Error) -> Failure {

@@ -7,11 +7,11 @@ use base64::Engine;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::failure::excerpt;
 use crate::error::code::run as code;
 use crate::limits::JSON_DEPTH_MAX;
 use crate::model::{StepError, class};
 use crate::net::Reply;
+use crate::net::excerpt;
 
 /// How a reply is read.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]

@@ -1,0 +1,5 @@
+//! Agents: what talks to models, and what a model may do. See docs/agents.md.
+//!
+//! So far the models: [`provider`] has one face for the kinds of servers. Nothing here knows runs, stores or HTTP routes.
+
+pub mod provider;

@@ -26,6 +26,7 @@ mod host_shim;
 mod kill_loop;
 mod overload;
 mod power_cut;
+mod real_model;
 mod server;
 mod steps;
 mod stop_loop;

@@ -25,8 +25,8 @@ use machine::{GPIO_HELP, OUTBOX_HELP};
 pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
 use people::{ANSWER_HELP, FORK_HELP};
 pub use people::{Answer, Fork, Inbox, OfRun, Pause};
-use stored::{DEPLOY_HELP, DIFF_HELP, TRIGGERS_HELP};
-pub use stored::{Delete, Deploy, Diff, Rollback, Switch, Triggers, Versions, Workflows};
+use stored::{DEPLOY_HELP, DIFF_HELP, SHARE_HELP, TRIGGERS_HELP};
+pub use stored::{Delete, Deploy, Diff, Rollback, Share, Switch, Triggers, Versions, With, Workflows};
 
 /// Workflows that survive a pulled plug: run them here, or talk to the server that does.
 #[derive(Parser, Debug)]
@@ -109,6 +109,9 @@ pub enum Command {
     /// List triggers with their next times
     #[command(after_help = TRIGGERS_HELP)]
     Triggers(Triggers),
+    /// Say who sees and uses a workflow besides its owner, or give it to somebody else
+    #[command(after_help = SHARE_HELP)]
+    Share(Share),
     /// Let triggers start a workflow
     Enable(Switch),
     /// Let no trigger start a workflow; people and other workflows still can
@@ -595,6 +598,7 @@ impl Command {
             Command::Rollback(args) => args.json.json,
             Command::Diff(args) => args.json.json,
             Command::Triggers(args) => args.json.json,
+            Command::Share(args) => args.json.json,
             Command::Enable(args) | Command::Disable(args) => args.json.json,
             Command::Doctor(args) => args.json.json,
             Command::Fsck(args) => args.json.json,

@@ -106,6 +106,12 @@ impl Client {
         self.send("POST", path, &[], Some(content)).await?.read()
     }
 
+    /// The same, to change what is named only.
+    pub async fn patch<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        let content = ("application/json", body.to_string().into_bytes());
+        self.send("PATCH", path, &[], Some(content)).await?.read()
+    }
+
     /// Reads a list page by page until it ends or `most` items are there. The number: of all items together.
     pub async fn list<T: DeserializeOwned>(&self, path: &str, most: usize) -> Result<(Vec<T>, usize)> {
         self.list_after(path, None, most).await

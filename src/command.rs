@@ -66,6 +66,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Rollback(args) => with_runtime(versions::rollback(&args)),
         Command::Diff(args) => with_runtime(versions::diff(&args)),
         Command::Triggers(args) => with_runtime(triggers::list(&args)),
+        Command::Share(args) => with_runtime(workflows::share(&args)),
         Command::Enable(args) => with_runtime(triggers::switch(&args, true)),
         Command::Disable(args) => with_runtime(triggers::switch(&args, false)),
         Command::Doctor(args) => with_runtime(doctor::run(&args)),

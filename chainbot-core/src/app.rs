@@ -24,6 +24,7 @@ use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::gpio::{Mode, PinSetup, Pins, SimBackend};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
+use crate::id::UserId;
 use crate::meter::Meters;
 use crate::net::{Egress, Grant, MailServer, Policy};
 use crate::observe::Metrics;
@@ -324,11 +325,13 @@ impl App {
 struct HookKeys(Arc<Vault>);
 
 impl SigningKeys for HookKeys {
-    fn signing_key(&self, name: &str) -> Result<String> {
-        Secrets::open(self.0.as_ref(), name).map(|secret| secret.value.reveal().to_owned()).map_err(|error| {
-            let remedy = error.remedy().unwrap_or("store it with `chainbot secret set`").to_owned();
-            Error::new(&definition::NO_SECRET, error.message().to_owned()).help(remedy)
-        })
+    fn signing_key(&self, owner: Option<UserId>, name: &str) -> Result<String> {
+        Secrets::open(self.0.as_ref(), owner, name).map(|secret| secret.value.reveal().to_owned()).map_err(
+            |error| {
+                let remedy = error.remedy().unwrap_or("store it with `chainbot secret set`").to_owned();
+                Error::new(&definition::NO_SECRET, error.message().to_owned()).help(remedy)
+            },
+        )
     }
 }
 

@@ -39,6 +39,7 @@ use crate::time::Timestamp;
 pub mod backend;
 mod body;
 mod cookie;
+mod engine;
 mod guard;
 mod openapi;
 mod page;
@@ -56,6 +57,7 @@ mod tests;
 mod view;
 
 use cookie::Cookies;
+use engine::Engine;
 use guard::{Caller, Guard};
 use problem::Failure;
 use rate::Rate;
@@ -190,7 +192,7 @@ pub struct Api {
 
 /// What handlers have in common.
 struct Shared {
-    backend: Arc<dyn Backend>,
+    engine: Engine,
     guard: Guard,
     accounts: Arc<Accounts>,
     cookies: Cookies,
@@ -219,13 +221,6 @@ impl Shared {
         self.env.monotonic().saturating_sub(self.started).as_secs()
     }
 
-    /// What people do with runs, and versions.
-    fn people(&self) -> Result<&crate::runtime::Handle> {
-        self.backend.handle().ok_or_else(|| {
-            Error::new(&general::NOT_HERE, "this engine does not offer it").help("use a runtime with a store")
-        })
-    }
-
     fn is_closing(&self) -> bool {
         *self.closing.borrow()
     }
@@ -251,7 +246,7 @@ impl Api {
         let Routes { router, openapi } = routes;
         let cookies = Cookies { insecure_lan };
         let shared = Arc::new(Shared {
-            backend,
+            engine: Engine::new(backend),
             guard: Guard::new(accounts.clone(), cookies, env.clone()),
             accounts,
             cookies,
@@ -336,7 +331,7 @@ impl Api {
         {
             Ok(caller) => caller,
             Err(error) => {
-                let handle = shared.backend.handle();
+                let handle = shared.engine.machine().audit();
                 shared.refused.note(handle, &shared.env, request_id, error.message(), peer);
                 let mut response = Failure::from(error).into_response();
                 // A stranger does not keep a connection; hyper reads this header. A host has its own.

@@ -5,6 +5,7 @@
 mod account;
 mod audit;
 mod outbox;
+mod scope;
 mod secret;
 pub mod upkeep;
 
@@ -21,11 +22,12 @@ pub use outbox::{
     MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, OutboxRoom, PendingMessage,
     StoredMessage,
 };
+pub use scope::{Possession, Scope};
 pub use secret::{OpenSecret, SecretRows, SecretText, Secrets, StoredSecret};
 
 use self::upkeep::{Room, Tidied, Upkeep};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, UserId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{EffectKey, Json, Place, Record, RunRow, RunStatus};
 use crate::time::Timestamp;
@@ -92,8 +94,11 @@ pub enum Op {
         name: String,
         source: String,
         at: Timestamp,
+        possession: Possession,
         idempotency: Option<Idempotency>,
     },
+    /// Whose a workflow is from here on, and who sees it besides; its runs with it.
+    WorkflowShare { id: WorkflowId, possession: Possession },
     /// A new version of a workflow. Does nothing when the source is the current one's.
     WorkflowVersion { id: WorkflowId, name: String, source: String, at: Timestamp },
     /// The workflow is gone; its versions stay while runs need them.
@@ -201,8 +206,8 @@ pub struct Automation {
 
 /// Secrets that sign incoming webhooks, by name.
 pub trait SigningKeys: Send + Sync {
-    /// The text of a secret. `Err` says why it cannot be had, and the remedy.
-    fn signing_key(&self, name: &str) -> Result<String>;
+    /// The text of a secret for what belongs to `owner`. `Err` says why it cannot be had, and the remedy.
+    fn signing_key(&self, owner: Option<UserId>, name: &str) -> Result<String>;
 }
 
 /// Why a person is asked.
@@ -245,12 +250,21 @@ impl InboxKind {
 /// An `Idempotency-Key` with a digest of the request it came with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Idempotency {
+    /// Whose key it is: two people with the same one do not meet.
+    pub by: Option<UserId>,
     /// The key, prefixed by the route it was sent to.
     pub key: String,
     /// blake3 of the request that matters, so that a reused key with another request is refused.
     pub digest: [u8; 32],
     /// From when it counts, by the time of upkeep: a wall clock that stands years behind must not make it old at once.
     pub at: Timestamp,
+}
+
+impl Idempotency {
+    /// Names the key of somebody among those of all. No route's prefix begins like this.
+    pub fn kept_as(by: Option<UserId>, key: &str) -> String {
+        by.map_or_else(|| key.to_owned(), |user| format!("of {user} {key}"))
+    }
 }
 
 /// What an idempotency key has made.
@@ -316,6 +330,8 @@ pub struct StoredWorkflow {
     pub updated_at: Timestamp,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+    /// Whose it is.
+    pub possession: Possession,
 }
 
 /// A question to a person, as stored.
@@ -385,6 +401,10 @@ pub struct Page<T> {
 
 /// The journal and its derived tables.
 ///
+/// Every question about what belongs to somebody begins with whose it may be, and what is outside of that is not there. The
+/// others are the machine's own, and those of routes that only admins reach: the journal as a whole, timers, waits, triggers,
+/// accounts, the audit log.
+///
 /// `submit` returns at once; everything else may block on the disk. Reads see every acknowledged write.
 /// After one failed commit nothing is acknowledged any more: `failed` says so and stays.
 pub trait Store: Send + Sync {
@@ -401,41 +421,41 @@ pub trait Store: Send + Sync {
     /// Everything unfinished.
     fn recover(&self) -> Result<Recovery>;
     /// One run.
-    fn run(&self, id: RunId) -> Result<Option<StoredRun>>;
-    /// Records by place, in the order given.
-    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>>;
+    fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>>;
+    /// Records by place, in the order given. None of a run that is not there for them.
+    fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>>;
     /// A list of runs.
-    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>>;
+    fn runs(&self, scope: &Scope, filter: &RunFilter) -> Result<Page<RunRow>>;
     /// Committed records after a place, oldest first.
     fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>>;
     /// The newest place, `Lsn(0)` when the journal is empty.
     fn newest_lsn(&self) -> Result<Lsn>;
     /// A workflow by id, deleted ones too.
-    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>>;
+    fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>>;
     /// A workflow by name, not deleted.
-    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>>;
+    fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>>;
     /// Workflows that are not deleted, by name, after a name.
-    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>>;
+    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>>;
     /// One version's source.
-    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>>;
-    /// What a key has made.
-    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>>;
+    fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>>;
+    /// What a key of somebody has made.
+    fn idempotent(&self, by: Option<UserId>, key: &str) -> Result<Option<IdempotencyHit>>;
     /// Open questions, oldest first.
-    fn inbox(&self) -> Result<Vec<StoredQuestion>>;
+    fn inbox(&self, scope: &Scope) -> Result<Vec<StoredQuestion>>;
     /// A question, answered or not.
-    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>>;
+    fn question(&self, scope: &Scope, id: InboxId) -> Result<Option<StoredQuestion>>;
     /// Every wait for events.
     fn listens(&self) -> Result<Vec<StoredListen>>;
     /// The versions of a workflow, newest first.
-    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>>;
+    fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>>;
     /// How far a reader of the journal has come.
     fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
     /// Messages that are to be sent, the next first.
     fn outbox_pending(&self) -> Result<Vec<PendingMessage>>;
-    /// A message, with its content.
-    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>>;
+    /// A message, with its content. One whose run is forgotten is there for those alone who see everything.
+    fn outbox_message(&self, scope: &Scope, id: EffectKey) -> Result<Option<StoredMessage>>;
     /// A list of messages.
-    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>>;
+    fn outbox(&self, scope: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>>;
     /// Triggers, switches and gates.
     fn automation(&self) -> Result<Automation>;
     /// Users, logins and API tokens.

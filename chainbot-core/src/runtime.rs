@@ -36,6 +36,7 @@ mod launch;
 mod listen;
 mod load;
 mod outbox;
+mod owners;
 mod people;
 mod poison;
 mod programs;
@@ -60,6 +61,7 @@ pub use diff::Change;
 pub use handle::{
     Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
 };
+pub use owners::Sharing;
 pub use people::NewAnswer;
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use tune::Tuning;

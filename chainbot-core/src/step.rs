@@ -41,7 +41,7 @@ pub use failure::Failure;
 
 use crate::env::Env;
 use crate::gpio::Pins;
-use crate::id::RunId;
+use crate::id::{RunId, UserId};
 use crate::model::{EffectKey, Json};
 use crate::net::{Egress, Endpoint};
 use crate::port::Secrets;
@@ -62,6 +62,8 @@ pub struct Effect {
     pub attempt: u32,
     /// Whose effect it is.
     pub run: RunId,
+    /// Whom that run's workflow belongs to; `None` is the operator.
+    pub owner: Option<UserId>,
     /// For this attempt; `None` = 30 s for the exchange.
     pub timeout: Option<Duration>,
 }

@@ -78,6 +78,50 @@ Examples:
   chainbot triggers greenhouse --json
   chainbot disable greenhouse --trigger cron-3f2a9c01de";
 
+/// After the help of `chainbot share`.
+pub const SHARE_HELP: &str = "\
+Its runs, questions and messages go with it. Sharing is to see and to use, as the role lets one;
+to change it is for its owner and for admins.
+
+Examples:
+  chainbot share greenhouse --with viewer
+  chainbot share greenhouse --with nobody
+  chainbot share greenhouse --owner mia";
+
+/// With whom a workflow is shared.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum With {
+    /// Everybody
+    Viewer,
+    /// Operators, editors and admins
+    Operator,
+    /// Editors and admins
+    Editor,
+    /// Its owner and admins only
+    Nobody,
+}
+
+/// `chainbot share`.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["with", "owner"]))]
+pub struct Share {
+    /// The workflow: its name or id
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: String,
+    /// The least role that sees and uses it
+    #[arg(long, value_name = "ROLE")]
+    pub with: Option<With>,
+    /// Give it to this user; `local` is the operator
+    #[arg(long, value_name = "USER")]
+    pub owner: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
 /// `chainbot enable` and `chainbot disable`.
 #[derive(Args, Debug)]
 pub struct Switch {

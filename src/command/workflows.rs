@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::args::{Delete, Workflows};
+use crate::args::{Delete, Share, With, Workflows};
 use crate::client::{Client, segment};
 use crate::error::{Error, Result};
 use crate::output::{self, printable};
@@ -40,6 +40,41 @@ fn show(workflows: &[Value], total: usize) -> Result<()> {
         output::note(&format!("{} of {total}", workflows.len()));
     }
     Ok(())
+}
+
+/// Says whose a workflow is, and who sees it besides. Durable when this returns.
+pub async fn share(args: &Share) -> Result<u8> {
+    let mut body = serde_json::Map::new();
+    if let Some(with) = args.with {
+        let role = match with {
+            With::Viewer => json!("viewer"),
+            With::Operator => json!("operator"),
+            With::Editor => json!("editor"),
+            With::Nobody => Value::Null,
+        };
+        body.insert("shared".to_owned(), role);
+    }
+    if let Some(owner) = &args.owner {
+        let owner = if owner == "local" { Value::Null } else { json!(owner) };
+        body.insert("owner".to_owned(), owner);
+    }
+    let session = Session::open(&args.place, "chainbot share").await?;
+    let path = format!("/workflows/{}/sharing", segment(&args.workflow));
+    let shared = session.client.patch::<Value>(&path, &Value::Object(body)).await;
+    let closed = session.close().await;
+    let shared = shared?;
+    closed?;
+    if args.json.json {
+        output::json(&shared)?;
+        return Ok(0);
+    }
+    let whose = if shared["owner"].is_null() { "the operator's" } else { "a user's" };
+    let with = match shared["shared"].as_str() {
+        Some(role) => format!("shared with {role}s and above"),
+        None => "shared with nobody".to_owned(),
+    };
+    output::line(&format!("{} is {whose}, {with}", printable(shared["name"].as_str().unwrap_or_default())))?;
+    Ok(0)
 }
 
 /// Deletes a workflow; what it has run stays.

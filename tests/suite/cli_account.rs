@@ -106,3 +106,32 @@ fn a_server_is_named_by_its_url_with_a_token_that_is_not_on_the_command_line() {
     let none = chainbot(folder.path(), &["runs", "--url", &url]);
     assert!(none.code == 2 && none.stderr.contains("CHAINBOT_TOKEN"), "{}", none.stderr);
 }
+
+#[test]
+fn a_workflow_is_shared_and_given_away() {
+    let folder = Folder::new();
+    std::fs::write(
+        folder.0.path().join("water.yaml"),
+        "name: water\nsteps:\n  - { id: a, type: set, config: { variables: { a: \"1\" } } }\n",
+    )
+    .unwrap();
+    folder.json("user add mia --role admin --from-file password");
+    let tom =
+        folder.json("user add tom --role editor --from-file password")["id"].as_str().unwrap().to_owned();
+    folder.json("deploy water.yaml");
+    let listed = folder.json("workflows");
+    assert_eq!((&listed[0]["owner"], &listed[0]["shared"]), (&Value::Null, &Value::from("viewer")));
+    assert_ne!(folder.chainbot("share water").code, 0, "it says what is to change");
+    assert_ne!(folder.chainbot("share water --with admin").code, 0);
+    let shared = folder.chainbot("share water --with editor");
+    assert_eq!(
+        shared.stdout, "water is the operator's, shared with editors and above\n",
+        "{}",
+        shared.stderr
+    );
+    let given = folder.json("share water --owner tom --with nobody");
+    assert_eq!((given["owner"].as_str(), &given["shared"]), (Some(tom.as_str()), &Value::Null));
+    folder.refused("share water --owner nobody", "CB-0346");
+    folder.refused("share fire --with viewer", "CB-0190");
+    assert_eq!(folder.json("share water --owner local")["owner"], Value::Null);
+}

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::id::{Lsn, NodeId, RunId};
 use crate::model::event::Committed;
 use crate::model::{Diagnostic, Record, RunStatus, RunView, StepView};
-use crate::port::{Page, StoredQuestion};
+use crate::port::{Page, Scope, StoredQuestion};
 use crate::runtime::{
     Component, Counts, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView,
     Subscription, TriggerView, WorkflowSwitched, WorkflowView,
@@ -23,6 +23,8 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The runtime, as routes see it.
 #[allow(missing_docs)]
 pub trait Backend: Send + Sync {
+    /// The same for somebody: what is outside of the scope is not there.
+    fn of(&self, scope: Scope) -> Arc<dyn Backend>;
     fn create_workflow<'a>(
         &'a self,
         source: &'a str,
@@ -66,7 +68,7 @@ pub trait Backend: Send + Sync {
     fn inbox(&self) -> Later<'_, Result<Vec<StoredQuestion>>>;
     fn subscribe(&self, since: Option<Lsn>) -> Later<'_, Result<Box<dyn Events>>>;
     fn triggers<'a>(&'a self, reference: &'a str) -> Later<'a, Result<Vec<TriggerView>>>;
-    fn schedules(&self) -> Vec<TriggerView>;
+    fn schedules(&self) -> Later<'_, Result<Vec<TriggerView>>>;
     fn switch_workflow<'a>(&'a self, reference: &'a str, on: bool) -> Later<'a, Result<WorkflowSwitched>>;
     fn switch_trigger<'a>(
         &'a self,
@@ -100,15 +102,28 @@ pub trait Backend: Send + Sync {
 pub trait Events: Send {
     /// See [`Subscription::next`]. Must lose nothing when the future is dropped before it is ready.
     fn next(&mut self) -> Later<'_, Option<std::result::Result<Arc<Committed>, Gap>>>;
+
+    /// Up to where everything was given out or is not for whoever listens, where it is known.
+    fn passed(&self) -> Option<Lsn> {
+        None
+    }
 }
 
 impl Events for Subscription {
     fn next(&mut self) -> Later<'_, Option<std::result::Result<Arc<Committed>, Gap>>> {
         Box::pin(Subscription::next(self))
     }
+
+    fn passed(&self) -> Option<Lsn> {
+        Some(Subscription::passed(self))
+    }
 }
 
 impl Backend for Handle {
+    fn of(&self, scope: Scope) -> Arc<dyn Backend> {
+        Arc::new(self.of(scope))
+    }
+
     fn create_workflow<'a>(
         &'a self,
         source: &'a str,
@@ -206,8 +221,8 @@ impl Backend for Handle {
         Box::pin(self.triggers(reference))
     }
 
-    fn schedules(&self) -> Vec<TriggerView> {
-        self.schedules()
+    fn schedules(&self) -> Later<'_, Result<Vec<TriggerView>>> {
+        Box::pin(self.schedules())
     }
 
     fn switch_workflow<'a>(&'a self, reference: &'a str, on: bool) -> Later<'a, Result<WorkflowSwitched>> {

@@ -100,6 +100,11 @@ impl Fields {
         }
     }
 
+    /// A field as it came; null is not absent.
+    pub fn given(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
     /// Any value; null when absent.
     pub fn any(&mut self, name: &str) -> Value {
         self.0.remove(name).unwrap_or(Value::Null)

@@ -8,8 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::body::{self, Fields};
+use super::engine::Asked;
 use super::guard::Caller;
-use super::{Budget, Peer, Prefix, ViaHost};
+use super::{Budget, Peer, Prefix, Shared, ViaHost};
 use crate::auth::{Client, Who};
 use crate::error::code::{general, run};
 use crate::error::{Error, Result};
@@ -104,6 +105,11 @@ impl Call {
     /// Whom it comes from.
     pub fn caller(&self) -> Option<&Caller> {
         self.parts.extensions.get()
+    }
+
+    /// The runtime for whom it comes from: what is not theirs is not there.
+    pub fn engine(&self, shared: &Shared) -> Result<Asked> {
+        shared.engine.of(self.caller())
     }
 
     /// Who it comes from, on a route that needs somebody.

@@ -21,6 +21,7 @@ mod outbox;
 mod people;
 mod runs;
 mod secrets;
+mod sharing;
 mod state;
 mod tokens;
 mod triggers;
@@ -35,6 +36,7 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(info::routes())
         .merge(metrics::routes())
         .merge(workflows::routes())
+        .merge(sharing::routes())
         .merge(runs::routes())
         .merge(control::routes())
         .merge(inbox::routes())

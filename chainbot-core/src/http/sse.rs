@@ -133,7 +133,7 @@ impl Listener {
             }
         }
         // Records of other runs were passed by; the next poll need not read them again.
-        if let Some(lsn) = self.last {
+        if let Some(lsn) = self.events.passed().max(self.last) {
             body.push_str(&format!("id: {}\n\n", lsn.0));
         }
         body

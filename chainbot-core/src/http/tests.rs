@@ -6,6 +6,7 @@ mod bodies;
 mod events;
 mod flow;
 mod memory;
+mod owners;
 mod port;
 mod routes;
 mod triggers;

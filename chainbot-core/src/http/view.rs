@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::problem::ProblemItem;
 use crate::error::Diagnostic;
 use crate::model::{RunStatus, RunView, StepError, StepView};
-use crate::port::StoredQuestion;
+use crate::port::{Role, StoredQuestion};
 use crate::runtime::{Counts, RunSummary, WorkflowView};
 
 /// A workflow with its definition.
@@ -47,6 +47,11 @@ pub struct WorkflowHead {
     /// When the current version was made.
     #[schema(format = "date-time")]
     updated_at: String,
+    /// The user whose it is; null is the operator.
+    #[schema(format = "uuid")]
+    owner: Option<String>,
+    /// The least role that sees and uses it: `viewer`, `operator` or `editor`; null is nobody but the owner and admins.
+    shared: Option<&'static str>,
 }
 
 impl From<WorkflowView> for Workflow {
@@ -68,6 +73,8 @@ impl From<WorkflowView> for WorkflowHead {
             hash: view.hash,
             created_at: view.created_at.to_string(),
             updated_at: view.updated_at.to_string(),
+            owner: view.owner.map(|user| user.to_string()),
+            shared: view.shared.map(Role::as_str),
         }
     }
 }

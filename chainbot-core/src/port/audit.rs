@@ -53,6 +53,7 @@ actions! {
     WorkflowUpdate = "workflow.update", "It has a new version.";
     WorkflowRollback = "workflow.rollback", "An old version's content is the current one.";
     WorkflowDelete = "workflow.delete", "It was deleted.";
+    WorkflowShare = "workflow.share", "Somebody else owns or sees it.";
     WorkflowEnable = "workflow.enable", "Triggers start it.";
     WorkflowDisable = "workflow.disable", "No trigger starts it.";
     TriggerEnable = "trigger.enable", "One trigger starts it.";

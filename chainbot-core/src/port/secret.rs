@@ -7,7 +7,9 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::Possession;
 use crate::error::Result;
+use crate::id::UserId;
 use crate::time::Timestamp;
 
 /// A value that must not be shown. Wiped from memory when dropped.
@@ -57,6 +59,30 @@ pub struct StoredSecret {
     pub updated_at: Timestamp,
 }
 
+/// The operator as an owner's text.
+const OPERATOR: &str = "operator";
+
+impl StoredSecret {
+    /// The owner as text, which is bound to the sealed value.
+    pub fn owner_of(user: Option<UserId>) -> String {
+        user.map_or_else(|| OPERATOR.to_owned(), |user| user.to_string())
+    }
+
+    /// Whose it is: the operator's is everybody's to use, a user's nobody else's. An owner that does not read is nobody.
+    pub fn possession(&self) -> Possession {
+        match (self.owner == OPERATOR, self.owner.parse()) {
+            (true, _) => Possession::HOUSE,
+            (false, Ok(user)) => Possession { owner: Some(user), shared: None },
+            (false, Err(_)) => Possession { owner: None, shared: None },
+        }
+    }
+
+    /// Whether what belongs to `owner` may use it.
+    pub fn serves(&self, owner: Option<UserId>) -> bool {
+        self.owner == OPERATOR || (owner.is_some() && self.possession().owner == owner)
+    }
+}
+
 /// Reads the rows; they are written by [`super::Op::SecretPut`] and [`super::Op::SecretRemove`].
 pub trait SecretRows: Send + Sync {
     /// All of them, by name.
@@ -74,8 +100,9 @@ pub struct OpenSecret {
 
 /// What steps ask of the vault.
 pub trait Secrets: Send + Sync {
-    /// Opens a secret. From memory; does not block.
-    fn open(&self, name: &str) -> Result<OpenSecret>;
+    /// Opens a secret for what belongs to `owner` (`None` is the operator), which may use its owner's and the operator's. Another
+    /// one's is as if there were none. From memory; does not block.
+    fn open(&self, owner: Option<UserId>, name: &str) -> Result<OpenSecret>;
     /// The text with every secret's value replaced by `***`; `None` when there is none in it.
     fn redact(&self, text: &str) -> Option<String>;
 }

@@ -14,7 +14,7 @@ use crate::expr;
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Place, Record, RecordBody, RunCreated, RunRow, RunStatus, RunView, Trigger};
-use crate::port::{Action, Batch, Idempotency, Op, StoredRun};
+use crate::port::{Action, Batch, Idempotency, Op, Scope, StoredRun};
 
 use super::cell::{Cell, Mail};
 use super::core::{Runtime, Slot};
@@ -23,6 +23,7 @@ use super::handle::{Handle, StartedRun};
 use super::launch::no_room;
 use super::load::Source;
 use super::who::{Deed, written_down};
+use super::workflows::check_owner;
 
 /// Why a run is paused that was taken up again and is not let in yet. A restart knows it by this.
 const FOR_ITS_TURN: &str = "it waits for its turn (`concurrency`)";
@@ -79,7 +80,8 @@ impl Handle {
                 let request = format!("{} {:?} {} {}", fork.from, fork.path, fork.inputs, fork.variables);
                 let digest = *blake3::hash(request.as_bytes()).as_bytes();
                 let at = self.0.aged(self.0.env.now());
-                let key = Idempotency { key: format!("fork {id} {key}"), digest, at };
+                let by = self.1.user();
+                let key = Idempotency { by, key: format!("fork {id} {key}"), digest, at };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
                     return Ok(StartedRun { run: self.run(RunId::from(made)).await?, replayed: true });
@@ -117,6 +119,7 @@ impl Handle {
         self.0.check_open()?;
         let _guard = self.0.lock_key(&format!("retry {id}")).await;
         let view = self.run(id).await?;
+        self.check_workflow_owner(&view).await?;
         if !view.status.is_terminal() {
             return Err(Error::new(&run_code::NOT_FINISHED, format!("run {id} is {}", view.status.as_str()))
                 .help("cancel it first"));
@@ -125,11 +128,20 @@ impl Handle {
         self.0.write(with(vec![Op::RunDelete { run: id }], written_down(self.0.env.now(), deed))).await
     }
 
+    /// Whoever was given a workflow to use does not make its runs forgotten.
+    async fn check_workflow_owner(&self, view: &RunView) -> Result<()> {
+        let (scope, id) = (self.1, view.workflow_id);
+        let stored = self.0.read(move |runtime| runtime.store.workflow(&scope, id)).await?;
+        let may = stored.as_ref().is_some_and(|stored| scope.may_change(&stored.possession));
+        check_owner(may || scope.is_whole(), &view.workflow_name)
+    }
+
     async fn history(&self, id: RunId) -> Result<(StoredRun, Vec<(Lsn, Record)>)> {
+        let scope = self.1;
         self.0
             .read(move |runtime| {
-                let (stored, lsns) = runtime.places(id)?;
-                let records = runtime.store.records(id, &lsns)?;
+                let (stored, lsns) = runtime.places(&scope, id)?;
+                let records = runtime.store.records(&scope, id, &lsns)?;
                 Ok((stored, records))
             })
             .await
@@ -268,8 +280,10 @@ impl Runtime {
 
     /// Whether a paused run was taken up again and has waited at its gate since then.
     pub(super) fn waits_for_its_turn(&self, run: RunId) -> Result<bool> {
-        let Some(lsns) = self.store.run(run)?.and_then(|stored| stored.lsns) else { return Ok(false) };
-        let records = self.store.records(run, &lsns)?;
+        let Some(lsns) = self.store.run(&Scope::All, run)?.and_then(|stored| stored.lsns) else {
+            return Ok(false);
+        };
+        let records = self.store.records(&Scope::All, run, &lsns)?;
         let last = records.iter().rev().find_map(|(_, record)| match &record.body {
             RecordBody::RunPaused { reason } => Some(reason == FOR_ITS_TURN),
             RecordBody::RunResumed => Some(false),

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use crate::engine::{Agenda, Command, Input, RunState};
 use crate::error::{Error, Result};
-use crate::id::{Lsn, RunId};
+use crate::id::{Lsn, RunId, WorkflowId};
 use crate::model::{Place, Record, RunStatus, StepError};
 use crate::port::Op;
 use crate::time::Timestamp;
@@ -104,6 +104,8 @@ pub(super) enum Refusal {
 /// A run in memory.
 pub(super) struct Cell {
     pub(super) id: RunId,
+    /// Of which workflow.
+    pub(super) workflow: WorkflowId,
     pub(super) mailbox: Mutex<Mailbox>,
     pub(super) body: Mutex<Body>,
     /// Places of all records that are on disk, in order.
@@ -206,6 +208,7 @@ impl Cell {
         };
         let cell = Self {
             id: state.id,
+            workflow: state.created.workflow,
             mailbox: Mutex::new(Mailbox::default()),
             body: Mutex::new(Body {
                 state,

@@ -379,7 +379,7 @@ impl Runtime {
             Command::Execute(execute) => self.execute(cell, execute),
             Command::Abort { place } => cell.effects.lock().abort(&place),
             Command::ResolveChild { place, workflow, inputs } => {
-                let child = self.resolve_child(&workflow, &inputs);
+                let child = self.resolve_child(cell.workflow, &workflow, &inputs);
                 self.post(cell, Mail::Input(Input::ChildReady { place, child }));
             }
             Command::Listen { topic, seq } => {

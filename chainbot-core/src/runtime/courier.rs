@@ -22,7 +22,7 @@ use crate::engine::program::EffectKind;
 use crate::error::Result;
 use crate::limits;
 use crate::model::EffectKey;
-use crate::port::{MessageKind, MessageState, Op, OutboxRoom, PendingMessage, StoredMessage};
+use crate::port::{MessageKind, MessageState, Op, OutboxRoom, PendingMessage, Scope, StoredMessage};
 use crate::step::Effect;
 use crate::time::Timestamp;
 
@@ -265,7 +265,8 @@ impl Runtime {
 
     /// One try, and what came of it on the disk.
     async fn try_send(self: &Arc<Self>, id: EffectKey) -> Result<()> {
-        let Some(stored) = self.read(move |runtime| runtime.store.outbox_message(id)).await? else {
+        let Some(stored) = self.read(move |runtime| runtime.store.outbox_message(&Scope::All, id)).await?
+        else {
             self.courier.state.lock().forget(id);
             return Ok(());
         };
@@ -274,6 +275,8 @@ impl Runtime {
             return Ok(());
         }
         let attempt = stored.attempts.saturating_add(1);
+        let run = stored.message.run;
+        let owner = self.read(move |runtime| Ok(runtime.owner_of_run(run))).await?;
         let effect = Effect {
             kind: match stored.message.kind {
                 MessageKind::Webhook => EffectKind::Webhook,
@@ -282,7 +285,8 @@ impl Runtime {
             input: stored.message.input.clone(),
             key: id,
             attempt,
-            run: stored.message.run,
+            run,
+            owner,
             timeout: Some(Duration::from_secs(limits::OUTBOX_TRY_S_MAX)),
         };
         let outcome = self.executors.execute(effect).await;

@@ -18,7 +18,8 @@ impl Runtime {
     /// Carries an effect out. Its `StepStarted` is on disk.
     pub(super) fn execute(self: &Arc<Self>, cell: &Arc<Cell>, execute: Execute) {
         let Execute { kind, place, attempt, key, input, timeout } = execute;
-        let effect = Effect { kind, input, key, attempt, run: cell.id, timeout: Some(timeout) };
+        let (run, owner) = (cell.id, self.owner_of(cell.workflow));
+        let effect = Effect { kind, input, key, attempt, run, owner, timeout: Some(timeout) };
         let (runtime, owner, at) = (self.clone(), cell.clone(), place.clone());
         // From here on, also while it waits for its turn: its start is on disk, so a stop waits for it.
         self.effects_running.fetch_add(1, Ordering::SeqCst);

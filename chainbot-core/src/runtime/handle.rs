@@ -11,13 +11,13 @@ use crate::engine::{Input, inputs, view};
 use crate::error::code::{general, run as run_code};
 use crate::error::{Error, Result};
 use crate::expr;
-use crate::id::{Lsn, RunId, WorkflowId};
+use crate::id::{Lsn, RunId, UserId, WorkflowId};
 use crate::limits;
 use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
 use crate::port::upkeep::Room;
 use crate::port::{
-    Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page, RunFilter,
-    StoredQuestion,
+    Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page, Role, RunFilter,
+    Scope, StoredQuestion,
 };
 use crate::time::Timestamp;
 
@@ -26,9 +26,9 @@ use super::core::Runtime;
 pub use super::listen::{Gap, Subscription};
 use super::who::{Deed, written_down};
 
-/// A cheap, cloneable handle on a running runtime.
+/// A cheap, cloneable handle on a running runtime, for somebody: what is outside of their scope is not there.
 #[derive(Clone)]
-pub struct Handle(pub(super) Arc<Runtime>);
+pub struct Handle(pub(super) Arc<Runtime>, pub(super) Scope);
 
 /// A run to start.
 #[derive(Clone, Debug)]
@@ -95,6 +95,12 @@ pub struct WorkflowView {
     pub created_at: Timestamp,
     /// Of the current version.
     pub updated_at: Timestamp,
+    /// Whose it is; `None` is the operator.
+    #[serde(default)]
+    pub owner: Option<UserId>,
+    /// The least role that sees and uses it; `None` is nobody but its owner and admins.
+    #[serde(default)]
+    pub shared: Option<Role>,
 }
 
 /// What a check of the runtime says.
@@ -125,20 +131,32 @@ pub struct Counts {
 }
 
 impl Handle {
-    /// Of a running runtime.
+    /// Of a running runtime, for the operator: who holds it has everything.
     pub fn new(runtime: Arc<Runtime>) -> Self {
-        Self(runtime)
+        Self(runtime, Scope::All)
+    }
+
+    /// The same for somebody.
+    #[must_use]
+    pub fn of(&self, scope: Scope) -> Self {
+        Self(self.0.clone(), scope)
+    }
+
+    /// For whom.
+    pub fn scope(&self) -> Scope {
+        self.1
     }
 
     /// Starts a run; durable when this returns.
     pub async fn start_run(&self, new: NewRun) -> Result<StartedRun> {
         self.0.check_open()?;
-        let workflow = self.0.head_of(&new.workflow).await?;
+        let workflow = self.0.head_of(&self.1, &new.workflow).await?;
         let (_guard, key) = match &new.idempotency_key {
             None => (None, None),
             Some(key) => {
                 let (digest, at) = (digest(&new.inputs), self.0.aged(self.0.env.now()));
-                let key = Idempotency { key: format!("run {} {key}", workflow.id), digest, at };
+                let by = self.1.user();
+                let key = Idempotency { by, key: format!("run {} {key}", workflow.id), digest, at };
                 let guard = self.0.lock_key(&key.key).await;
                 if let Some(made) = self.0.replayed(&key).await? {
                     let run = self.run(RunId::from(made)).await.map_err(|error| forgotten(made, error))?;
@@ -162,7 +180,8 @@ impl Handle {
 
     /// One run.
     pub async fn run(&self, id: RunId) -> Result<RunView> {
-        self.0.read(move |runtime| runtime.run_view(id)).await
+        let scope = self.1;
+        self.0.read(move |runtime| runtime.run_view(&scope, id)).await
     }
 
     /// Newest first.
@@ -174,7 +193,7 @@ impl Handle {
         limit: u32,
     ) -> Result<Page<RunSummary>> {
         let workflow = match workflow {
-            Some(reference) => Some(self.0.workflow_of(reference).await?.id),
+            Some(reference) => Some(self.0.workflow_of(&self.1, reference).await?.id),
             None => None,
         };
         // A row of a run at work says pending; what it does is known in memory.
@@ -185,7 +204,8 @@ impl Handle {
             Some(other) => vec![other],
         };
         let filter = RunFilter { workflow, statuses, before, limit: limit.clamp(1, limits::PAGE_MAX) };
-        let page = self.0.read(move |runtime| runtime.store.runs(&filter)).await?;
+        let scope = self.1;
+        let page = self.0.read(move |runtime| runtime.store.runs(&scope, &filter)).await?;
         let items = page.items.into_iter().map(|row| self.summary(row));
         let items = items.filter(|run| status.is_none_or(|status| run.status == status)).collect();
         Ok(Page { items, total: page.total, more: page.more })
@@ -213,10 +233,11 @@ impl Handle {
 
     /// Every step instance that has a record, in order of its first one.
     pub async fn steps(&self, id: RunId) -> Result<Vec<StepView>> {
+        let scope = self.1;
         self.0
             .read(move |runtime| {
-                let (stored, lsns) = runtime.places(id)?;
-                let records = runtime.store.records(id, &lsns)?;
+                let (stored, lsns) = runtime.places(&scope, id)?;
+                let records = runtime.store.records(&scope, id, &lsns)?;
                 let program = runtime.programs.get(stored.row.definition)?;
                 Ok(view::steps(&program, records.iter().map(|(_, record)| record)))
             })
@@ -230,12 +251,13 @@ impl Handle {
         after_seq: Option<u32>,
         limit: u32,
     ) -> Result<Page<(Lsn, Record)>> {
+        let scope = self.1;
         self.0
             .read(move |runtime| {
-                let (_, lsns) = runtime.places(id)?;
+                let (_, lsns) = runtime.places(&scope, id)?;
                 let from = after_seq.map_or(0, |seq| seq as usize + 1).min(lsns.len());
                 let to = (from + limit.clamp(1, limits::PAGE_MAX) as usize).min(lsns.len());
-                let items = runtime.store.records(id, &lsns[from..to])?;
+                let items = runtime.store.records(&scope, id, &lsns[from..to])?;
                 Ok(Page { items, total: lsns.len() as u64, more: to < lsns.len() })
             })
             .await
@@ -278,10 +300,16 @@ impl Handle {
         self.ask(id, input).await
     }
 
+    /// Holds that a run is there for them.
+    pub(super) async fn check_run(&self, id: RunId) -> Result<()> {
+        let scope = self.1;
+        self.0.read(move |runtime| runtime.store.run(&scope, id)?.ok_or_else(|| no_run(id)).map(|_| ())).await
+    }
+
     /// Sends an input to a run and waits until what follows is on disk.
     pub(super) async fn ask(&self, id: RunId, input: Input) -> Result<RunView> {
         self.0.check_open()?;
-        self.0.read(move |runtime| runtime.store.run(id)?.ok_or_else(|| no_run(id)).map(|_| ())).await?;
+        self.check_run(id).await?;
         let (answer, answered) = oneshot::channel();
         let audit = deed_of(id, &input).and_then(|deed| written_down(self.0.env.now(), deed));
         self.0.deliver(id, Mail::Asked(input, Answer::new(answer, audit)));
@@ -335,7 +363,8 @@ impl Handle {
 
     /// Open questions to people.
     pub async fn inbox(&self) -> Result<Vec<StoredQuestion>> {
-        self.0.read(|runtime| runtime.store.inbox()).await
+        let scope = self.1;
+        self.0.read(move |runtime| runtime.store.inbox(&scope)).await
     }
 
     /// Records from now on, or from after `since` on.
@@ -345,7 +374,7 @@ impl Handle {
             Some(since) => since,
             None => self.0.read(|runtime| runtime.store.newest_lsn()).await?,
         };
-        Ok(Subscription::new(self.0.clone(), receiver, from))
+        Ok(Subscription::new(self.clone(), receiver, from))
     }
 
     /// Components by name: `database`, `workflow_engine`, `event_bus`.

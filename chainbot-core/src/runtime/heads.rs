@@ -1,4 +1,4 @@
-//! What a start needs to know of a workflow, by the text that names it: its id, name and current version.
+//! What a start needs to know of a workflow, by the text that names it: its id, name and current version; and whose it is.
 //!
 //! Invariant: nothing is kept that was read while a change of workflows was under way, and every change empties the cache;
 //! so what is found here is what the store would say. Bounded: when full it is emptied.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::id::{DefinitionHash, WorkflowId};
-use crate::port::StoredWorkflow;
+use crate::port::{Possession, Scope, StoredWorkflow};
 
 /// Names remembered. Each is some hundred bytes.
 const HEADS_MAX: usize = 1_024;
@@ -19,6 +19,7 @@ pub(super) struct Head {
     pub(super) id: WorkflowId,
     pub(super) name: String,
     pub(super) hash: DefinitionHash,
+    pub(super) possession: Possession,
 }
 
 /// The cache.
@@ -28,6 +29,8 @@ pub(super) struct Heads(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     heads: HashMap<String, Arc<Head>>,
+    /// Whose they are, deleted ones too; `None` for what was never there.
+    possessions: HashMap<WorkflowId, Option<Possession>>,
     /// Grows with every change.
     generation: u64,
 }
@@ -37,8 +40,9 @@ struct Inner {
 pub(super) struct Before(u64);
 
 impl Heads {
-    pub(super) fn find(&self, reference: &str) -> Option<Arc<Head>> {
-        self.0.lock().heads.get(reference).cloned()
+    /// What is kept for whoever asked first is found by those alone who see it.
+    pub(super) fn find(&self, scope: &Scope, reference: &str) -> Option<Arc<Head>> {
+        self.0.lock().heads.get(reference).filter(|head| scope.sees(&head.possession)).cloned()
     }
 
     /// To be asked before the store is.
@@ -48,7 +52,8 @@ impl Heads {
 
     /// Keeps what was read, unless workflows have changed since `before`.
     pub(super) fn keep(&self, before: Before, reference: &str, stored: &StoredWorkflow) -> Arc<Head> {
-        let head = Arc::new(Head { id: stored.id, name: stored.name.clone(), hash: stored.hash });
+        let (name, possession) = (stored.name.clone(), stored.possession);
+        let head = Arc::new(Head { id: stored.id, name, hash: stored.hash, possession });
         let mut inner = self.0.lock();
         if inner.generation == before.0 {
             if inner.heads.len() >= HEADS_MAX {
@@ -59,10 +64,27 @@ impl Heads {
         head
     }
 
+    /// Whose a workflow is, as far as it is known here.
+    pub(super) fn possession(&self, workflow: WorkflowId) -> Option<Option<Possession>> {
+        self.0.lock().possessions.get(&workflow).copied()
+    }
+
+    /// As [`Self::keep`].
+    pub(super) fn keep_possession(&self, before: Before, workflow: WorkflowId, of: Option<Possession>) {
+        let mut inner = self.0.lock();
+        if inner.generation == before.0 {
+            if inner.possessions.len() >= HEADS_MAX {
+                inner.possessions.clear();
+            }
+            inner.possessions.insert(workflow, of);
+        }
+    }
+
     /// A change of workflows begins or has ended. Called at both.
     pub(super) fn change(&self) {
         let mut inner = self.0.lock();
         inner.heads.clear();
+        inner.possessions.clear();
         inner.generation += 1;
     }
 }
@@ -83,6 +105,7 @@ mod tests {
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
             deleted_at: None,
+            possession: Possession::HOUSE,
         }
     }
 
@@ -92,15 +115,15 @@ mod tests {
         let before = heads.before();
         heads.change();
         heads.keep(before, "a", &stored(1));
-        assert!(heads.find("a").is_none());
+        assert!(heads.find(&Scope::All, "a").is_none());
     }
 
     #[test]
     fn a_change_empties_the_cache() {
         let heads = Heads::default();
         heads.keep(heads.before(), "a", &stored(1));
-        assert_eq!(heads.find("a").map(|head| head.hash), Some(stored(1).hash));
+        assert_eq!(heads.find(&Scope::All, "a").map(|head| head.hash), Some(stored(1).hash));
         heads.change();
-        assert!(heads.find("a").is_none());
+        assert!(heads.find(&Scope::All, "a").is_none());
     }
 }

@@ -43,9 +43,10 @@ pub struct StateView {
 impl Handle {
     /// A run as it stood after its record `at`; `None` = as it stands.
     pub async fn state_at(&self, id: RunId, at: Option<u32>) -> Result<StateView> {
+        let scope = self.1;
         self.0
             .read(move |runtime| {
-                let (stored, lsns) = runtime.places(id)?;
+                let (stored, lsns) = runtime.places(&scope, id)?;
                 let last_seq = u32::try_from(lsns.len()).unwrap_or(u32::MAX).saturating_sub(1);
                 let seq = at.unwrap_or(last_seq);
                 if seq > last_seq {
@@ -53,7 +54,7 @@ impl Handle {
                         format!("the query parameter `at` is {seq}, the run's newest record is {last_seq}");
                     return Err(Error::new(&general::QUERY, message).help(format!("take 0 to {last_seq}")));
                 }
-                let records = runtime.store.records(id, &lsns[..=seq as usize])?;
+                let records = runtime.store.records(&scope, id, &lsns[..=seq as usize])?;
                 let program = runtime.programs.get(stored.row.definition)?;
                 let records = || records.iter().map(|(_, record)| record);
                 let steps = view::steps(&program, records());

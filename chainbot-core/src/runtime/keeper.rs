@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::port::upkeep::{Keep, Retention, Room, Tidied, Upkeep};
-use crate::port::{Batch, Op, RunFilter, Store};
+use crate::port::{Batch, Op, RunFilter, Scope, Store};
 use crate::time::Timestamp;
 
 use super::core::Runtime;
@@ -110,7 +110,8 @@ impl Keeper {
 /// From where a new process believes the wall clock: when a run some way back was made, so that a clock that was wrong lately
 /// is no witness of its own. `None` while there are no runs, which then cannot be old either.
 pub(super) fn witnessed(store: &dyn Store) -> Result<Option<Timestamp>> {
-    let newest = store.runs(&RunFilter { limit: limits::UPKEEP_CLOCK_RUNS, ..RunFilter::default() })?;
+    let filter = RunFilter { limit: limits::UPKEEP_CLOCK_RUNS, ..RunFilter::default() };
+    let newest = store.runs(&Scope::All, &filter)?;
     Ok(newest.items.last().map(|run| run.created_at))
 }
 
@@ -236,11 +237,11 @@ impl Runtime {
     /// From memory when it is known there: upkeep asks for every workflow again and again.
     fn current_hash(&self, workflow: WorkflowId) -> Result<Option<DefinitionHash>> {
         let reference = workflow.to_string();
-        if let Some(head) = self.heads.find(&reference) {
+        if let Some(head) = self.heads.find(&Scope::All, &reference) {
             return Ok(Some(head.hash));
         }
         let before = self.heads.before();
-        let stored = self.store.workflow(workflow)?;
+        let stored = self.store.workflow(&Scope::All, workflow)?;
         // What is kept there can be started, and a deleted one cannot.
         if let Some(stored) = stored.as_ref().filter(|stored| stored.deleted_at.is_none()) {
             self.heads.keep(before, &reference, stored);

@@ -10,18 +10,21 @@ use crate::id::Lsn;
 use crate::model::event::Committed;
 
 use super::bus::Note;
-use super::core::Runtime;
+use super::handle::Handle;
 
 /// Records read from the journal at once.
 const PAGE: u32 = 512;
 
 /// Committed records as they come, after those missed since a cursor.
 pub struct Subscription {
-    runtime: Arc<Runtime>,
+    /// For whom: what is not there for them is passed by.
+    handle: Handle,
     receiver: Receiver<Note>,
     /// Everything up to here was given out or is in `read`.
     seen: Lsn,
     read: VecDeque<Arc<Committed>>,
+    /// Everything up to here was given out or passed by.
+    passed: Lsn,
     /// The journal has records after `seen` that do not come through the receiver.
     is_behind: bool,
 }
@@ -31,17 +34,25 @@ pub struct Subscription {
 pub struct Gap;
 
 impl Subscription {
-    pub(super) fn new(runtime: Arc<Runtime>, receiver: Receiver<Note>, from: Lsn) -> Self {
-        Self { runtime, receiver, seen: from, read: VecDeque::new(), is_behind: true }
+    pub(super) fn new(handle: Handle, receiver: Receiver<Note>, from: Lsn) -> Self {
+        Self { handle, receiver, seen: from, read: VecDeque::new(), passed: from, is_behind: true }
     }
 
     /// The next record. `None` when the runtime stops. `Some(Err(gap))` when the journal cannot be read: subscribe again from the
     /// last cursor seen. Safe to drop and call again.
     pub async fn next(&mut self) -> Option<Result<Arc<Committed>, Gap>> {
         loop {
-            if let Some(next) = self.read.pop_front() {
-                self.seen = self.seen.max(next.lsn);
-                return Some(Ok(next));
+            if let Some(next) = self.read.front().cloned() {
+                // It stays in the queue until it is known whose it is: this future may be dropped meanwhile.
+                let Ok(is_theirs) = self.is_theirs(&next).await else { return Some(Err(Gap)) };
+                self.read.pop_front();
+                (self.seen, self.passed) = (self.seen.max(next.lsn), next.lsn);
+                if is_theirs {
+                    return Some(Ok(next));
+                }
+                // A backlog that is nobody's here never waits.
+                tokio::task::consume_budget().await;
+                continue;
             }
             if self.is_behind {
                 if self.catch_up().await.is_err() {
@@ -52,25 +63,42 @@ impl Subscription {
             match self.receiver.recv().await {
                 Ok(Note::Record(next)) if next.lsn > self.seen => {
                     self.seen = next.lsn;
-                    return Some(Ok(next));
+                    self.read.push_back(next);
+                    continue;
                 }
                 Ok(Note::Record(_)) => {}
                 Ok(Note::Uncopied(lsn)) => self.is_behind = lsn > self.seen,
                 Err(RecvError::Lagged(missed)) => {
-                    self.runtime.meters.bus_gaps.add(missed);
+                    self.handle.0.meters.bus_gaps.add(missed);
                     self.is_behind = true;
                 }
                 Err(RecvError::Closed) => return None,
             }
-            if self.runtime.is_over() {
+            if self.handle.0.is_over() {
                 return None;
             }
         }
     }
 
+    /// Everything up to here was given out, or is not for them.
+    pub fn passed(&self) -> Lsn {
+        self.passed
+    }
+
+    async fn is_theirs(&self, next: &Committed) -> Result<bool, Gap> {
+        let (scope, run) = (self.handle.scope(), next.run);
+        if scope.is_whole() {
+            return Ok(true);
+        }
+        self.handle.0.read(move |runtime| runtime.sees_run(&scope, run)).await.map_err(|error| {
+            log::error!("it cannot be told whose run {run} is: {error}");
+            Gap
+        })
+    }
+
     async fn catch_up(&mut self) -> Result<(), Gap> {
         let from = self.seen;
-        let page = self.runtime.read(move |runtime| runtime.store.journal_after(from, PAGE)).await;
+        let page = self.handle.0.read(move |runtime| runtime.store.journal_after(from, PAGE)).await;
         let page = page.map_err(|error| {
             log::error!("a listener cannot be told what it missed: {error}");
             Gap

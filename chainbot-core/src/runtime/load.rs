@@ -8,8 +8,9 @@ use crate::engine::decide::{NewChild, Outcome};
 use crate::engine::{Input, RunState, inputs};
 use crate::error::code::{definition, general, store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Lsn, RunId};
+use crate::id::{Lsn, RunId, WorkflowId};
 use crate::model::{Json, Place, Record, RecordBody, RunStatus, StepError, class};
+use crate::port::{Possession, Scope};
 
 use super::cell::{Cell, Mail, Mailbox, Parked, Refusal};
 use super::core::{Job, Runtime, Slot};
@@ -130,7 +131,7 @@ impl Runtime {
             Source::New(lsn, record) => return self.fold(run, vec![(lsn, *record)], None).map(Some),
             other => other,
         };
-        let Some(stored) = self.store.run(run)? else { return Ok(None) };
+        let Some(stored) = self.store.run(&Scope::All, run)? else { return Ok(None) };
         if stored.row.status.is_terminal() {
             return Ok(None);
         }
@@ -140,7 +141,7 @@ impl Runtime {
             (None, Source::Queue) => vec![stored.first_lsn],
             (None, _) => self.scan(run, stored.first_lsn)?,
         };
-        let records = self.store.records(run, &lsns)?;
+        let records = self.store.records(&Scope::All, run, &lsns)?;
         let parked = match stored.row.status {
             RunStatus::Waiting | RunStatus::Paused => Some(Parked { timer_seq: None }),
             _ => None,
@@ -186,15 +187,19 @@ impl Runtime {
         Ok(Loaded { state, lsns: records.into_iter().map(|(lsn, _)| lsn).collect(), parked })
     }
 
-    /// Which version a child will be of, and whether its inputs fit. Blocks on the disk.
+    /// Which version a child of `parent` will be of, and whether its inputs fit. What the parent's owner does not see is not
+    /// there. Blocks on the disk.
     pub(super) fn resolve_child(
         &self,
+        parent: WorkflowId,
         workflow: &str,
         given: &Json,
     ) -> std::result::Result<NewChild, StepError> {
         let resolve = || -> Result<NewChild> {
             crate::fault!("child.resolve", crate::error::Error::on_purpose);
-            let stored = self.store.workflow_named(workflow)?.ok_or_else(|| {
+            let parent = self.store.workflow(&Scope::All, parent)?.map(|parent| parent.possession);
+            let scope = Scope::of_workflow(&parent.unwrap_or(Possession::HOUSE));
+            let stored = self.store.workflow_named(&scope, workflow)?.ok_or_else(|| {
                 Error::new(&definition::NOT_FOUND, format!("there is no workflow `{workflow}`"))
                     .help("create it, or mend the step's `workflow`")
             })?;
@@ -222,12 +227,14 @@ impl Runtime {
     }
 
     fn outcome(&self, child: RunId) -> Result<Option<Outcome>> {
-        let Some(stored) = self.store.run(child)?.filter(|stored| stored.row.status.is_terminal()) else {
+        let Some(stored) =
+            self.store.run(&Scope::All, child)?.filter(|stored| stored.row.status.is_terminal())
+        else {
             return Ok(None);
         };
         let last = stored.lsns.as_deref().and_then(|lsns| lsns.last().copied());
         let records = match last {
-            Some(last) => self.store.records(child, &[last])?,
+            Some(last) => self.store.records(&Scope::All, child, &[last])?,
             None => Vec::new(),
         };
         Ok(match records.into_iter().next().map(|(_, record)| record.body) {

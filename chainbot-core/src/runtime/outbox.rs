@@ -16,7 +16,7 @@ use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, StepError, Waiting};
-use crate::port::{Batch, EventBus, Op, Published, Store};
+use crate::port::{Batch, EventBus, Op, Published, Scope, Store};
 use crate::time::Timestamp;
 
 use super::core::Runtime;
@@ -426,7 +426,7 @@ fn from_journal(store: &Arc<dyn Store>, committed: &Committed) -> Result<Option<
         return Ok(None);
     }
     // Deleted meanwhile, there is nothing to tell of it.
-    let Some(row) = store.run(committed.run)?.map(|stored| stored.row) else { return Ok(None) };
+    let Some(row) = store.run(&Scope::All, committed.run)?.map(|stored| stored.row) else { return Ok(None) };
     let subject = Subject {
         run: committed.run,
         workflow: row.workflow,

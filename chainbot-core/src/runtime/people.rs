@@ -35,18 +35,19 @@ pub struct NewAnswer {
 impl Handle {
     /// Lets what is under way end and begins nothing new. To pause twice is to pause once.
     pub async fn pause(&self, id: RunId, reason: &str) -> Result<RunView> {
-        self.check_turn(id)?;
+        self.check_turn(id).await?;
         self.ask(id, Input::Pause { reason: reason.to_owned() }).await
     }
 
     /// Lets a paused run go on. One that is not paused is left as it is.
     pub async fn resume(&self, id: RunId) -> Result<RunView> {
-        self.check_turn(id)?;
+        self.check_turn(id).await?;
         self.ask(id, Input::Unpause).await
     }
 
     /// A run that was taken up again and waits for its turn is paused by nobody, and goes on by itself.
-    fn check_turn(&self, id: RunId) -> Result<()> {
+    async fn check_turn(&self, id: RunId) -> Result<()> {
+        self.check_run(id).await?;
         match self.0.gates.holds(id) {
             false => Ok(()),
             true => Err(Error::new(
@@ -59,7 +60,8 @@ impl Handle {
 
     /// A question, answered or not. CB-0342 when there is none.
     pub async fn question(&self, id: InboxId) -> Result<StoredQuestion> {
-        let found = self.0.read(move |runtime| runtime.store.question(id)).await?;
+        let scope = self.1;
+        let found = self.0.read(move |runtime| runtime.store.question(&scope, id)).await?;
         found.ok_or_else(|| {
             Error::new(&run_code::QUESTION, format!("there is no question {id}"))
                 .help("GET /api/chainbot/inbox lists those that are open")

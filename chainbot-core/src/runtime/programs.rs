@@ -9,7 +9,7 @@ use crate::engine::{Program, compile};
 use crate::error::code::{definition, store};
 use crate::error::{Error, Result};
 use crate::id::DefinitionHash;
-use crate::port::Store;
+use crate::port::{Scope, Store};
 use crate::validate;
 
 /// Programs kept when no run holds them. A program is some tens of kilobytes.
@@ -37,7 +37,7 @@ impl Programs {
         if let Some(program) = self.cached(hash) {
             return Ok(program);
         }
-        let source = self.store.definition(hash)?.ok_or_else(|| {
+        let source = self.store.definition(&Scope::All, hash)?.ok_or_else(|| {
             Error::new(
                 &store::CORRUPT,
                 format!("the definition {hash} that a run is pinned to is not in the database"),

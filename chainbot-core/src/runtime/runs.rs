@@ -11,7 +11,7 @@ use crate::error::code::{general, store};
 use crate::error::{Error, Result};
 use crate::id::{Lsn, RunId};
 use crate::model::{Json, Record, RecordBody, RunRow, RunStatus, RunView, Trigger};
-use crate::port::{Idempotency, StoredRun};
+use crate::port::{Idempotency, Scope, StoredRun};
 
 use super::core::Runtime;
 use super::handle::no_run;
@@ -92,10 +92,10 @@ impl Runtime {
     }
 
     /// The run's row and the places of its records, wherever it is.
-    pub(super) fn places(&self, id: RunId) -> Result<(StoredRun, Vec<Lsn>)> {
+    pub(super) fn places(&self, scope: &Scope, id: RunId) -> Result<(StoredRun, Vec<Lsn>)> {
         for _ in 0..LOOKS_MAX {
             let live = self.live(id);
-            let Some(stored) = self.store.run(id)? else { return Err(no_run(id)) };
+            let Some(stored) = self.store.run(scope, id)? else { return Err(no_run(id)) };
             if let Some(lsns) = &stored.lsns {
                 let lsns = lsns.clone();
                 return Ok((stored, lsns));
@@ -121,7 +121,7 @@ impl Runtime {
         if let Some(program) = self.shown.lock().get(&run) {
             return Some(program.clone());
         }
-        let stored = match self.store.run(run) {
+        let stored = match self.store.run(&Scope::All, run) {
             Ok(stored) => stored?,
             Err(error) => {
                 log::error!("run {run} cannot be read: {error}");
@@ -138,13 +138,13 @@ impl Runtime {
     }
 
     /// One run as the API shows it.
-    pub(super) fn run_view(&self, id: RunId) -> Result<RunView> {
-        let (stored, lsns) = self.places(id)?;
+    pub(super) fn run_view(&self, scope: &Scope, id: RunId) -> Result<RunView> {
+        let (stored, lsns) = self.places(scope, id)?;
         let live = self.live(id).filter(|_| !stored.row.status.is_terminal());
         // The beginning and the end say everything that a run's view holds; a list from the beginning must have no gaps.
-        let mut records = self.store.records(id, &lsns[..lsns.len().min(2)])?;
+        let mut records = self.store.records(scope, id, &lsns[..lsns.len().min(2)])?;
         if let Some(last) = lsns.get(2..).and_then(|rest| rest.last()) {
-            records.extend(self.store.records(id, &[*last])?);
+            records.extend(self.store.records(scope, id, &[*last])?);
         }
         let Some((_, Record { body: RecordBody::RunCreated(created), .. })) = records.first() else {
             return Err(Error::new(
@@ -201,8 +201,8 @@ impl Runtime {
 
     /// What a key has made, when it came before with the same request.
     pub(super) async fn replayed(self: &Arc<Self>, key: &Idempotency) -> Result<Option<[u8; 16]>> {
-        let name = key.key.clone();
-        match self.read(move |runtime| runtime.store.idempotent(&name)).await? {
+        let (by, name) = (key.by, key.key.clone());
+        match self.read(move |runtime| runtime.store.idempotent(by, &name)).await? {
             None => Ok(None),
             Some(hit) if hit.digest == key.digest => Ok(Some(hit.made)),
             Some(_) => Err(Error::new(

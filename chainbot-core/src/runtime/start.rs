@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::id::{InboxId, Lsn, RunId};
 use crate::limits;
 use crate::model::{Place, Record, RunStatus};
-use crate::port::{Batch, InboxKind, Op, Recovery};
+use crate::port::{Batch, InboxKind, Op, Recovery, Scope};
 use crate::store::note::NoteFile;
 
 use super::admission::Admission;
@@ -76,7 +76,7 @@ impl Runtime {
             );
         }
         let messages = options.store.outbox_pending()?;
-        let held = options.store.inbox()?.iter().filter_map(Held::of).collect();
+        let held = options.store.inbox(&Scope::All)?.iter().filter_map(Held::of).collect();
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
             known: RwLock::new(Arc::new(options.known)),
@@ -243,7 +243,7 @@ impl Runtime {
             Op::RunPark { run, status: RunStatus::Waiting, detail: Some(format!("held: {reason}")), lsns };
         let mut ops = Vec::with_capacity(2);
         // Each try to wake it holds it again, and a person is asked once.
-        match self.store.inbox() {
+        match self.store.inbox(&Scope::All) {
             Ok(open) if open.iter().any(|other| other.id == id) => {}
             Ok(_) => ops.push(Op::InboxPut {
                 id,

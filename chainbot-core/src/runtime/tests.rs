@@ -48,7 +48,7 @@ const NOTES: &str = "poison";
 struct Keys;
 
 impl crate::port::SigningKeys for Keys {
-    fn signing_key(&self, name: &str) -> crate::Result<String> {
+    fn signing_key(&self, _: Option<crate::id::UserId>, name: &str) -> crate::Result<String> {
         match name {
             "known" => Ok("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
             _ => Err(crate::Error::new(

@@ -32,7 +32,7 @@ use tokio::sync::watch as watch_channel;
 
 use crate::error::code::general;
 use crate::error::{Error, Result};
-use crate::id::{Lsn, RunId};
+use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{Record, RecordBody};
 use crate::port::SigningKeys;
@@ -111,6 +111,11 @@ impl Event {
 }
 
 impl Triggers {
+    /// The workflows that have some.
+    pub(super) fn workflows(&self) -> HashSet<WorkflowId> {
+        self.table.lock().all.keys().map(|id| id.workflow).collect()
+    }
+
     pub(super) fn new(keys: Arc<dyn SigningKeys>) -> Self {
         Self {
             table: Mutex::default(),

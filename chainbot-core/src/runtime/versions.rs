@@ -77,9 +77,9 @@ pub struct RunHeadline {
 impl Handle {
     /// Every version of a workflow, newest first.
     pub async fn versions(&self, reference: &str) -> Result<Vec<VersionView>> {
-        let stored = self.0.workflow_of(reference).await?;
-        let (id, current) = (stored.id, stored.version);
-        let versions = self.0.read(move |runtime| runtime.store.versions(id)).await?;
+        let stored = self.0.workflow_of(&self.1, reference).await?;
+        let (scope, id, current) = (self.1, stored.id, stored.version);
+        let versions = self.0.read(move |runtime| runtime.store.versions(&scope, id)).await?;
         Ok(versions
             .into_iter()
             .map(|version| VersionView {
@@ -93,7 +93,7 @@ impl Handle {
 
     /// One version of a workflow, with its definition.
     pub async fn version(&self, reference: &str, number: u32) -> Result<WorkflowView> {
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.0.workflow_of(&self.1, reference).await?;
         let old = self.version_of(&stored, number).await?;
         super::workflows::view(&old)
     }
@@ -107,7 +107,7 @@ impl Handle {
     ) -> Result<WorkflowView> {
         self.0.check_open()?;
         let _changes = self.0.workflows.lock().await;
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.to_change(reference).await?;
         check_match(&stored, if_match)?;
         let old = self.version_of(&stored, number).await?;
         // An older ChainBot may have taken what this one does not.
@@ -125,7 +125,7 @@ impl Handle {
 
     /// What two versions of a workflow differ in.
     pub async fn diff_versions(&self, reference: &str, from: u32, to: u32) -> Result<VersionDiff> {
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.0.workflow_of(&self.1, reference).await?;
         let (old, new) = (self.version_of(&stored, from).await?, self.version_of(&stored, to).await?);
         let mut changes = Changes::default();
         changes.compare("", &document(&old)?, &document(&new)?);
@@ -147,14 +147,14 @@ impl Handle {
     }
 
     async fn version_of(&self, stored: &StoredWorkflow, number: u32) -> Result<StoredWorkflow> {
-        let id = stored.id;
+        let (scope, id) = (self.1, stored.id);
         let found = self
             .0
             .read(move |runtime| {
-                let versions = runtime.store.versions(id)?;
+                let versions = runtime.store.versions(&scope, id)?;
                 let found = versions.into_iter().find(|version| version.version == number);
                 let Some(version) = found else { return Ok(None) };
-                Ok(runtime.store.definition(version.hash)?.map(|source| (version, source)))
+                Ok(runtime.store.definition(&scope, version.hash)?.map(|source| (version, source)))
             })
             .await?;
         let Some((version, source)) = found else {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::engine::Program;
-use crate::error::code::{definition, general};
+use crate::error::code::{account, definition, general};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
-use crate::port::{Action, Idempotency, Op, Page, StoredWorkflow};
+use crate::port::{Action, Idempotency, Op, Page, Scope, StoredWorkflow};
 use crate::validate;
 
 use super::core::Runtime;
@@ -30,6 +30,7 @@ impl Handle {
             None => (None, None),
             Some(key) => {
                 let key = Idempotency {
+                    by: self.1.user(),
                     key: format!("workflow {key}"),
                     digest: *blake3::hash(source.as_bytes()).as_bytes(),
                     at: self.0.aged(self.0.env.now()),
@@ -44,24 +45,18 @@ impl Handle {
         let program = self.0.compile(source).await?;
         let _changes = self.0.workflows.lock().await;
         let name = program.name.clone();
-        if let Some(existing) = self
-            .0
-            .read({
-                let name = name.clone();
-                move |runtime| runtime.store.workflow_named(&name)
-            })
-            .await?
-        {
-            return Err(Error::new(
-                &definition::EXISTS,
-                format!("a workflow `{name}` exists ({})", existing.id),
-            )
-            .help(format!("PUT /api/chainbot/workflows/{name} makes a new version of it")));
-        }
+        self.check_free(&name).await?;
         let id = self.0.env.workflow_id();
         let at = self.0.env.now();
-        let (changes, armed) = self.0.trigger_changes(id, &program)?;
-        let mut ops = vec![Op::WorkflowInsert { id, name, source: source.to_owned(), at, idempotency: key }];
+        let (changes, armed) = self.0.trigger_changes(&self.1, self.1.makes().owner, id, &program)?;
+        let mut ops = vec![Op::WorkflowInsert {
+            id,
+            name,
+            source: source.to_owned(),
+            at,
+            possession: self.1.makes(),
+            idempotency: key,
+        }];
         ops.extend(changes);
         let deed = Deed::new(Action::WorkflowCreate, "workflow", id).from_to(None, Some(program.hash.0));
         ops.extend(written_down(at, deed.with(json!({ "name": program.name }))));
@@ -72,16 +67,15 @@ impl Handle {
 
     /// By id or name.
     pub async fn workflow(&self, reference: &str) -> Result<WorkflowView> {
-        self.0.workflow_of(reference).await.and_then(|stored| self.view(&stored))
+        self.0.workflow_of(&self.1, reference).await.and_then(|stored| self.view(&stored))
     }
 
     /// By name, after a name; `limit` ≤ 200.
     pub async fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<WorkflowView>> {
-        let after = after.map(str::to_owned);
-        let page = self
-            .0
-            .read(move |runtime| runtime.store.workflows(after.as_deref(), limit.min(limits::PAGE_MAX)))
-            .await?;
+        let (scope, after) = (self.1, after.map(str::to_owned));
+        let limit = limit.min(limits::PAGE_MAX);
+        let page =
+            self.0.read(move |runtime| runtime.store.workflows(&scope, after.as_deref(), limit)).await?;
         let items = page.items.iter().map(|stored| self.view(stored)).collect::<Result<Vec<_>>>()?;
         Ok(Page { items, total: page.total, more: page.more })
     }
@@ -96,7 +90,7 @@ impl Handle {
         self.0.check_open()?;
         let program = self.0.compile(source).await?;
         let _changes = self.0.workflows.lock().await;
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.to_change(reference).await?;
         check_match(&stored, if_match)?;
         if program.name != stored.name {
             return Err(Error::new(
@@ -107,7 +101,8 @@ impl Handle {
         }
         if stored.hash != program.hash {
             let at = self.0.env.now();
-            let (changes, armed) = self.0.trigger_changes(stored.id, &program)?;
+            let (changes, armed) =
+                self.0.trigger_changes(&self.1, stored.possession.owner, stored.id, &program)?;
             let deed = Deed::new(Action::WorkflowUpdate, "workflow", stored.id)
                 .from_to(Some(stored.hash.0), Some(program.hash.0))
                 .with(json!({ "name": stored.name, "version": stored.version + 1 }));
@@ -125,7 +120,7 @@ impl Handle {
     pub async fn delete_workflow(&self, reference: &str, if_match: Option<&str>) -> Result<()> {
         self.0.check_open()?;
         let _changes = self.0.workflows.lock().await;
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.to_change(reference).await?;
         check_match(&stored, if_match)?;
         let at = self.0.env.now();
         let mut ops = vec![Op::WorkflowDelete { id: stored.id, at }];
@@ -136,6 +131,27 @@ impl Handle {
         self.0.write(ops).await?;
         self.0.arm(stored.id, Vec::new());
         Ok(())
+    }
+
+    /// A workflow that they may change. Called with the right to change workflows.
+    pub(super) async fn to_change(&self, reference: &str) -> Result<StoredWorkflow> {
+        let stored = self.0.workflow_of(&self.1, reference).await?;
+        check_owner(self.1.may_change(&stored.possession), &stored.name).map(|()| stored)
+    }
+
+    /// Names are unique among all. Whose one is that they do not see is not told.
+    async fn check_free(&self, name: &str) -> Result<()> {
+        let wanted = name.to_owned();
+        let found = self.0.read(move |runtime| runtime.store.workflow_named(&Scope::All, &wanted)).await?;
+        match found {
+            None => Ok(()),
+            Some(other) if self.1.sees(&other.possession) => {
+                Err(Error::new(&definition::EXISTS, format!("a workflow `{name}` exists ({})", other.id))
+                    .help(format!("PUT /api/chainbot/workflows/{name} makes a new version of it")))
+            }
+            Some(_) => Err(Error::new(&definition::EXISTS, format!("the name `{name}` is taken"))
+                .help("choose another name")),
+        }
     }
 
     fn view(&self, stored: &StoredWorkflow) -> Result<WorkflowView> {
@@ -151,26 +167,32 @@ impl Handle {
 
 impl Runtime {
     /// The workflow that text names: an id, else a name.
-    pub(super) async fn workflow_of(self: &Arc<Self>, reference: &str) -> Result<StoredWorkflow> {
-        let reference = reference.to_owned();
+    pub(super) async fn workflow_of(
+        self: &Arc<Self>,
+        scope: &Scope,
+        reference: &str,
+    ) -> Result<StoredWorkflow> {
+        let (scope, reference) = (*scope, reference.to_owned());
         let missing = Error::new(&definition::NOT_FOUND, format!("there is no workflow `{reference}`"))
             .help("GET /api/chainbot/workflows lists them");
         let found = self
             .read(move |runtime| match reference.parse::<WorkflowId>() {
-                Ok(id) => Ok(runtime.store.workflow(id)?.filter(|stored| stored.deleted_at.is_none())),
-                Err(_) => runtime.store.workflow_named(&reference),
+                Ok(id) => {
+                    Ok(runtime.store.workflow(&scope, id)?.filter(|stored| stored.deleted_at.is_none()))
+                }
+                Err(_) => runtime.store.workflow_named(&scope, &reference),
             })
             .await?;
         found.ok_or(missing)
     }
 
     /// As [`Self::workflow_of`], from memory when it is known there.
-    pub(super) async fn head_of(self: &Arc<Self>, reference: &str) -> Result<Arc<Head>> {
-        if let Some(head) = self.heads.find(reference) {
+    pub(super) async fn head_of(self: &Arc<Self>, scope: &Scope, reference: &str) -> Result<Arc<Head>> {
+        if let Some(head) = self.heads.find(scope, reference) {
             return Ok(head);
         }
         let before = self.heads.before();
-        let stored = self.workflow_of(reference).await?;
+        let stored = self.workflow_of(scope, reference).await?;
         Ok(self.heads.keep(before, reference, &stored))
     }
 
@@ -224,7 +246,25 @@ impl Runtime {
 }
 
 fn is_of_workflows(op: &Op) -> bool {
-    matches!(op, Op::WorkflowInsert { .. } | Op::WorkflowVersion { .. } | Op::WorkflowDelete { .. })
+    matches!(
+        op,
+        Op::WorkflowInsert { .. }
+            | Op::WorkflowShare { .. }
+            | Op::WorkflowVersion { .. }
+            | Op::WorkflowDelete { .. }
+    )
+}
+
+/// Refuses a change of what is shared with somebody and not theirs.
+pub(super) fn check_owner(may: bool, name: &str) -> Result<()> {
+    match may {
+        true => Ok(()),
+        false => Err(Error::new(
+            &account::NOT_OWNER,
+            format!("the workflow `{name}` is shared with you and not yours to change"),
+        )
+        .help("ask its owner or an admin, or make a copy under another name")),
+    }
 }
 
 pub(super) fn check_match(stored: &StoredWorkflow, if_match: Option<&str>) -> Result<()> {
@@ -258,5 +298,7 @@ pub(super) fn view(stored: &StoredWorkflow) -> Result<WorkflowView> {
         source: stored.source.clone(),
         created_at: stored.created_at,
         updated_at: stored.updated_at,
+        owner: stored.possession.owner,
+        shared: stored.possession.shared,
     })
 }

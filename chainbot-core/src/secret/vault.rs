@@ -15,14 +15,12 @@ use super::seal;
 use crate::env::Env;
 use crate::error::code::{general, secret as code};
 use crate::error::{Error, Result, similar};
+use crate::id::UserId;
 use crate::limits::SECRETS_MAX;
-use crate::port::{Action, Op, OpenSecret, SecretRows, SecretText, Secrets, Store, StoredSecret};
+use crate::port::{Action, Op, OpenSecret, Scope, SecretRows, SecretText, Secrets, Store, StoredSecret};
 use crate::runtime::{Deed, written_down};
 use crate::store::{DataDir, commit};
 use crate::time::Timestamp;
-
-/// Whose secrets are until there are accounts: the operator of the data folder.
-const OWNER: &str = "operator";
 
 /// A secret to be set.
 pub struct NewSecret {
@@ -51,6 +49,8 @@ pub struct SecretInfo {
     pub updated_at: Timestamp,
     /// Whether the key at hand opens it.
     pub is_readable: bool,
+    /// Whose it is; `None` is the operator.
+    pub owner: Option<UserId>,
 }
 
 /// All secrets of a data folder.
@@ -96,14 +96,16 @@ impl Vault {
         Ok(Self { store, folder, env, state, changes: tokio::sync::Mutex::default() })
     }
 
-    /// All secrets without their values, by name.
-    pub fn list(&self) -> Vec<SecretInfo> {
+    /// All secrets that they see, without their values, by name.
+    pub fn list(&self, scope: &Scope) -> Vec<SecretInfo> {
         let state = self.state.read();
-        state.rows.values().map(|row| info(row, state.opens(row))).collect()
+        let seen = state.rows.values().filter(|row| scope.sees(&row.possession()));
+        seen.map(|row| info(row, state.opens(row))).collect()
     }
 
-    /// Stores a secret or a new version of one; on disk when this returns. The flag: there was none of this name.
-    pub async fn set(&self, name: &str, new: NewSecret) -> Result<(SecretInfo, bool)> {
+    /// Stores a secret or a new version of one, which stays its owner's; on disk when this returns. The flag: there was none of
+    /// this name. A name is one person's: that of another's is refused as if it were another's workflow.
+    pub async fn set(&self, scope: &Scope, name: &str, new: NewSecret) -> Result<(SecretInfo, bool)> {
         check_name(name)?;
         check_value(new.value.reveal())?;
         check_description(new.description.as_deref())?;
@@ -113,6 +115,10 @@ impl Vault {
         let (row, is_new) = {
             let mut state = self.state.write();
             let before = state.rows.get(name).cloned();
+            if before.as_ref().is_some_and(|before| !scope.may_change(&before.possession())) {
+                drop(state);
+                return Err(self.not_found(|row| scope.sees(&row.possession()), name));
+            }
             if before.is_none() && state.rows.len() >= SECRETS_MAX {
                 return Err(Error::new(
                     &general::BUSY,
@@ -124,7 +130,10 @@ impl Vault {
             let now = self.env.now();
             let mut row = StoredSecret {
                 name: name.to_owned(),
-                owner: OWNER.to_owned(),
+                owner: before.as_ref().map_or_else(
+                    || StoredSecret::owner_of(scope.makes().owner),
+                    |before| before.owner.clone(),
+                ),
                 version: before.as_ref().map_or(1, |before| before.version.saturating_add(1)),
                 key_id: [0; 8],
                 nonce: self.env.bytes(),
@@ -149,10 +158,11 @@ impl Vault {
     }
 
     /// Forgets a secret; off the database when this returns.
-    pub async fn remove(&self, name: &str) -> Result<()> {
+    pub async fn remove(&self, scope: &Scope, name: &str) -> Result<()> {
         let _turn = self.changes.lock().await;
-        if !self.state.read().rows.contains_key(name) {
-            return Err(self.not_found(name));
+        let may = |row: &StoredSecret| scope.may_change(&row.possession());
+        if !self.state.read().rows.get(name).is_some_and(may) {
+            return Err(self.not_found(may, name));
         }
         let deed = Deed::new(Action::SecretRemove, "secret", name);
         let ops = [Some(Op::SecretRemove { name: name.to_owned() }), written_down(self.env.now(), deed)];
@@ -162,10 +172,12 @@ impl Vault {
         state.renew()
     }
 
-    fn not_found(&self, name: &str) -> Error {
+    /// `is_known`: of which others a hint may speak.
+    fn not_found(&self, is_known: impl Fn(&StoredSecret) -> bool, name: &str) -> Error {
         let shown: String = name.chars().filter(|c| !c.is_control()).take(63).collect();
         let state = self.state.read();
-        let help = match similar(name, state.rows.keys().map(String::as_str)) {
+        let known = state.rows.values().filter(|row| is_known(row) && row.name != name);
+        let help = match similar(name, known.map(|row| row.name.as_str())) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("store it with `chainbot secret set {shown} --host HOST`"),
         };
@@ -174,11 +186,11 @@ impl Vault {
 }
 
 impl Secrets for Vault {
-    fn open(&self, name: &str) -> Result<OpenSecret> {
+    fn open(&self, owner: Option<UserId>, name: &str) -> Result<OpenSecret> {
         let state = self.state.read();
-        let Some(row) = state.rows.get(name) else {
+        let Some(row) = state.rows.get(name).filter(|row| row.serves(owner)) else {
             drop(state);
-            return Err(self.not_found(name));
+            return Err(self.not_found(|row| row.serves(owner), name));
         };
         Ok(OpenSecret { value: seal::open(state.key()?, row)?, hosts: row.hosts.clone() })
     }
@@ -239,5 +251,6 @@ fn info(row: &StoredSecret, is_readable: bool) -> SecretInfo {
         created_at: row.created_at,
         updated_at: row.updated_at,
         is_readable,
+        owner: row.possession().owner,
     }
 }

@@ -16,7 +16,7 @@ use crate::port::{OpenSecret, SecretText, Secrets};
 struct Vault;
 
 impl Secrets for Vault {
-    fn open(&self, name: &str) -> crate::Result<OpenSecret> {
+    fn open(&self, _: Option<crate::id::UserId>, name: &str) -> crate::Result<OpenSecret> {
         let hosts = match name {
             "token" => vec!["http://127.0.0.1".to_owned()],
             _ => vec!["example.com".to_owned()],
@@ -46,7 +46,15 @@ fn effect(more: Value) -> Effect {
         input[key] = value.clone();
     }
     let (key, run) = (EffectKey([7; 16]), RunId::from([1; 16]));
-    Effect { kind: EffectKind::Channel, input: Arc::new(input), key, attempt: 1, run, timeout: None }
+    Effect {
+        kind: EffectKind::Channel,
+        input: Arc::new(input),
+        key,
+        attempt: 1,
+        run,
+        owner: None,
+        timeout: None,
+    }
 }
 
 fn body(request: &str) -> Value {

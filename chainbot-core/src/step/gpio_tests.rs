@@ -37,6 +37,7 @@ fn effect(input: Value, attempt: u32, timeout: Duration) -> Effect {
         key: EffectKey([7; 16]),
         attempt,
         run: RunId::from([1; 16]),
+        owner: None,
         timeout: Some(timeout),
     }
 }

@@ -14,6 +14,7 @@ use zeroize::Zeroize;
 use super::{Effect, Executors, Failure};
 use crate::engine::program::SECRETS_KEY;
 use crate::error::code::secret as code;
+use crate::id::UserId;
 use crate::model::{Json, StepError, class};
 use crate::net::{Endpoint, percent_encoded};
 use crate::port::OpenSecret;
@@ -86,7 +87,7 @@ pub(crate) fn fill(
             match part {
                 Part::Text(plain) => text.push_str(plain),
                 Part::Secret { secret } => {
-                    let opened = open(executors, secret)?;
+                    let opened = open(executors, effect.owner, secret)?;
                     if let (Some(endpoint), false) = (&endpoint, is_key(fill)) {
                         check_host(secret, &opened, endpoint)?;
                     }
@@ -109,14 +110,17 @@ pub(crate) fn fill(
     Ok(filled)
 }
 
-/// Opens one secret, for whatever host.
-pub(crate) fn open(executors: &Executors, name: &str) -> Result<OpenSecret, Failure> {
+/// Channels and mail accounts are the operator's, and so are their secrets.
+pub(crate) const OPERATOR: Option<UserId> = None;
+
+/// Opens one secret for what belongs to `owner`, for whatever host.
+pub(crate) fn open(executors: &Executors, owner: Option<UserId>, name: &str) -> Result<OpenSecret, Failure> {
     let Some(secrets) = &executors.secrets else {
         let error =
             StepError::new(class::INVALID, &code::NOT_FOUND, format!("there is no secret `{name}` here"));
         return Err(error.into());
     };
-    secrets.open(name).map_err(|error| {
+    secrets.open(owner, name).map_err(|error| {
         let message = match error.remedy() {
             Some(remedy) => format!("{}; {remedy}", error.message()),
             None => error.message().to_owned(),

@@ -23,7 +23,7 @@ const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 struct Given(Vec<String>);
 
 impl Secrets for Given {
-    fn open(&self, name: &str) -> CoreResult<OpenSecret> {
+    fn open(&self, _: Option<crate::id::UserId>, name: &str) -> CoreResult<OpenSecret> {
         let value = match name {
             "token" => CANARY,
             "login" => "user:canary-5e1f-value",
@@ -44,7 +44,7 @@ fn executors(grants: &[(&str, SocketAddr)], hosts: &[String]) -> Executors {
 
 fn effect(kind: EffectKind, input: Value) -> Effect {
     let (key, run) = (EffectKey([7; 16]), RunId::from([1; 16]));
-    Effect { kind, input: Arc::new(input), key, attempt: 1, run, timeout: None }
+    Effect { kind, input: Arc::new(input), key, attempt: 1, run, owner: None, timeout: None }
 }
 
 /// An `api_call` whose text at `at` is the secret after `before`.

@@ -27,6 +27,7 @@ fn effect(kind: EffectKind, input: Value) -> Effect {
         key: EffectKey([7; 16]),
         attempt: 1,
         run: RunId::from([1; 16]),
+        owner: None,
         timeout: None,
     }
 }

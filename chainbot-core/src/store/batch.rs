@@ -17,7 +17,7 @@ use crate::limits;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::{
     AccountOp, Ack, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op,
-    StoredSecret,
+    Possession, StoredSecret,
 };
 use crate::time::Timestamp;
 
@@ -37,7 +37,8 @@ pub enum Change {
     ListenClear { run: RunId, seq: u32 },
     RunReopen { run: RunId, status: RunStatus, detail: String, lsns: Places },
     RunDelete { run: RunId },
-    WorkflowInsert { version: Version, idempotency: Option<Idempotency> },
+    WorkflowInsert { version: Version, possession: Possession, idempotency: Option<Idempotency> },
+    WorkflowShare { id: WorkflowId, possession: Possession },
     WorkflowVersion(Version),
     WorkflowDelete { id: WorkflowId, at: Timestamp },
     CursorSet { name: &'static str, lsn: Lsn },
@@ -145,11 +146,12 @@ fn has_doubles(ops: &[Op]) -> bool {
     let mut workflows = 0;
     !ops.iter().all(|op| match op {
         Op::RunInsert { row, idempotency, .. } => {
-            runs.insert(row.id) && idempotency.as_ref().is_none_or(|key| keys.insert(key.key.as_str()))
+            runs.insert(row.id)
+                && idempotency.as_ref().is_none_or(|key| keys.insert((key.by, key.key.as_str())))
         }
         Op::WorkflowInsert { idempotency, .. } => {
             workflows += 1;
-            workflows == 1 && idempotency.as_ref().is_none_or(|key| keys.insert(key.key.as_str()))
+            workflows == 1 && idempotency.as_ref().is_none_or(|key| keys.insert((key.by, key.key.as_str())))
         }
         Op::WorkflowVersion { .. } => {
             workflows += 1;
@@ -226,9 +228,10 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
             Change::RunReopen { run, status, detail, lsns: pack(run, lsns)? }
         }
         Op::RunDelete { run } => Change::RunDelete { run },
-        Op::WorkflowInsert { id, name, source, at, idempotency } => {
-            Change::WorkflowInsert { version: version(id, name, source, at), idempotency }
+        Op::WorkflowInsert { id, name, source, at, possession, idempotency } => {
+            Change::WorkflowInsert { version: version(id, name, source, at), possession, idempotency }
         }
+        Op::WorkflowShare { id, possession } => Change::WorkflowShare { id, possession },
         Op::WorkflowVersion { id, name, source, at } => {
             Change::WorkflowVersion(version(id, name, source, at))
         }

@@ -28,6 +28,7 @@ use crate::error::Result;
 use crate::id::{InboxId, Lsn, RunId};
 use crate::model::inbox::question_id;
 use crate::model::{Place, Record, RecordBody, RunCreated, RunStatus, Waiting};
+use crate::port::Scope;
 use crate::time::Timestamp;
 
 const ROWS: &str = "SELECT count(*) FROM run";
@@ -208,7 +209,8 @@ impl Checker<'_> {
     fn end(&mut self, run: RunId, status: RunStatus) -> Result<()> {
         if status == RunStatus::Failed
             && let Some(seen) = self.seen.get_mut(&run)
-            && run::find(self.conn, run)?.is_some_and(|stored| stored.lsns.as_ref() != Some(&seen.lsns))
+            && run::find(self.conn, &Scope::All, run)?
+                .is_some_and(|stored| stored.lsns.as_ref() != Some(&seen.lsns))
         {
             // Taken up again later, or damaged; either is seen at the end.
             seen.ended = Some(status);
@@ -220,7 +222,7 @@ impl Checker<'_> {
     }
 
     fn compare(&mut self, run: RunId, seen: &Seen, ended: Option<RunStatus>) -> Result<()> {
-        let Some(stored) = run::find(self.conn, run)? else {
+        let Some(stored) = run::find(self.conn, &Scope::All, run)? else {
             self.report("I3", run, seen.lsns.first().copied(), "it has records and no row");
             return Ok(());
         };
@@ -293,7 +295,7 @@ impl Checker<'_> {
             }
         }
         for child in seen.open.children() {
-            if run::find(self.conn, child)?.is_none() {
+            if run::find(self.conn, &Scope::All, child)?.is_none() {
                 let message = format_args!("it waits for run {child}, which is not there").to_string();
                 self.report("I5", run, None, message);
             }

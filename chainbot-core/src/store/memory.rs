@@ -18,14 +18,14 @@ use parking_lot::Mutex;
 use self::tables::Tables;
 use super::{batch, problem};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, UserId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
-    PendingMessage, Recovery, RunFilter, Store, StoredAccounts, StoredListen, StoredMessage, StoredQuestion,
-    StoredRun, StoredVersion, StoredWorkflow,
+    PendingMessage, Recovery, RunFilter, Scope, Store, StoredAccounts, StoredListen, StoredMessage,
+    StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
 };
 
 /// The store.
@@ -102,16 +102,16 @@ impl Store for MemoryStore {
         self.read(Tables::recover)
     }
 
-    fn run(&self, id: RunId) -> Result<Option<StoredRun>> {
-        self.read(|tables| tables.run(id))
+    fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>> {
+        self.read(|tables| tables.run(scope, id))
     }
 
-    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
-        self.read(|tables| tables.records(run, lsns))?
+    fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        self.read(|tables| tables.records(scope, run, lsns))?
     }
 
-    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>> {
-        self.read(|tables| tables.runs(filter))
+    fn runs(&self, scope: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
+        self.read(|tables| tables.runs(scope, filter))
     }
 
     fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>> {
@@ -122,52 +122,52 @@ impl Store for MemoryStore {
         self.read(Tables::newest)
     }
 
-    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
-        self.read(|tables| tables.workflow(id))
+    fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
+        self.read(|tables| tables.workflow(scope, id))
     }
 
-    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>> {
-        self.read(|tables| tables.workflow_named(name))
+    fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>> {
+        self.read(|tables| tables.workflow_named(scope, name))
     }
 
-    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.read(|tables| tables.workflows(after, limit))
+    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
+        self.read(|tables| tables.workflows(scope, after, limit))
     }
 
-    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>> {
-        self.read(|tables| tables.definition(hash))
+    fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {
+        self.read(|tables| tables.definition(scope, hash))
     }
 
-    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>> {
-        self.read(|tables| tables.idempotent(key))
+    fn idempotent(&self, by: Option<UserId>, key: &str) -> Result<Option<IdempotencyHit>> {
+        self.read(|tables| tables.idempotent(by, key))
     }
 
-    fn inbox(&self) -> Result<Vec<StoredQuestion>> {
-        self.read(Tables::inbox)
+    fn inbox(&self, scope: &Scope) -> Result<Vec<StoredQuestion>> {
+        self.read(|tables| tables.inbox(scope))
     }
 
-    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>> {
-        self.read(|tables| tables.question(id))
+    fn question(&self, scope: &Scope, id: InboxId) -> Result<Option<StoredQuestion>> {
+        self.read(|tables| tables.question(scope, id))
     }
 
     fn listens(&self) -> Result<Vec<StoredListen>> {
         self.read(Tables::listens)
     }
 
-    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
-        self.read(|tables| tables.versions(id))
+    fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
+        self.read(|tables| tables.versions(scope, id))
     }
 
     fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
         self.read(|tables| tables.messages.pending())
     }
 
-    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
-        self.read(|tables| tables.messages.find(id))
+    fn outbox_message(&self, scope: &Scope, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.read(|tables| tables.message(scope, id))
     }
 
-    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
-        self.read(|tables| tables.messages.list(filter))
+    fn outbox(&self, scope: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.read(|tables| tables.messages.list(filter, |run| tables.sees_run(scope, run)))
     }
 
     fn automation(&self) -> Result<Automation> {

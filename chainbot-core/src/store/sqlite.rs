@@ -26,6 +26,7 @@ mod repair;
 pub(super) mod restored;
 mod room;
 pub(super) mod run;
+mod scope;
 pub(super) mod secret;
 mod timer;
 mod transaction;
@@ -51,15 +52,15 @@ use super::backup::{self, Manifest, Order, Progress, Shelf};
 use super::reserve::Reserve;
 use super::{DataDir, batch, problem};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, UserId, WorkflowId};
 use crate::meter::Meters;
 use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
-    PendingMessage, Recovery, RunFilter, SecretRows, Store, StoredAccounts, StoredListen, StoredMessage,
-    StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
+    PendingMessage, Recovery, RunFilter, Scope, SecretRows, Store, StoredAccounts, StoredListen,
+    StoredMessage, StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
 };
 
 /// How to open a store.
@@ -227,16 +228,19 @@ impl Store for SqliteStore {
         Ok(recovery)
     }
 
-    fn run(&self, id: RunId) -> Result<Option<StoredRun>> {
-        self.read(|conn| run::find(conn, id))
+    fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>> {
+        self.read(|conn| run::find(conn, scope, id))
     }
 
-    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
-        self.read(|conn| journal::records(conn, run, lsns))
+    fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        self.read(|conn| match scope::sees_run(conn, scope, run)? {
+            true => journal::records(conn, run, lsns),
+            false => Ok(Vec::new()),
+        })
     }
 
-    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>> {
-        self.read(|conn| run::list(conn, filter))
+    fn runs(&self, scope: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
+        self.read(|conn| run::list(conn, scope, filter))
     }
 
     fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>> {
@@ -247,40 +251,40 @@ impl Store for SqliteStore {
         self.rows(journal::newest)
     }
 
-    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
-        self.rows(|conn| workflow::find(conn, id))
+    fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
+        self.rows(|conn| workflow::find(conn, scope, id))
     }
 
-    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>> {
-        self.rows(|conn| workflow::named(conn, name))
+    fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>> {
+        self.rows(|conn| workflow::named(conn, scope, name))
     }
 
-    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.rows(|conn| workflow::list(conn, after, limit))
+    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
+        self.rows(|conn| workflow::list(conn, scope, after, limit))
     }
 
-    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>> {
-        self.rows(|conn| workflow::source(conn, hash))
+    fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {
+        self.rows(|conn| workflow::source(conn, scope, hash))
     }
 
-    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>> {
-        self.rows(|conn| idempotency::find(conn, key))
+    fn idempotent(&self, by: Option<UserId>, key: &str) -> Result<Option<IdempotencyHit>> {
+        self.rows(|conn| idempotency::find(conn, by, key))
     }
 
-    fn inbox(&self) -> Result<Vec<StoredQuestion>> {
-        self.read(inbox::all)
+    fn inbox(&self, scope: &Scope) -> Result<Vec<StoredQuestion>> {
+        self.read(|conn| inbox::all(conn, scope))
     }
 
-    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>> {
-        self.read(|conn| inbox::find(conn, id))
+    fn question(&self, scope: &Scope, id: InboxId) -> Result<Option<StoredQuestion>> {
+        self.read(|conn| inbox::find(conn, scope, id))
     }
 
     fn listens(&self) -> Result<Vec<StoredListen>> {
         self.rows(listen::all)
     }
 
-    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
-        self.rows(|conn| workflow::versions(conn, id))
+    fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
+        self.rows(|conn| workflow::versions(conn, scope, id))
     }
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
@@ -291,12 +295,12 @@ impl Store for SqliteStore {
         self.rows(outbox::pending)
     }
 
-    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
-        self.read(|conn| outbox::find(conn, id))
+    fn outbox_message(&self, scope: &Scope, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.read(|conn| outbox::find(conn, scope, id))
     }
 
-    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
-        self.read(|conn| outbox::list(conn, filter))
+    fn outbox(&self, scope: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.read(|conn| outbox::list(conn, scope, filter))
     }
 
     fn automation(&self) -> Result<Automation> {

@@ -31,7 +31,7 @@ use super::{DataDir, OpenOptions, SqliteStore, check};
 use crate::error::Error;
 use crate::id::{DefinitionHash, Lsn, NodeId, RunId, WorkflowId};
 use crate::model::{EffectKey, Place, Record, RecordBody, RunCreated, RunRow, RunStatus, Trigger};
-use crate::port::{Batch, Op, Store};
+use crate::port::{Batch, Op, Possession, Scope, Store};
 use crate::time::Timestamp;
 
 /// Catches hangs only; nothing is expected to take long.

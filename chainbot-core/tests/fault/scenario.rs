@@ -88,7 +88,7 @@ impl Stage {
 
     async fn ended(&self, run: RunId) -> Result<RunStatus> {
         let status = loop {
-            match self.life.store.run(run)?.map(|stored| stored.row.status) {
+            match self.life.store.run(&Scope::All, run)?.map(|stored| stored.row.status) {
                 Some(status) if status.is_terminal() => break status,
                 // A panic in one turn of it; a person says that it may go on.
                 Some(_) if self.is_held(run)? => {
@@ -140,7 +140,7 @@ impl Stage {
     }
 
     fn is_held(&self, run: RunId) -> Result<bool> {
-        let detail = self.life.store.run(run)?.and_then(|stored| stored.row.detail);
+        let detail = self.life.store.run(&Scope::All, run)?.and_then(|stored| stored.row.detail);
         Ok(detail.is_some_and(|detail| detail.starts_with("held")))
     }
 
@@ -149,7 +149,7 @@ impl Stage {
         let statuses = RunStatus::ALL.into_iter().filter(|status| !status.is_terminal()).collect();
         let filter = RunFilter { statuses, limit: 1, ..RunFilter::default() };
         loop {
-            let open = self.life.store.runs(&filter)?;
+            let open = self.life.store.runs(&Scope::All, &filter)?;
             let Some(row) = open.items.first() else { return Ok(()) };
             self.ended(row.id).await?;
         }
@@ -472,7 +472,7 @@ fn panicked(error: tokio::task::JoinError) -> chainbot_core::Error {
 async fn upgrade(world: Arc<World>, life: Arc<Life>) -> Result<()> {
     let stage = Stage::new(world, life);
     let filter = RunFilter { limit: 10, ..RunFilter::default() };
-    let found = stage.life.store.runs(&filter)?.items;
+    let found = stage.life.store.runs(&Scope::All, &filter)?.items;
     assert_eq!(found.len(), 5, "the runs of the first version");
     for row in &found {
         let detail = row.detail.clone().unwrap_or_default();

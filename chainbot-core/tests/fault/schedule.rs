@@ -219,7 +219,7 @@ async fn last_life(scenario: &Scenario, world: &Arc<World>, knows_the_bus: bool)
 }
 
 fn unfinished(life: &Life) -> String {
-    let runs = life.store.runs(&RunFilter { limit: 50, ..RunFilter::default() });
+    let runs = life.store.runs(&Scope::All, &RunFilter { limit: 50, ..RunFilter::default() });
     let open = runs.map(|page| {
         let open = page.items.into_iter().filter(|row| !row.status.is_terminal());
         open.map(|row| format!("{} of {} is {} ({:?})", row.id, row.name, row.status.as_str(), row.detail))
@@ -236,10 +236,12 @@ fn missing(life: &Life, acks: &BTreeSet<String>, wrong: &mut Vec<String>) {
         let words: Vec<&str> = ack.split(' ').collect();
         let row = |id: &str| {
             let id: RunId = id.parse().expect("an id");
-            life.store.run(id).ok().flatten().map(|stored| stored.row)
+            life.store.run(&Scope::All, id).ok().flatten().map(|stored| stored.row)
         };
         let holds = match words[..] {
-            ["workflow", name] => life.store.workflow_named(name).is_ok_and(|found| found.is_some()),
+            ["workflow", name] => {
+                life.store.workflow_named(&Scope::All, name).is_ok_and(|found| found.is_some())
+            }
             ["start", key, id] => {
                 if by_key.insert(key, id).is_some_and(|before| before != id) {
                     wrong.push(format!("the start {key} made two runs"));
@@ -265,7 +267,7 @@ fn missing(life: &Life, acks: &BTreeSet<String>, wrong: &mut Vec<String>) {
                 !is_kept
                     || life
                         .store
-                        .question(id)
+                        .question(&Scope::All, id)
                         .is_ok_and(|found| found.is_none_or(|found| found.answer.is_some()))
             }
             ["secret", name] => {

@@ -137,7 +137,7 @@ impl EventBus for Bus {
 struct NoKeys;
 
 impl SigningKeys for NoKeys {
-    fn signing_key(&self, name: &str) -> Result<String> {
+    fn signing_key(&self, _: Option<chainbot_core::id::UserId>, name: &str) -> Result<String> {
         Err(Error::new(&definition::NO_SECRET, format!("there is no secret `{name}`")))
     }
 }

@@ -1,4 +1,4 @@
-//! CB-0346 to CB-0352 and CB-084x: accounts, and what they may do.
+//! CB-0346 to CB-0352, CB-0363 and CB-084x: accounts, and what they may do.
 
 codes! {
     NOT_FOUND = "CB-0346", NotFound, "There is no such user";
@@ -8,6 +8,7 @@ codes! {
     VALUE = "CB-0350", Invalid, "An account or a token cannot be made like this";
     NO_LOGIN = "CB-0351", Conflict, "The credential is no login of a user";
     MUST_CHANGE = "CB-0352", Forbidden, "The password must be changed first";
+    NOT_OWNER = "CB-0363", Forbidden, "It belongs to somebody else";
     FORBIDDEN = "CB-0840", Forbidden, "The role or the scopes do not allow this";
     SIGN_IN = "CB-0841", Unauthorized, "Name or password is wrong";
     SETUP = "CB-0842", Conflict, "The first account exists, or does not exist yet";

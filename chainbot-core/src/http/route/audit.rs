@@ -128,7 +128,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let limit = page::limit(&query)?;
     let filter =
         AuditFilter { limit, before: page::number_cursor(&query)?.map(i64::from), ..filter(&query)? };
-    let page = shared.people()?.audit(filter).await?;
+    let page = call.engine(&shared)?.people()?.audit(filter).await?;
     let pager = Pager::of(page.items, |row| (row.seq.to_string(), AuditView::from(row)))?;
     let kept: Vec<(&str, Option<&str>)> = FILTERS.into_iter().map(|name| (name, query.text(name))).collect();
     pager.reply(&call, PATH, page.total, page.more, limit, &kept)
@@ -137,8 +137,8 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 /// Whether the log is as it was written
 #[utoipa::path(get, path = "/api/chainbot/audit/verify", tag = "audit",
     responses((status = 200, description = "What was found, also when it is broken", body = Verdict)))]
-async fn verify(State(shared): State<Arc<Shared>>) -> Answer {
-    let found = shared.people()?.audit_verdict().await?;
+async fn verify(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let found = call.engine(&shared)?.people()?.audit_verdict().await?;
     let broken = found.broken.iter().map(|one| Broken { seq: one.seq, what: one.what }).collect();
     Ok(Json(Verdict {
         ok: found.broken.is_empty(),
@@ -163,7 +163,7 @@ async fn verify(State(shared): State<Arc<Shared>>) -> Answer {
     responses((status = 200, description = "A row a line", body = AuditView, content_type = "application/x-ndjson")))]
 async fn export(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&FILTERS)?;
-    let handle = shared.people()?.clone();
+    let handle = call.engine(&shared)?.people()?.clone();
     let first = AuditFilter { limit: PAGE_MAX, ..filter(&query)? };
     // Errors before the first line are an answer of their own; later ones cut the body.
     let begun = lines(&handle, first.clone()).await?;

@@ -52,7 +52,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 async fn cancel(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let reason = call.fields(&["reason"]).await?.text("reason", REASON_BYTES_MAX)?;
     let reason = reason.unwrap_or_else(|| NO_REASON.to_owned());
-    let view = shared.backend.cancel(call.run_id()?, &reason).await?;
+    let view = call.engine(&shared)?.cancel(call.run_id()?, &reason).await?;
     Ok(Json(Run::from(view)).into_response())
 }
 
@@ -71,6 +71,6 @@ async fn cancel(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
 async fn signal(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let key = call.idempotency_key()?;
     let data = call.fields(&["data"]).await?.any("data");
-    let view = shared.backend.signal(call.run_id()?, call.path("name")?, data, key.as_deref()).await?;
+    let view = call.engine(&shared)?.signal(call.run_id()?, call.path("name")?, data, key.as_deref()).await?;
     Ok(Json(Run::from(view)).into_response())
 }

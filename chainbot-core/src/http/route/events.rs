@@ -47,7 +47,7 @@ async fn events(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let (accounts, who) = (shared.accounts.clone(), call.who()?.clone());
     let allowed = Box::new(move || accounts.is_current(&who));
     let listener = Listener::open(
-        shared.backend.clone(),
+        call.engine(&shared)?.shared(),
         wanted,
         shared.closing.subscribe(),
         shared.limits.heartbeat,

@@ -64,7 +64,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 async fn health(State(shared): State<Arc<Shared>>) -> Answer {
     let report = (shared.health)();
     let backups = shared.backups.iter().map(|backups| ("backup", backups.component()));
-    let checks = shared.backend.components().into_iter().chain(backups).map(|(name, component)| {
+    let checks = shared.engine.machine().components().into_iter().chain(backups).map(|(name, component)| {
         let check = Check { score: component.score, status: component.status, reason: component.reason };
         (name, check)
     });
@@ -75,7 +75,7 @@ async fn health(State(shared): State<Arc<Shared>>) -> Answer {
         version: crate::VERSION,
         uptime_s: shared.uptime_s(),
         checks: checks.collect(),
-        counts: shared.backend.counts().into(),
+        counts: shared.engine.machine().counts().into(),
     };
     Ok(Json(health).into_response())
 }

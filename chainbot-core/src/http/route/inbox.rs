@@ -30,7 +30,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
     let limit = page::limit(&query)?;
     let after = query.text("cursor");
-    let all = shared.backend.inbox().await?;
+    let all = call.engine(&shared)?.inbox().await?;
     let total = all.len();
     // The cursor is an id, and ids sort by time: a question answered between two pages moves nothing.
     let after: Option<crate::id::InboxId> =

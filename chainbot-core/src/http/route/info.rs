@@ -50,7 +50,7 @@ async fn info(State(shared): State<Arc<Shared>>) -> Answer {
         started_at: shared.started_at.to_string(),
         uptime_s: shared.uptime_s(),
         address: shared.own_port.map(|address| address.to_string()),
-        counts: shared.backend.counts().into(),
+        counts: shared.engine.machine().counts().into(),
     };
     Ok(Json(info).into_response())
 }

@@ -106,7 +106,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     });
     let state = state.transpose()?;
     let before = page::number_cursor(&query)?.map(i64::from);
-    let page = shared.people()?.outbox(MessageFilter { state, before, limit }).await?;
+    let page = call.engine(&shared)?.people()?.outbox(MessageFilter { state, before, limit }).await?;
     let pager = Pager::of(page.items, |stored| (stored.seq.to_string(), Message::from(stored)))?;
     pager.reply(&call, PATH, page.total, page.more, limit, &[("status", query.text("status"))])
 }
@@ -120,7 +120,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 409, description = "It is being sent at this moment")))]
 async fn resend(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     call.fields(&[]).await?;
-    let stored = shared.people()?.resend_message(message_id(&call)?).await?;
+    let stored = call.engine(&shared)?.people()?.resend_message(message_id(&call)?).await?;
     Ok(Json(Message::from(stored)).into_response())
 }
 
@@ -132,7 +132,7 @@ async fn resend(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 404, description = "There is no such message"),
         (status = 409, description = "It is being sent at this moment")))]
 async fn remove(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    shared.people()?.remove_message(message_id(&call)?).await?;
+    call.engine(&shared)?.people()?.remove_message(message_id(&call)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

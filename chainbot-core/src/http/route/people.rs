@@ -87,7 +87,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 async fn pause(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let reason = call.fields(&["reason"]).await?.text("reason", REASON_BYTES_MAX)?;
     let reason = reason.unwrap_or_else(|| "asked over the API".to_owned());
-    let view = shared.people()?.pause(call.run_id()?, &reason).await?;
+    let view = call.engine(&shared)?.people()?.pause(call.run_id()?, &reason).await?;
     Ok(Json(Run::from(view)).into_response())
 }
 
@@ -100,7 +100,7 @@ async fn pause(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 409, description = "The run is over")))]
 async fn resume(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     call.fields(&[]).await?;
-    let view = shared.people()?.resume(call.run_id()?).await?;
+    let view = call.engine(&shared)?.people()?.resume(call.run_id()?).await?;
     Ok(Json(Run::from(view)).into_response())
 }
 
@@ -111,7 +111,7 @@ async fn resume(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 200, description = "The question", body = Question),
         (status = 404, description = "There is no such question")))]
 async fn question(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let question = shared.people()?.question(question_id(&call)?).await?;
+    let question = call.engine(&shared)?.people()?.question(question_id(&call)?).await?;
     Ok(Json(Question::from(question)).into_response())
 }
 
@@ -143,7 +143,8 @@ async fn answer(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
             .into());
         }
     };
-    let answered = shared.people()?.answer(question_id(&call)?, NewAnswer { action, data, by }).await?;
+    let answered =
+        call.engine(&shared)?.people()?.answer(question_id(&call)?, NewAnswer { action, data, by }).await?;
     Ok(Json(Question::from(answered)).into_response())
 }
 
@@ -156,7 +157,7 @@ async fn answer(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 409, description = "The run has not failed")))]
 async fn retry(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     call.fields(&[]).await?;
-    let view = shared.people()?.retry(call.run_id()?).await?;
+    let view = call.engine(&shared)?.people()?.retry(call.run_id()?).await?;
     Ok(Json(Run::from(view)).into_response())
 }
 
@@ -185,7 +186,7 @@ async fn fork(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let inputs = fields.object("inputs")?.unwrap_or_default();
     let variables = fields.object("variables")?.unwrap_or_default();
     let new = NewFork { from, path, inputs, variables, idempotency_key };
-    let started = shared.people()?.fork(call.run_id()?, new).await?;
+    let started = call.engine(&shared)?.people()?.fork(call.run_id()?, new).await?;
     let location = call.location(&format!("/api/chainbot/runs/{}", started.run.id));
     let mut response =
         (StatusCode::CREATED, [(header::LOCATION, location)], Json(Run::from(started.run))).into_response();
@@ -203,7 +204,7 @@ async fn fork(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 404, description = "There is no such run"),
         (status = 409, description = "The run is not over")))]
 async fn delete(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    shared.people()?.delete_run(call.run_id()?).await?;
+    call.engine(&shared)?.people()?.delete_run(call.run_id()?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -93,7 +93,7 @@ async fn begin(shared: &Shared, call: &mut Call) -> crate::Result<StartedRun> {
     let mut fields = call.fields(&["inputs"]).await?;
     let inputs = fields.object("inputs")?.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let workflow = call.path("id")?.to_owned();
-    shared.backend.start_run(NewRun { workflow, inputs, idempotency_key }).await
+    call.engine(shared)?.start_run(NewRun { workflow, inputs, idempotency_key }).await
 }
 
 /// Runs, newest first
@@ -112,7 +112,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let before =
         query.text("cursor").map(|text| text.parse().map_err(|_| page::bad_cursor(text))).transpose()?;
     let workflow = query.text("workflow");
-    let page = shared.backend.runs(workflow, status, before, limit).await?;
+    let page = call.engine(&shared)?.runs(workflow, status, before, limit).await?;
     let pager = Pager::of(page.items, |row| (row.id.to_string(), RunHead::from(row)))?;
     let filters = [("workflow", workflow), ("status", query.text("status"))];
     pager.reply(&call, PATH, page.total, page.more, limit, &filters)
@@ -132,7 +132,7 @@ fn status_of(word: &str) -> crate::Result<RunStatus> {
         (status = 200, description = "The run", body = Run),
         (status = 404, description = "There is no such run")))]
 async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let view = shared.backend.run(call.run_id()?).await?;
+    let view = call.engine(&shared)?.run(call.run_id()?).await?;
     Ok(Json(Run::from(view)).into_response())
 }
 
@@ -151,7 +151,7 @@ async fn steps(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let id = call.run_id()?;
     // Steps only ever join at the end, so a number is a stable cursor.
     let from = page::number_cursor(&query)?.unwrap_or(0) as usize;
-    let all = shared.backend.steps(id).await?;
+    let all = call.engine(&shared)?.steps(id).await?;
     let total = all.len();
     let some = all.into_iter().enumerate().skip(from).take(limit as usize);
     let pager = Pager::of(some, |(index, view)| ((index + 1).to_string(), Step::from(view)))?;
@@ -173,9 +173,10 @@ async fn journal(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
     let limit = page::limit(&query)?.min(PAGE_MAX);
     let id = call.run_id()?;
-    let page = shared.backend.journal(id, page::number_cursor(&query)?, limit).await?;
+    let engine = call.engine(&shared)?;
+    let page = engine.journal(id, page::number_cursor(&query)?, limit).await?;
     let pager = Pager::of(page.items, |(lsn, one)| {
-        (one.seq.to_string(), record::to_json(&*shared.backend, id, lsn, &one, Values::Whole))
+        (one.seq.to_string(), record::to_json(&*engine, id, lsn, &one, Values::Whole))
     })?;
     pager.reply(&call, &format!("{PATH}/{id}/journal"), page.total, page.more, limit, &[])
 }

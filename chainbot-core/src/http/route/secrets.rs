@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::http::Shared;
+use crate::http::engine::scope_of;
 use crate::http::problem::Answer;
 use crate::http::request::Call;
 use crate::limits::BODY_BYTES_MAX;
@@ -40,6 +41,9 @@ struct Secret {
     updated_at: String,
     /// Whether the key of the data folder opens it.
     readable: bool,
+    /// The user whose it is; null is the operator, whose secrets everybody's workflows use.
+    #[schema(format = "uuid")]
+    owner: Option<String>,
 }
 
 impl From<SecretInfo> for Secret {
@@ -52,6 +56,7 @@ impl From<SecretInfo> for Secret {
             created_at: info.created_at.to_string(),
             updated_at: info.updated_at.to_string(),
             readable: info.is_readable,
+            owner: info.owner.map(|user| user.to_string()),
         }
     }
 }
@@ -75,9 +80,10 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// All secrets without their values, by name
 #[utoipa::path(get, path = "/api/chainbot/secrets", tag = "secrets",
-    responses((status = 200, description = "All of them; there are at most 256", body = Vec<Secret>)))]
-async fn list(State(shared): State<Arc<Shared>>) -> Answer {
-    let all: Vec<Secret> = vault(&shared)?.list().into_iter().map(Secret::from).collect();
+    responses((status = 200, description = "One's own and the operator's, all for an admin; there are at most 256", body = Vec<Secret>)))]
+async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let scope = scope_of(call.who()?);
+    let all: Vec<Secret> = vault(&shared)?.list(&scope).into_iter().map(Secret::from).collect();
     Ok(Json(all).into_response())
 }
 
@@ -88,6 +94,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Answer {
     responses(
         (status = 200, description = "A new version; it replaces value, hosts and description", body = Secret),
         (status = 201, description = "There was none of this name", body = Secret),
+        (status = 404, description = "The name is that of a secret which is not there for the caller"),
         (status = 422, description = "Name, value or a host cannot be taken")))]
 async fn set(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let mut fields = call.fields(&["value", "hosts", "description"]).await?;
@@ -97,7 +104,7 @@ async fn set(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let hosts = fields.texts("hosts")?;
     let description = fields.text("description", BODY_BYTES_MAX)?;
     let new = NewSecret { value, hosts, description };
-    let (info, is_new) = vault(&shared)?.set(call.path("name")?, new).await?;
+    let (info, is_new) = vault(&shared)?.set(&scope_of(call.who()?), call.path("name")?, new).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Secret::from(info))).into_response())
 }
@@ -109,7 +116,7 @@ async fn set(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 204, description = "Removed"),
         (status = 404, description = "There is no such secret")))]
 async fn remove(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    vault(&shared)?.remove(call.path("name")?).await?;
+    vault(&shared)?.remove(&scope_of(call.who()?), call.path("name")?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

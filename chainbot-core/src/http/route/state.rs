@@ -85,6 +85,6 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 async fn state(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["at"])?;
     let at = query.parsed("at", "a record's number within the run, from 0")?;
-    let view = shared.backend.state_at(call.run_id()?, at).await?;
+    let view = call.engine(&shared)?.state_at(call.run_id()?, at).await?;
     Ok(Json(RunAt::from(view)).into_response())
 }

@@ -122,7 +122,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     responses((status = 200, description = "All of them", body = Vec<Trigger>)))]
 async fn schedules(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     call.query(&[])?;
-    let all: Vec<Trigger> = shared.backend.schedules().into_iter().map(Trigger::from).collect();
+    let all: Vec<Trigger> = call.engine(&shared)?.schedules().await?.into_iter().map(Trigger::from).collect();
     Ok(Json(all).into_response())
 }
 
@@ -133,7 +133,7 @@ async fn schedules(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 200, description = "Its triggers, with their next and last times", body = Vec<Trigger>),
         (status = 404, description = "There is no such workflow")))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let all = shared.backend.triggers(call.path("id")?).await?;
+    let all = call.engine(&shared)?.triggers(call.path("id")?).await?;
     Ok(Json(all.into_iter().map(Trigger::from).collect::<Vec<_>>()).into_response())
 }
 
@@ -144,7 +144,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 200, description = "Its triggers fire; times that passed meanwhile are not caught up", body = Switched),
         (status = 404, description = "There is no such workflow")))]
 async fn enable(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let switched = shared.backend.switch_workflow(call.path("id")?, true).await?;
+    let switched = call.engine(&shared)?.switch_workflow(call.path("id")?, true).await?;
     Ok(Json(Switched::from(switched)).into_response())
 }
 
@@ -155,7 +155,7 @@ async fn enable(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 200, description = "No trigger starts it; runs under way go on", body = Switched),
         (status = 404, description = "There is no such workflow")))]
 async fn disable(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let switched = shared.backend.switch_workflow(call.path("id")?, false).await?;
+    let switched = call.engine(&shared)?.switch_workflow(call.path("id")?, false).await?;
     Ok(Json(Switched::from(switched)).into_response())
 }
 
@@ -168,7 +168,7 @@ async fn disable(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 200, description = "The trigger", body = Trigger),
         (status = 404, description = "There is no such workflow or trigger")))]
 async fn enable_one(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let view = shared.backend.switch_trigger(call.path("id")?, call.path("key")?, true).await?;
+    let view = call.engine(&shared)?.switch_trigger(call.path("id")?, call.path("key")?, true).await?;
     Ok(Json(Trigger::from(view)).into_response())
 }
 
@@ -181,7 +181,7 @@ async fn enable_one(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 200, description = "The trigger", body = Trigger),
         (status = 404, description = "There is no such workflow or trigger")))]
 async fn disable_one(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let view = shared.backend.switch_trigger(call.path("id")?, call.path("key")?, false).await?;
+    let view = call.engine(&shared)?.switch_trigger(call.path("id")?, call.path("key")?, false).await?;
     Ok(Json(Trigger::from(view)).into_response())
 }
 
@@ -214,7 +214,7 @@ async fn hook(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         has_token: matches!(call.caller(), Some(Caller::Known(_))),
         body: call.raw(EVENT_BYTES_MAX).await?,
     };
-    let reply = shared.backend.hook(made).await?;
+    let reply = call.engine(&shared)?.hook(made).await?;
     let accepted = Accepted { run_id: reply.run.to_string(), workflow: reply.workflow, status: "accepted" };
     let mut response = (StatusCode::ACCEPTED, Json(accepted)).into_response();
     if reply.replayed {

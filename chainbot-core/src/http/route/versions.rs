@@ -111,7 +111,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let limit = page::limit(&query)?;
     let before = page::number_cursor(&query)?;
     let reference = call.path("id")?;
-    let all = shared.people()?.versions(reference).await?;
+    let all = call.engine(&shared)?.people()?.versions(reference).await?;
     let total = all.len() as u64;
     let mut rest: Vec<_> =
         all.into_iter().filter(|one| before.is_none_or(|before| one.version < before)).collect();
@@ -136,7 +136,7 @@ async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         crate::error::Error::new(&crate::error::code::definition::NOT_FOUND, "a version is a number from 1")
             .help("GET /api/chainbot/workflows/{id}/versions lists them")
     })?;
-    Ok(show(shared.people()?.version(call.path("id")?, number).await?)?)
+    Ok(show(call.engine(&shared)?.people()?.version(call.path("id")?, number).await?)?)
 }
 
 /// Makes the content of an old version the current one, as a new version
@@ -157,8 +157,8 @@ async fn rollback(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
             .help("send {\"version\": 3}")
     })?;
     let reference = call.path("id")?;
-    let expected = expected(&shared, call.tags("if-match")?, reference).await?;
-    Ok(show(shared.people()?.rollback(reference, number, expected.as_deref()).await?)?)
+    let expected = expected(&call.engine(&shared)?, call.tags("if-match")?, reference).await?;
+    Ok(show(call.engine(&shared)?.people()?.rollback(reference, number, expected.as_deref()).await?)?)
 }
 
 /// What two versions of a workflow differ in
@@ -174,7 +174,7 @@ async fn diff(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["from", "to"])?;
     let (from, to) =
         (needed(&query, "from", "a version's number")?, needed(&query, "to", "a version's number")?);
-    Ok(Json(shared.people()?.diff_versions(call.path("id")?, from, to).await?).into_response())
+    Ok(Json(call.engine(&shared)?.people()?.diff_versions(call.path("id")?, from, to).await?).into_response())
 }
 
 /// What two runs differ in
@@ -188,7 +188,7 @@ async fn diff(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 async fn diff_runs(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["a", "b"])?;
     let (a, b) = (needed(&query, "a", "a run's id")?, needed(&query, "b", "a run's id")?);
-    Ok(Json(shared.people()?.diff_runs(a, b).await?).into_response())
+    Ok(Json(call.engine(&shared)?.people()?.diff_runs(a, b).await?).into_response())
 }
 
 fn needed<T: std::str::FromStr>(query: &Query, name: &str, wanted: &str) -> Result<T> {

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::http::Shared;
+use crate::http::engine::Asked;
 use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
 use crate::http::request::{Call, Tags};
@@ -43,7 +44,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
     let limit = page::limit(&query)?;
-    let page = shared.backend.workflows(query.text("cursor"), limit).await?;
+    let page = call.engine(&shared)?.workflows(query.text("cursor"), limit).await?;
     let pager = Pager::of(page.items, |view| (view.name.clone(), WorkflowHead::from(view)))?;
     pager.reply(&call, PATH, page.total, page.more, limit, &[])
 }
@@ -64,7 +65,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 async fn create(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let key = call.idempotency_key()?;
     let source = call.definition().await?;
-    let (view, replayed) = shared.backend.create_workflow(&source, key.as_deref()).await?;
+    let (view, replayed) = call.engine(&shared)?.create_workflow(&source, key.as_deref()).await?;
     let location = HeaderValue::try_from(call.location(&format!("{PATH}/{}", view.id)))
         .map_err(|e| Error::new(&general::INTERNAL, "the location is no header").because(e))?;
     let mut response = show(view)?;
@@ -85,7 +86,7 @@ async fn create(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     responses((status = 200, description = "What was found, also when it is not valid", body = Validation)))]
 async fn validate(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let source = call.definition().await?;
-    let backend = shared.backend.clone();
+    let backend = call.engine(&shared)?.shared();
     // A definition of a megabyte takes a while; other requests go on meanwhile.
     let found = tokio::task::spawn_blocking(move || backend.validate(&source))
         .await
@@ -104,7 +105,7 @@ async fn validate(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 404, description = "There is no such workflow")))]
 async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let held = call.tags("if-none-match")?;
-    let view = shared.backend.workflow(call.path("id")?).await?;
+    let view = call.engine(&shared)?.workflow(call.path("id")?).await?;
     if held.is_some_and(|tags| tags.contains(&view.hash)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(&view)?)]).into_response());
     }
@@ -128,8 +129,8 @@ async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 async fn update(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let source = call.definition().await?;
     let reference = call.path("id")?;
-    let expected = expected(&shared, call.tags("if-match")?, reference).await?;
-    let view = shared.backend.update_workflow(reference, &source, expected.as_deref()).await?;
+    let expected = expected(&call.engine(&shared)?, call.tags("if-match")?, reference).await?;
+    let view = call.engine(&shared)?.update_workflow(reference, &source, expected.as_deref()).await?;
     Ok(show(view)?)
 }
 
@@ -144,19 +145,19 @@ async fn update(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 412, description = "The workflow has changed since")))]
 async fn delete(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let reference = call.path("id")?;
-    let expected = expected(&shared, call.tags("if-match")?, reference).await?;
-    shared.backend.delete_workflow(reference, expected.as_deref()).await?;
+    let expected = expected(&call.engine(&shared)?, call.tags("if-match")?, reference).await?;
+    call.engine(&shared)?.delete_workflow(reference, expected.as_deref()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// The one hash that `If-Match` asks for. With several the current one is looked up; the runtime then still
 /// compares it within the change, so nothing can come between.
-pub async fn expected(shared: &Shared, tags: Option<Tags>, reference: &str) -> Result<Option<String>> {
+pub async fn expected(engine: &Asked, tags: Option<Tags>, reference: &str) -> Result<Option<String>> {
     let Some(Tags::These(tags)) = tags else { return Ok(None) };
     match tags.as_slice() {
         [one] => Ok(Some(one.clone())),
         _ => {
-            let current = shared.backend.workflow(reference).await?.hash;
+            let current = engine.workflow(reference).await?.hash;
             if tags.contains(&current) {
                 return Ok(Some(current));
             }

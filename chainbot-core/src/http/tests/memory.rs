@@ -14,7 +14,7 @@ use crate::http::backend::{Backend, Events, Later};
 use crate::id::{DefinitionHash, InboxId, Lsn, NodeId, RunId};
 use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunCreated, RunStatus, RunView, StepStatus, StepView, Trigger};
-use crate::port::{Page, StoredQuestion};
+use crate::port::{Page, Scope, StoredQuestion};
 use crate::runtime::{
     Component, Counts, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
     WorkflowSwitched, WorkflowView,
@@ -126,6 +126,8 @@ impl Memory {
             source: source.to_owned(),
             created_at: now,
             updated_at: now,
+            owner: None,
+            shared: None,
         }
     }
 
@@ -204,6 +206,12 @@ fn page<T>(mut items: Vec<T>, total: usize, limit: u32) -> Page<T> {
 }
 
 impl Backend for Memory {
+    /// It knows of nobody: what belongs to whom is tested over the runtime.
+    fn of(&self, _: Scope) -> Arc<dyn Backend> {
+        let (env, state, grown) = (self.env.clone(), self.state.clone(), self.grown.clone());
+        Arc::new(Self { env, state, grown })
+    }
+
     fn create_workflow<'a>(
         &'a self,
         source: &'a str,
@@ -394,16 +402,16 @@ impl Backend for Memory {
     }
 
     fn triggers<'a>(&'a self, reference: &'a str) -> Later<'a, Result<Vec<TriggerView>>> {
-        now(self.find(reference).map(|_| self.schedules()))
+        now(self.find(reference).map(|_| self.state.lock().triggers.clone()))
     }
 
-    fn schedules(&self) -> Vec<TriggerView> {
-        self.state.lock().triggers.clone()
+    fn schedules(&self) -> Later<'_, Result<Vec<TriggerView>>> {
+        now(Ok(self.state.lock().triggers.clone()))
     }
 
     fn switch_workflow<'a>(&'a self, reference: &'a str, on: bool) -> Later<'a, Result<WorkflowSwitched>> {
         let status = if on { "active" } else { "disabled" }.to_owned();
-        let triggers = self.schedules();
+        let triggers = self.state.lock().triggers.clone();
         now(self.find(reference).map(|view| WorkflowSwitched {
             id: view.id,
             name: view.name,

@@ -66,6 +66,7 @@ pub const ROUTES: &[&str] = &[
     "GET /api/chainbot/workflows/{id}/versions/{v}",
     "GET /metrics",
     "PATCH /api/chainbot/users/{id}",
+    "PATCH /api/chainbot/workflows/{id}/sharing",
     "POST /api/chainbot/auth/login",
     "POST /api/chainbot/auth/logout",
     "POST /api/chainbot/auth/password",

@@ -36,12 +36,15 @@ impl Handle {
     /// Messages, newest first; `limit` ≤ 200.
     pub async fn outbox(&self, filter: MessageFilter) -> Result<Page<StoredMessage>> {
         let filter = MessageFilter { limit: filter.limit.min(limits::PAGE_MAX), ..filter };
-        self.0.read(move |runtime| runtime.store.outbox(&filter)).await
+        let scope = self.1;
+        self.0.read(move |runtime| runtime.store.outbox(&scope, &filter)).await
     }
 
     /// Sends a message at once, with a new schedule and the same id. Also one that was delivered.
     pub async fn resend_message(&self, id: EffectKey) -> Result<StoredMessage> {
         self.0.check_open()?;
+        // Before it is taken: whether one that is not theirs is under way is not told.
+        self.message(id).await?;
         let taken = Taken::take(&self.0, id)?;
         let stored = self.message(id).await?;
         let message = PendingMessage {
@@ -87,6 +90,7 @@ impl Handle {
     /// Forgets a message. One that is pending is not sent any more.
     pub async fn remove_message(&self, id: EffectKey) -> Result<()> {
         self.0.check_open()?;
+        self.message(id).await?;
         let _taken = Taken::take(&self.0, id)?;
         self.message(id).await?;
         let deed = Deed::new(Action::OutboxRemove, "message", id);
@@ -97,7 +101,8 @@ impl Handle {
     }
 
     async fn message(&self, id: EffectKey) -> Result<StoredMessage> {
-        let found = self.0.read(move |runtime| runtime.store.outbox_message(id)).await?;
+        let scope = self.1;
+        let found = self.0.read(move |runtime| runtime.store.outbox_message(&scope, id)).await?;
         found.ok_or_else(|| {
             Error::new(&code::NOT_FOUND, format!("there is no message {id}"))
                 .help("GET /api/chainbot/outbox lists them")

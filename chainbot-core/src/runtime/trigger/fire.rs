@@ -87,12 +87,13 @@ impl Runtime {
 
     fn try_fire(self: &Arc<Self>, armed: &Armed, occasion: &Occasion) -> Result<Fired> {
         let key = occasion.has_id.then(|| Idempotency {
+            by: None,
             key: format!("trigger {} {} {}", armed.id.workflow, armed.id.key, occasion.event.id),
             digest: occasion.digest,
             at: self.aged(self.env.now()),
         });
         if let Some(key) = &key
-            && let Some(hit) = self.store.idempotent(&key.key)?
+            && let Some(hit) = self.store.idempotent(key.by, &key.key)?
         {
             if hit.digest != key.digest {
                 let message = format!("the id `{}` came before with another event", occasion.event.id);

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::error::code::{definition, general, run as run_code};
 use crate::error::{Error, Result};
-use crate::id::RunId;
+use crate::id::{RunId, UserId};
 use crate::model::TriggerSource;
 use crate::net::hook as signature;
-use crate::port::SigningKeys;
+use crate::port::{Scope, SigningKeys};
 
 use super::super::core::Runtime;
 use super::super::handle::Handle;
@@ -55,17 +55,22 @@ impl Handle {
     /// Takes a call of a webhook; the run is durable when this returns.
     pub async fn hook(&self, call: HookCall) -> Result<HookReply> {
         self.0.check_open()?;
-        self.0.read(move |runtime| runtime.called(call)).await
+        let scope = self.1;
+        self.0.read(move |runtime| runtime.called(&scope, call)).await
     }
 }
 
 impl Runtime {
-    fn called(self: &Arc<Self>, call: HookCall) -> Result<HookReply> {
+    fn called(self: &Arc<Self>, scope: &Scope, call: HookCall) -> Result<HookReply> {
         let (armed, is_on) = {
             let table = self.triggers.table.lock();
             let armed = table.hook(&call.name).cloned();
             let is_on = armed.as_ref().is_some_and(|armed| armed.enabled && table.is_on(armed.id.workflow));
             (armed, is_on)
+        };
+        let armed = match armed {
+            Some(armed) if !self.sees_workflow(scope, armed.id.workflow)? => None,
+            other => other,
         };
         let Some(armed) = armed else {
             // With the token one may know what there is.
@@ -108,7 +113,7 @@ impl Runtime {
             return if call.has_token { Ok(()) } else { Err(refused("the hook takes the API token")) };
         };
         // A secret that was removed since the deploy refuses; there is no other way in.
-        let key = self.triggers.keys.signing_key(secret)?;
+        let key = self.triggers.keys.signing_key(self.owner_of(armed.id.workflow), secret)?;
         let (Some(id), Some(timestamp), Some(signature)) = (&call.id, &call.timestamp, &call.signature)
         else {
             return Err(refused("a header webhook-id, webhook-timestamp or webhook-signature is missing"));
@@ -118,8 +123,8 @@ impl Runtime {
 }
 
 /// Whether a definition may name a secret; what is no key is said at the deploy and not at the first call.
-pub(super) fn check_key(keys: &dyn SigningKeys, secret: &str) -> Result<()> {
-    let key = keys.signing_key(secret)?;
+pub(super) fn check_key(keys: &dyn SigningKeys, owner: Option<UserId>, secret: &str) -> Result<()> {
+    let key = keys.signing_key(owner, secret)?;
     signature::check_key(&key).map_err(|why| {
         Error::new(&definition::NO_SECRET, format!("the secret `{secret}` cannot sign webhooks: {why}"))
             .help("store `whsec_` and the base64 of 24 to 64 random bytes under this name")

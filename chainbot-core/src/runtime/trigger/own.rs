@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::id::{Lsn, RunId};
 use crate::model::event::Committed;
 use crate::model::{RecordBody, RunEnd};
-use crate::port::{Batch, Op};
+use crate::port::{Batch, Op, Scope};
 
 use super::super::core::Runtime;
 use super::super::outbox;
@@ -25,7 +25,7 @@ const PAGE: u32 = 512;
 impl Runtime {
     /// Offers one record to the triggers. False: not now; offer it again.
     pub(super) fn offer_own(self: &Arc<Self>, lsn: Lsn, run: RunId) -> Result<bool> {
-        let records = self.store.records(run, &[lsn])?;
+        let records = self.store.records(&Scope::All, run, &[lsn])?;
         match records.into_iter().next() {
             Some((lsn, record)) => self.offer(&Committed { lsn, run, record }),
             None => Ok(true),
@@ -59,7 +59,12 @@ impl Runtime {
             return Ok(true);
         }
         let depth = self.depth_of(committed.run)? + 1;
+        // What a step emits is for the whole house; what becomes of a run is told where the run is seen.
+        let is_for_all = matches!(committed.record.body, RecordBody::EventEmitted { .. });
         for id in asking {
+            if !is_for_all && !self.may_hear(id.workflow, committed.run)? {
+                continue;
+            }
             let Some(armed) = self.triggers.table.lock().live(&id) else { continue };
             if let Fired::Later(error) = self.fire(&armed, Occasion::of(event.clone(), depth)) {
                 log::debug!("an event waits for its triggers: {error}");
@@ -89,8 +94,8 @@ impl Runtime {
 
     /// How many runs started one another before this one.
     fn depth_of(&self, run: RunId) -> Result<u32> {
-        let Some(stored) = self.store.run(run)? else { return Ok(0) };
-        let records = self.store.records(run, &[stored.first_lsn])?;
+        let Some(stored) = self.store.run(&Scope::All, run)? else { return Ok(0) };
+        let records = self.store.records(&Scope::All, run, &[stored.first_lsn])?;
         Ok(match records.first().map(|(_, record)| &record.body) {
             Some(RecordBody::RunCreated(created)) => created.trigger.depth(),
             _ => 0,

@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::engine::Program;
 use crate::error::code::definition;
 use crate::error::{Error, Result};
-use crate::id::{RunId, WorkflowId};
+use crate::id::{RunId, UserId, WorkflowId};
 use crate::model::TriggerSource;
-use crate::port::{Action, Op, StoredTrigger, StoredWorkflow};
+use crate::port::{Action, Op, Scope, StoredTrigger, StoredWorkflow};
 use crate::time::Timestamp;
 
 use super::super::core::Runtime;
@@ -71,28 +71,30 @@ pub struct WorkflowSwitched {
 impl Handle {
     /// The triggers of a workflow.
     pub async fn triggers(&self, reference: &str) -> Result<Vec<TriggerView>> {
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.0.workflow_of(&self.1, reference).await?;
         let table = self.0.triggers.table.lock();
         Ok(table.of(stored.id).map(|armed| view(armed, table.is_on(stored.id))).collect())
     }
 
     /// The triggers of all workflows: the next times first, then the others by workflow.
-    pub fn schedules(&self) -> Vec<TriggerView> {
+    pub async fn schedules(&self) -> Result<Vec<TriggerView>> {
+        let theirs = self.0.seen_workflows(&self.1).await?;
         let table = self.0.triggers.table.lock();
+        let of = |armed: &&Armed| theirs.as_ref().is_none_or(|ids| ids.contains(&armed.id.workflow));
         let mut all: Vec<TriggerView> =
-            table.all.values().map(|armed| view(armed, table.is_on(armed.id.workflow))).collect();
+            table.all.values().filter(of).map(|armed| view(armed, table.is_on(armed.id.workflow))).collect();
         all.sort_by(|a, b| {
             let key = |view: &TriggerView| (view.next_at.is_none(), view.next_at, view.workflow_name.clone());
             key(a).cmp(&key(b))
         });
-        all
+        Ok(all)
     }
 
     /// Lets triggers start a workflow, or not. A person and other workflows' steps can start it all the same.
     pub async fn switch_workflow(&self, reference: &str, on: bool) -> Result<WorkflowSwitched> {
         self.0.check_open()?;
         let _changes = self.0.workflows.lock().await;
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.to_change(reference).await?;
         if self.0.is_switched_on(stored.id) != on {
             let now = self.0.env.now();
             let mut armed: Vec<Armed> = self.0.triggers.table.lock().of(stored.id).cloned().collect();
@@ -128,7 +130,7 @@ impl Handle {
     pub async fn switch_trigger(&self, reference: &str, key: &str, on: bool) -> Result<TriggerView> {
         self.0.check_open()?;
         let _changes = self.0.workflows.lock().await;
-        let stored = self.0.workflow_of(reference).await?;
+        let stored = self.to_change(reference).await?;
         let id = Id { workflow: stored.id, key: key.to_owned() };
         let (armed, is_on) = {
             let table = self.0.triggers.table.lock();
@@ -160,6 +162,8 @@ impl Runtime {
     /// What a deploy of this version changes in the rows of its triggers, and the triggers as they are then.
     pub(in crate::runtime) fn trigger_changes(
         &self,
+        scope: &Scope,
+        owner: Option<UserId>,
         workflow: WorkflowId,
         program: &Arc<Program>,
     ) -> Result<(Vec<Op>, Vec<Armed>)> {
@@ -169,11 +173,15 @@ impl Runtime {
         for trigger in &program.triggers {
             if let TriggerSource::Webhook { name, secret } = &trigger.source {
                 if let Some(other) = table.hook(name).filter(|other| other.id.workflow != workflow) {
-                    let message = format!("the webhook `{name}` belongs to the workflow `{}`", other.name);
+                    // Whose it is says something only to those who see everything.
+                    let message = match scope.is_whole() {
+                        true => format!("the webhook `{name}` belongs to the workflow `{}`", other.name),
+                        false => format!("the name of the webhook `{name}` is taken"),
+                    };
                     return Err(Error::new(&definition::HOOK_EXISTS, message).help("choose another name"));
                 }
                 if let Some(secret) = secret {
-                    super::hook::check_key(&*self.triggers.keys, secret)?;
+                    super::hook::check_key(&*self.triggers.keys, owner, secret)?;
                 }
             }
             if let TriggerSource::Gpio { pin, .. } = &trigger.source {
@@ -239,7 +247,8 @@ impl Runtime {
         table.disabled.extend(disabled);
         table.restored_at = restored_at;
         for (workflow, rows) in by_workflow {
-            let Some(stored) = self.store.workflow(workflow)?.filter(|stored| stored.deleted_at.is_none())
+            let Some(stored) =
+                self.store.workflow(&Scope::All, workflow)?.filter(|stored| stored.deleted_at.is_none())
             else {
                 continue;
             };

@@ -11,6 +11,7 @@ use crate::engine::{Program, RunState, compile};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, RunId};
 use crate::model::{Record, RecordBody, RunStatus};
+use crate::port::Scope;
 use crate::store::problem;
 use crate::store::sqlite::workflow;
 use crate::validate;
@@ -27,7 +28,7 @@ impl Programs {
         if let Some(known) = self.0.get(&hash) {
             return Ok(known.clone());
         }
-        let source = workflow::source(conn, hash).map_err(problem::read)?;
+        let source = workflow::source(conn, &Scope::All, hash).map_err(problem::read)?;
         let program = source.and_then(|source| {
             let definition = validate::check(&source).definition?;
             compile(&definition, &source).ok().map(Arc::new)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::id::RunId;
 use crate::limits::OUTBOX_PRUNE_ROWS_MAX;
 use crate::model::EffectKey;
 use crate::port::{MessageFilter, MessageState, Op, Page, PendingMessage, StoredMessage};
@@ -83,8 +84,10 @@ impl Messages {
         out.into_iter().map(|(_, message)| message).collect()
     }
 
-    pub fn list(&self, filter: &MessageFilter) -> Page<StoredMessage> {
-        let fits = |stored: &&StoredMessage| filter.state.is_none_or(|state| state == stored.state);
+    pub fn list(&self, filter: &MessageFilter, sees: impl Fn(RunId) -> bool) -> Page<StoredMessage> {
+        let fits = |stored: &&StoredMessage| {
+            filter.state.is_none_or(|state| state == stored.state) && sees(stored.message.run)
+        };
         let total = self.all.values().filter(fits).count() as u64;
         let rest = self.all.values().rev().filter(fits);
         let rest = rest.filter(|stored| filter.before.is_none_or(|before| stored.seq < before));

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::error::code::definition;
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, UserId, WorkflowId};
 use crate::model::event::Committed;
-use crate::model::{Record, RecordBody, RunRow, RunStatus};
+use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::upkeep::{Tidied, Upkeep};
 use crate::port::{
-    Automation, Idempotency, IdempotencyHit, Op, Page, Recovery, RunFilter, StoredAccounts, StoredListen,
-    StoredQuestion, StoredRun, StoredVersion, StoredWorkflow, Timer,
+    AccountOp, Automation, Idempotency, IdempotencyHit, Op, Page, Possession, Recovery, RunFilter, Scope,
+    StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
+    Timer,
 };
 use crate::store::problem;
 
@@ -37,7 +38,7 @@ pub struct Tables {
     inbox: BTreeMap<InboxId, StoredQuestion>,
     keys: BTreeMap<String, (IdempotencyHit, Timestamp)>,
     workflows: BTreeMap<WorkflowId, StoredWorkflow>,
-    sources: BTreeMap<[u8; 32], (WorkflowId, String)>,
+    sources: BTreeMap<[u8; 32], String>,
     cursors: BTreeMap<&'static str, Lsn>,
     listens: BTreeMap<(RunId, u32), StoredListen>,
     versions: BTreeMap<(WorkflowId, u32), StoredVersion>,
@@ -116,7 +117,9 @@ impl Tables {
 
     fn check_key(&self, key: Option<&Idempotency>) -> Result<()> {
         match key {
-            Some(key) if self.keys.contains_key(&key.key) => Err(problem::key_used(&key.key)),
+            Some(key) if self.keys.contains_key(&Idempotency::kept_as(key.by, &key.key)) => {
+                Err(problem::key_used(&key.key))
+            }
             _ => Ok(()),
         }
     }
@@ -132,7 +135,7 @@ impl Tables {
                 known.ok_or_else(|| Error::new(&definition::NOT_FOUND, "there is no such workflow"))?;
                 (id, name)
             }
-            Op::WorkflowDelete { id, .. } => {
+            Op::WorkflowDelete { id, .. } | Op::WorkflowShare { id, .. } => {
                 let known = self.workflows.get(id);
                 return known
                     .map(drop)
@@ -140,7 +143,7 @@ impl Tables {
             }
             _ => return Ok(()),
         };
-        match self.workflow_named(name).filter(|other| other.id != *id) {
+        match self.workflow_named(&Scope::All, name).filter(|other| other.id != *id) {
             Some(_) => Err(Error::new(&definition::EXISTS, "the name is taken")),
             None => Ok(()),
         }
@@ -232,10 +235,12 @@ impl Tables {
                 );
             }
             Op::InboxCloseRun { run } => self.close_inbox(*run),
-            Op::WorkflowInsert { id, name, source, at, idempotency } => {
+            Op::WorkflowInsert { id, name, source, at, possession, idempotency } => {
                 self.keep_key(idempotency.as_ref(), id.as_bytes());
                 self.version(*id, name, source, *at);
+                self.give(*id, *possession);
             }
+            Op::WorkflowShare { id, possession } => self.give(*id, *possession),
             Op::WorkflowVersion { id, name, source, at } => self.version(*id, name, source, *at),
             Op::WorkflowDelete { id, at } => {
                 if let Some(known) = self.workflows.get_mut(id) {
@@ -247,7 +252,13 @@ impl Tables {
             }
             // Secrets have a vault of their own, which is not asked here.
             Op::SecretPut(_) | Op::SecretRemove { .. } => {}
-            Op::Account(op) => self.accounts.apply(op),
+            Op::Account(op) => {
+                self.accounts.apply(op);
+                if let AccountOp::UserRemove { id } = **op {
+                    let of = |workflow: &&mut StoredWorkflow| workflow.possession.owner == Some(id);
+                    self.workflows.values_mut().filter(of).for_each(|one| one.possession.owner = None);
+                }
+            }
             Op::Audit(entry) => self.audit.append(entry),
             other if self.messages.apply(other) => {}
             rule => self.rules.apply(rule),
@@ -266,7 +277,8 @@ impl Tables {
 
     fn keep_key(&mut self, key: Option<&Idempotency>, made: &[u8; 16]) {
         if let Some(key) = key {
-            self.keys.insert(key.key.clone(), (IdempotencyHit { digest: key.digest, made: *made }, key.at));
+            let kept_as = Idempotency::kept_as(key.by, &key.key);
+            self.keys.insert(kept_as, (IdempotencyHit { digest: key.digest, made: *made }, key.at));
         }
     }
 
@@ -278,22 +290,55 @@ impl Tables {
         }
         let (version, created_at) = known.map_or((1, at), |known| (known.version + 1, known.created_at));
         self.versions.insert((id, version), StoredVersion { version, hash, created_at: at });
-        self.sources.insert(hash.0, (id, source.to_owned()));
+        self.sources.insert(hash.0, source.to_owned());
         let (name, source) = (name.to_owned(), source.to_owned());
-        let stored =
-            StoredWorkflow { id, name, hash, version, source, created_at, updated_at: at, deleted_at: None };
+        let possession = known.map_or(Possession::HOUSE, |known| known.possession);
+        let (updated_at, deleted_at) = (at, None);
+        let stored = StoredWorkflow {
+            id,
+            name,
+            hash,
+            version,
+            source,
+            created_at,
+            updated_at,
+            deleted_at,
+            possession,
+        };
         self.workflows.insert(id, stored);
     }
 
-    pub fn question(&self, id: InboxId) -> Option<StoredQuestion> {
-        self.inbox.get(&id).cloned()
+    fn give(&mut self, id: WorkflowId, possession: Possession) {
+        if let Some(workflow) = self.workflows.get_mut(&id) {
+            workflow.possession = possession;
+        }
+    }
+
+    fn sees(&self, scope: &Scope, workflow: WorkflowId) -> bool {
+        scope.is_whole() || self.workflows.get(&workflow).is_some_and(|one| scope.sees(&one.possession))
+    }
+
+    /// Whether a run is there for them.
+    pub fn sees_run(&self, scope: &Scope, run: RunId) -> bool {
+        scope.is_whole() || self.runs.get(&run).is_some_and(|run| self.sees(scope, run.row.workflow))
+    }
+
+    pub fn question(&self, scope: &Scope, id: InboxId) -> Option<StoredQuestion> {
+        self.inbox.get(&id).filter(|question| self.sees_run(scope, question.run)).cloned()
+    }
+
+    pub fn message(&self, scope: &Scope, id: EffectKey) -> Option<StoredMessage> {
+        self.messages.find(id).filter(|stored| self.sees_run(scope, stored.message.run))
     }
 
     pub fn listens(&self) -> Vec<StoredListen> {
         self.listens.values().cloned().collect()
     }
 
-    pub fn versions(&self, id: WorkflowId) -> Vec<StoredVersion> {
+    pub fn versions(&self, scope: &Scope, id: WorkflowId) -> Vec<StoredVersion> {
+        if !self.sees(scope, id) {
+            return Vec::new();
+        }
         self.versions.range((id, 0)..=(id, u32::MAX)).rev().map(|(_, version)| version.clone()).collect()
     }
 
@@ -324,15 +369,18 @@ impl Tables {
         }
     }
 
-    pub fn run(&self, id: RunId) -> Option<StoredRun> {
-        self.runs.get(&id).map(|run| StoredRun {
+    pub fn run(&self, scope: &Scope, id: RunId) -> Option<StoredRun> {
+        self.runs.get(&id).filter(|_| self.sees_run(scope, id)).map(|run| StoredRun {
             row: run.row.clone(),
             lsns: (run.is_parked || run.row.status.is_terminal()).then(|| run.lsns.clone()),
             first_lsn: run.lsns[0],
         })
     }
 
-    pub fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+    pub fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        if !self.sees_run(scope, run) {
+            return Ok(Vec::new());
+        }
         lsns.iter()
             .map(|lsn| match self.journal.get(lsn) {
                 Some((of, record)) if *of == run => Ok((*lsn, record.clone())),
@@ -341,9 +389,10 @@ impl Tables {
             .collect()
     }
 
-    pub fn runs(&self, filter: &RunFilter) -> Page<RunRow> {
+    pub fn runs(&self, scope: &Scope, filter: &RunFilter) -> Page<RunRow> {
         let fits = |row: &&RunRow| {
-            filter.workflow.is_none_or(|workflow| row.workflow == workflow)
+            self.sees(scope, row.workflow)
+                && filter.workflow.is_none_or(|workflow| row.workflow == workflow)
                 && (filter.statuses.is_empty() || filter.statuses.contains(&row.status))
         };
         let all: Vec<&RunRow> = self.runs.values().map(|run| &run.row).filter(fits).collect();
@@ -364,17 +413,20 @@ impl Tables {
         self.journal.last_key_value().map_or(Lsn(0), |(lsn, _)| *lsn)
     }
 
-    pub fn workflow(&self, id: WorkflowId) -> Option<StoredWorkflow> {
-        self.workflows.get(&id).cloned()
+    pub fn workflow(&self, scope: &Scope, id: WorkflowId) -> Option<StoredWorkflow> {
+        self.workflows.get(&id).filter(|one| scope.sees(&one.possession)).cloned()
     }
 
-    pub fn workflow_named(&self, name: &str) -> Option<StoredWorkflow> {
-        self.workflows.values().find(|one| one.deleted_at.is_none() && one.name == name).cloned()
+    pub fn workflow_named(&self, scope: &Scope, name: &str) -> Option<StoredWorkflow> {
+        let is_it = |one: &&StoredWorkflow| {
+            one.deleted_at.is_none() && one.name == name && scope.sees(&one.possession)
+        };
+        self.workflows.values().find(is_it).cloned()
     }
 
-    pub fn workflows(&self, after: Option<&str>, limit: u32) -> Page<StoredWorkflow> {
-        let mut all: Vec<_> =
-            self.workflows.values().filter(|one| one.deleted_at.is_none()).cloned().collect();
+    pub fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Page<StoredWorkflow> {
+        let is_one = |one: &&StoredWorkflow| one.deleted_at.is_none() && scope.sees(&one.possession);
+        let mut all: Vec<_> = self.workflows.values().filter(is_one).cloned().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let total = all.len() as u64;
         all.retain(|one| after.is_none_or(|after| one.name.as_str() > after));
@@ -383,16 +435,20 @@ impl Tables {
         Page { items: all, total, more }
     }
 
-    pub fn definition(&self, hash: DefinitionHash) -> Option<String> {
-        self.sources.get(&hash.0).map(|(_, source)| source.clone())
+    pub fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Option<String> {
+        // The same text may be several people's.
+        let of = |(id, _): &&(WorkflowId, u32)| self.sees(scope, *id);
+        let mut seen = self.versions.iter().filter(|(key, one)| one.hash == hash && of(key));
+        seen.next().and_then(|_| self.sources.get(&hash.0)).cloned()
     }
 
-    pub fn idempotent(&self, key: &str) -> Option<IdempotencyHit> {
-        self.keys.get(key).map(|(hit, _)| hit.clone())
+    pub fn idempotent(&self, by: Option<UserId>, key: &str) -> Option<IdempotencyHit> {
+        self.keys.get(&Idempotency::kept_as(by, key)).map(|(hit, _)| hit.clone())
     }
 
-    pub fn inbox(&self) -> Vec<StoredQuestion> {
+    pub fn inbox(&self, scope: &Scope) -> Vec<StoredQuestion> {
         let open = self.inbox.values().filter(|question| question.answer.is_none());
+        let open = open.filter(|question| self.sees_run(scope, question.run));
         let mut all: Vec<_> = open.cloned().collect();
         all.sort_by_key(|question| (question.at, question.id));
         all

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::workflow;
 use crate::error::Result;
 use crate::id::{LoginId, TokenId, UserId};
 use crate::limits::REFRESH_SPENT_MAX;
@@ -86,7 +87,10 @@ pub fn apply(conn: &Connection, op: &AccountOp) -> rusqlite::Result<()> {
             user.updated_at.0,
             user.seen_at.map(|at| at.0)
         ])?,
-        AccountOp::UserRemove { id } => conn.prepare_cached(USER_REMOVE)?.execute([id.as_bytes()])?,
+        AccountOp::UserRemove { id } => {
+            workflow::give_back(conn, *id)?;
+            conn.prepare_cached(USER_REMOVE)?.execute([id.as_bytes()])?
+        }
         AccountOp::LoginPut(login) => conn.prepare_cached(LOGIN_PUT)?.execute(params![
             login.id.as_bytes(),
             login.user.as_bytes(),

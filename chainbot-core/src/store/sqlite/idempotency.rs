@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::id::UserId;
 use crate::port::{Idempotency, IdempotencyHit};
 
 const INSERT: &str = "INSERT INTO idempotency (key, digest, made, at) VALUES (?1, ?2, ?3, ?4)";
@@ -13,12 +14,15 @@ pub fn insert(conn: &Connection, key: &Idempotency, made: &[u8; 16]) -> rusqlite
     if crate::sabotaged!("key-of-a-start-is-kept") {
         return Ok(());
     }
-    conn.prepare_cached(INSERT)?.execute(params![key.key, key.digest, made, key.at.0]).map(drop)
+    let kept_as = Idempotency::kept_as(key.by, &key.key);
+    conn.prepare_cached(INSERT)?.execute(params![kept_as, key.digest, made, key.at.0]).map(drop)
 }
 
-/// What a key has made.
-pub fn find(conn: &Connection, key: &str) -> rusqlite::Result<Option<IdempotencyHit>> {
+/// What a key of somebody has made.
+pub fn find(conn: &Connection, by: Option<UserId>, key: &str) -> rusqlite::Result<Option<IdempotencyHit>> {
     conn.prepare_cached(BY_KEY)?
-        .query_row([key], |row| Ok(IdempotencyHit { digest: row.get(0)?, made: row.get(1)? }))
+        .query_row([Idempotency::kept_as(by, key)], |row| {
+            Ok(IdempotencyHit { digest: row.get(0)?, made: row.get(1)? })
+        })
         .optional()
 }

@@ -2,9 +2,10 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::scope::{self, Filter};
 use crate::error::Result;
 use crate::id::{InboxId, RunId};
-use crate::port::{InboxAnswer, StoredQuestion};
+use crate::port::{InboxAnswer, Scope, StoredQuestion};
 use crate::store::batch::Question;
 use crate::store::problem;
 use crate::time::Timestamp;
@@ -18,10 +19,13 @@ const CLOSE: &str = "DELETE FROM inbox WHERE id = ?1 AND answered_at IS NULL";
 const CLOSE_RUN: &str = "DELETE FROM inbox WHERE run = ?1 AND answered_at IS NULL";
 const FORGET_ANSWERED: &str = "DELETE FROM inbox WHERE id = ?1 AND answered_at IS NOT NULL";
 const FORGET_RUN: &str = "DELETE FROM inbox WHERE run = ?1";
+// The last three values of what follows are those of `scope`.
 const OPEN: &str = "SELECT id, run, kind, question, at, action, answer, answered_by, answered_at FROM inbox \
-     WHERE answered_at IS NULL ORDER BY at, id";
+     WHERE answered_at IS NULL AND (?1 OR EXISTS (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
+     WHERE r.id = inbox.run AND (w.owner IS ?2 OR w.shared <= ?3))) ORDER BY at, id";
 const BY_ID: &str = "SELECT id, run, kind, question, at, action, answer, answered_by, answered_at FROM inbox \
-     WHERE id = ?1";
+     WHERE id = ?1 AND (?2 OR EXISTS (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
+     WHERE r.id = inbox.run AND (w.owner IS ?3 OR w.shared <= ?4)))";
 
 /// Asks. A question that was answered and is asked again is open again.
 pub fn put(conn: &Connection, question: &Question) -> rusqlite::Result<()> {
@@ -75,9 +79,10 @@ pub fn forget_run(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
 }
 
 /// Open questions, oldest first.
-pub fn all(conn: &Connection) -> Result<Vec<StoredQuestion>> {
+pub fn all(conn: &Connection, of: &Scope) -> Result<Vec<StoredQuestion>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let mut statement = conn.prepare_cached(OPEN).map_err(problem::read)?;
-    let mut rows = statement.query([]).map_err(problem::read)?;
+    let mut rows = statement.query(params![whole, user, role]).map_err(problem::read)?;
     let mut out = Vec::new();
     while let Some(row) = rows.next().map_err(problem::read)? {
         out.push(read(row)?);
@@ -86,9 +91,10 @@ pub fn all(conn: &Connection) -> Result<Vec<StoredQuestion>> {
 }
 
 /// A question, answered or not.
-pub fn find(conn: &Connection, id: InboxId) -> Result<Option<StoredQuestion>> {
+pub fn find(conn: &Connection, of: &Scope, id: InboxId) -> Result<Option<StoredQuestion>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let mut statement = conn.prepare_cached(BY_ID).map_err(problem::read)?;
-    let mut rows = statement.query([id.as_bytes()]).map_err(problem::read)?;
+    let mut rows = statement.query(params![id.as_bytes(), whole, user, role]).map_err(problem::read)?;
     rows.next().map_err(problem::read)?.map(read).transpose()
 }
 

@@ -28,6 +28,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0006_outbox.sql"),
     include_str!("../../../migrations/sqlite/0007_accounts.sql"),
     include_str!("../../../migrations/sqlite/0008_keep.sql"),
+    include_str!("../../../migrations/sqlite/0009_owners.sql"),
 ];
 
 /// The schema of the databases that this version writes. It reads older ones, and refuses newer ones.

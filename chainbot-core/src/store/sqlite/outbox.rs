@@ -2,11 +2,13 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::scope::{self, Filter};
 use crate::error::Result;
 use crate::id::RunId;
 use crate::model::EffectKey;
 use crate::port::{
-    MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, Page, PendingMessage, StoredMessage,
+    MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, Page, PendingMessage, Scope,
+    StoredMessage,
 };
 use crate::store::problem;
 use crate::time::Timestamp;
@@ -21,11 +23,17 @@ const PRUNE_OLD: &str = "DELETE FROM outbox WHERE seq IN \
 const PRUNE_MANY: &str = "DELETE FROM outbox WHERE seq IN \
      (SELECT seq FROM outbox WHERE state = ?1 ORDER BY at DESC, seq DESC LIMIT ?3 OFFSET ?2)";
 const PENDING: &str = "SELECT id, at, target, bytes FROM outbox WHERE state = 0 ORDER BY at, seq";
+// The last three values of what follows are those of `scope`.
 const BY_ID: &str = "SELECT seq, id, kind, run, step, target, state, attempts, at, made_at, error, input \
-     FROM outbox WHERE id = ?1";
+     FROM outbox WHERE id = ?1 AND (?2 OR EXISTS (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
+     WHERE r.id = outbox.run AND (w.owner IS ?3 OR w.shared <= ?4)))";
 const LIST: &str = "SELECT seq, id, kind, run, step, target, state, attempts, at, made_at, error, input \
-     FROM outbox WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR seq < ?2) ORDER BY seq DESC LIMIT ?3";
-const COUNT: &str = "SELECT count(*) FROM outbox WHERE (?1 IS NULL OR state = ?1)";
+     FROM outbox WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR seq < ?2) AND (?4 OR EXISTS \
+     (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
+     WHERE r.id = outbox.run AND (w.owner IS ?5 OR w.shared <= ?6))) ORDER BY seq DESC LIMIT ?3";
+const COUNT: &str = "SELECT count(*) FROM outbox WHERE (?1 IS NULL OR state = ?1) AND (?2 OR EXISTS \
+     (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
+     WHERE r.id = outbox.run AND (w.owner IS ?3 OR w.shared <= ?4)))";
 
 fn number(state: MessageState) -> u8 {
     match state {
@@ -87,22 +95,24 @@ pub fn pending(conn: &Connection) -> rusqlite::Result<Vec<PendingMessage>> {
 }
 
 /// One, with its content.
-pub fn find(conn: &Connection, id: EffectKey) -> Result<Option<StoredMessage>> {
+pub fn find(conn: &Connection, of: &Scope, id: EffectKey) -> Result<Option<StoredMessage>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let mut statement = conn.prepare_cached(BY_ID).map_err(problem::read)?;
-    let mut rows = statement.query([id.0]).map_err(problem::read)?;
+    let mut rows = statement.query(params![id.0, whole, user, role]).map_err(problem::read)?;
     rows.next().map_err(problem::read)?.map(read).transpose()
 }
 
 /// A page, newest first.
-pub fn list(conn: &Connection, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+pub fn list(conn: &Connection, of: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let state = filter.state.map(number);
     let total: i64 = conn
         .prepare_cached(COUNT)
-        .and_then(|mut count| count.query_row([state], |row| row.get(0)))
+        .and_then(|mut count| count.query_row(params![state, whole, user, role], |row| row.get(0)))
         .map_err(problem::read)?;
     let mut statement = conn.prepare_cached(LIST).map_err(problem::read)?;
-    let mut rows =
-        statement.query(params![state, filter.before, i64::from(filter.limit) + 1]).map_err(problem::read)?;
+    let values = params![state, filter.before, i64::from(filter.limit) + 1, whole, user, role];
+    let mut rows = statement.query(values).map_err(problem::read)?;
     let mut items = Vec::new();
     while let Some(row) = rows.next().map_err(problem::read)? {
         items.push(read(row)?);

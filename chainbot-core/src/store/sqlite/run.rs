@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::scope::{self, Filter};
 use crate::error::Result;
 use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
 use crate::model::{RunRow, RunStatus};
-use crate::port::{Page, RunFilter, StoredRun};
+use crate::port::{Page, RunFilter, Scope, StoredRun};
 use crate::store::places::Places;
 use crate::store::problem;
 use crate::time::Timestamp;
@@ -22,7 +23,8 @@ const REOPEN: &str = "UPDATE run SET status = ?5, parked = 1, detail = ?2, finis
      lsns = ?4 WHERE id = ?1";
 const STATE: &str = "SELECT status, parked, tail_lsn, lsns FROM run WHERE id = ?1";
 const BY_ID: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at, \
-     first_lsn, parked, lsns FROM run WHERE id = ?1";
+     first_lsn, parked, lsns FROM run WHERE id = ?1 AND (?2 OR EXISTS \
+     (SELECT 1 FROM workflow w WHERE w.id = run.workflow AND (w.owner IS ?3 OR w.shared <= ?4)))";
 const LIVE: &str = "SELECT id, tail_lsn, lsns FROM run WHERE status < 4 AND parked = 0 ORDER BY first_lsn";
 const PARKED: &str = "SELECT count(*) FROM run WHERE status < 4 AND parked = 1";
 
@@ -32,9 +34,26 @@ const LIST_STATUS: &str = "SELECT id, workflow, name, definition, status, detail
      WHERE status = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
 const LIST_WORKFLOW: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
      WHERE workflow = ?4 AND status = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
+// The same for somebody who does not see everything. Apart, so that whoever does pays nothing for it.
+const LIST_OF: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
+     WHERE id < ?1 AND workflow IN (SELECT id FROM workflow WHERE owner IS ?3 OR shared <= ?4) \
+     ORDER BY id DESC LIMIT ?2";
+const LIST_STATUS_OF: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
+     WHERE status = ?3 AND id < ?1 AND workflow IN (SELECT id FROM workflow WHERE owner IS ?4 OR shared <= ?5) \
+     ORDER BY id DESC LIMIT ?2";
+const LIST_WORKFLOW_OF: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
+     WHERE workflow = ?4 AND status = ?3 AND id < ?1 AND workflow IN \
+     (SELECT id FROM workflow WHERE owner IS ?5 OR shared <= ?6) ORDER BY id DESC LIMIT ?2";
 const COUNT: &str = "SELECT count(*) FROM run";
 const COUNT_STATUS: &str = "SELECT count(*) FROM run WHERE status = ?1";
 const COUNT_WORKFLOW: &str = "SELECT count(*) FROM run WHERE workflow = ?2 AND status = ?1";
+
+const COUNT_OF: &str = "SELECT count(*) FROM run \
+     WHERE workflow IN (SELECT id FROM workflow WHERE owner IS ?1 OR shared <= ?2)";
+const COUNT_STATUS_OF: &str = "SELECT count(*) FROM run \
+     WHERE status = ?1 AND workflow IN (SELECT id FROM workflow WHERE owner IS ?2 OR shared <= ?3)";
+const COUNT_WORKFLOW_OF: &str = "SELECT count(*) FROM run WHERE workflow = ?2 AND status = ?1 AND workflow IN \
+     (SELECT id FROM workflow WHERE owner IS ?3 OR shared <= ?4)";
 
 /// What the writer must know of a run that it does not hold in memory.
 pub struct State {
@@ -147,10 +166,11 @@ pub fn state(conn: &Connection, run: RunId) -> Result<Option<State>> {
 }
 
 /// One run.
-pub fn find(conn: &Connection, run: RunId) -> Result<Option<StoredRun>> {
+pub fn find(conn: &Connection, of: &Scope, run: RunId) -> Result<Option<StoredRun>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let mut statement = conn.prepare_cached(BY_ID).map_err(problem::read)?;
     let found = statement
-        .query_row([run.as_bytes()], |row| {
+        .query_row(params![run.as_bytes(), whole, user, role], |row| {
             let parts: (i64, bool, Option<Vec<u8>>) = (row.get(8)?, row.get(9)?, row.get(10)?);
             Ok((read(row)?, parts))
         })
@@ -184,28 +204,46 @@ pub fn parked(conn: &Connection) -> rusqlite::Result<usize> {
 }
 
 /// A page of a list, newest first.
-pub fn list(conn: &Connection, filter: &RunFilter) -> Result<Page<RunRow>> {
+pub fn list(conn: &Connection, of: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let limit = filter.limit as usize;
     let fetched = i64::from(filter.limit) + 1;
     // No id is greater than this one but itself, and it is not a UUIDv7.
     let before = filter.before.map_or([0xff; 16], |run| *run.as_bytes());
     let (mut items, mut total) = (Vec::new(), 0u64);
     if filter.workflow.is_none() && filter.statuses.is_empty() {
-        fetch(conn, LIST, params![before, fetched], &mut items)?;
-        total = count(conn, COUNT, [])?;
+        if whole {
+            fetch(conn, LIST, params![before, fetched], &mut items)?;
+            total = count(conn, COUNT, [])?;
+        } else {
+            fetch(conn, LIST_OF, params![before, fetched, user, role], &mut items)?;
+            total = count(conn, COUNT_OF, params![user, role])?;
+        }
     } else {
         // Each status is a range of an index; their first rows together hold the first of all.
         let statuses: &[RunStatus] =
             if filter.statuses.is_empty() { &RunStatus::ALL } else { &filter.statuses };
         for status in RunStatus::ALL.into_iter().filter(|status| statuses.contains(status)) {
             let status = number(status);
-            if let Some(workflow) = filter.workflow {
-                let workflow = workflow.as_bytes();
-                fetch(conn, LIST_WORKFLOW, params![before, fetched, status, workflow], &mut items)?;
-                total += count(conn, COUNT_WORKFLOW, params![status, workflow])?;
-            } else {
-                fetch(conn, LIST_STATUS, params![before, fetched, status], &mut items)?;
-                total += count(conn, COUNT_STATUS, params![status])?;
+            match (filter.workflow.as_ref().map(WorkflowId::as_bytes), whole) {
+                (Some(workflow), true) => {
+                    fetch(conn, LIST_WORKFLOW, params![before, fetched, status, workflow], &mut items)?;
+                    total += count(conn, COUNT_WORKFLOW, params![status, workflow])?;
+                }
+                (Some(workflow), false) => {
+                    let values = params![before, fetched, status, workflow, user, role];
+                    fetch(conn, LIST_WORKFLOW_OF, values, &mut items)?;
+                    total += count(conn, COUNT_WORKFLOW_OF, params![status, workflow, user, role])?;
+                }
+                (None, true) => {
+                    fetch(conn, LIST_STATUS, params![before, fetched, status], &mut items)?;
+                    total += count(conn, COUNT_STATUS, params![status])?;
+                }
+                (None, false) => {
+                    let values = params![before, fetched, status, user, role];
+                    fetch(conn, LIST_STATUS_OF, values, &mut items)?;
+                    total += count(conn, COUNT_STATUS_OF, params![status, user, role])?;
+                }
             }
         }
         items.sort_unstable_by_key(|row| std::cmp::Reverse(row.id));

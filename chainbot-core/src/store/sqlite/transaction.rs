@@ -118,11 +118,11 @@ impl<'a> Transaction<'a> {
                 let exists = inbox::exists(self.conn, question.id).map_err(problem::read)?;
                 Ok(exists.then(|| problem::refused(question.run, &"a question of this id is open")))
             }
-            Change::WorkflowInsert { version, idempotency } => {
+            Change::WorkflowInsert { version, idempotency, .. } => {
                 self.check_new_workflow(work, version, idempotency.as_ref())
             }
             Change::WorkflowVersion(version) => self.check_version(version),
-            Change::WorkflowDelete { id, .. } => {
+            Change::WorkflowDelete { id, .. } | Change::WorkflowShare { id, .. } => {
                 let exists = workflow::current(self.conn, *id).map_err(problem::read)?.is_some();
                 Ok((!exists).then(|| no_such_workflow(*id)))
             }
@@ -165,7 +165,7 @@ impl<'a> Transaction<'a> {
 
     fn check_key(&self, key: Option<&Idempotency>) -> Result<Option<Error>> {
         let Some(key) = key else { return Ok(None) };
-        let used = idempotency::find(self.conn, &key.key).map_err(problem::read)?.is_some();
+        let used = idempotency::find(self.conn, key.by, &key.key).map_err(problem::read)?.is_some();
         Ok(used.then(|| problem::key_used(&key.key)))
     }
 
@@ -308,11 +308,12 @@ impl<'a> Transaction<'a> {
                 run::reopen(conn, *run, *status, detail, &own.added_to(*run, lsns))
             }
             Change::RunDelete { run } => self.forget(*run),
-            Change::WorkflowInsert { version, idempotency } => {
-                workflow::insert(conn, version)?;
+            Change::WorkflowInsert { version, possession, idempotency } => {
+                workflow::insert(conn, version, possession)?;
                 keep_key(conn, idempotency.as_ref(), version.id.as_bytes())
             }
             Change::WorkflowVersion(version) => workflow::update(conn, version),
+            Change::WorkflowShare { id, possession } => workflow::share(conn, *id, possession),
             Change::WorkflowDelete { id, at } => workflow::delete(conn, *id, *at),
             Change::CursorSet { name, lsn } => cursor::set(conn, name, *lsn),
             Change::TriggerPut { workflow, key, enabled, due } => {

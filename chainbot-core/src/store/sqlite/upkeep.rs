@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{RecordBody, RunStatus};
+use crate::port::Scope;
 use crate::port::upkeep::{Retention, Tidied, Upkeep};
 use crate::store::problem;
 use crate::time::Timestamp;
@@ -192,7 +193,8 @@ fn find_ended(conn: &Connection, searched: Lsn, upkeep: &Upkeep<'_>) -> Result<F
 
 /// A run that is over with the record at `end`; `None` when it went on after it.
 fn pack(conn: &Connection, id: RunId, end: Lsn) -> Result<Option<Packed>> {
-    let Some(stored) = run::find(conn, id)?.filter(|stored| stored.row.status.is_terminal()) else {
+    let Some(stored) = run::find(conn, &Scope::All, id)?.filter(|stored| stored.row.status.is_terminal())
+    else {
         return Ok(None);
     };
     let lsns = stored.lsns.unwrap_or_default();

@@ -2,33 +2,40 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::id::{DefinitionHash, WorkflowId};
-use crate::port::{Page, StoredVersion, StoredWorkflow};
+use super::scope::{self, Filter};
+use crate::id::{DefinitionHash, UserId, WorkflowId};
+use crate::port::{Page, Possession, Scope, StoredVersion, StoredWorkflow};
 use crate::store::batch::Version;
 use crate::time::Timestamp;
 
-const INSERT: &str =
-    "INSERT INTO workflow (id, name, version, created_at, updated_at) VALUES (?1, ?2, 1, ?3, ?3)";
+const INSERT: &str = "INSERT INTO workflow (id, name, version, created_at, updated_at, owner, shared) VALUES (?1, ?2, 1, ?3, ?3, ?4, ?5)";
 const INSERT_VERSION: &str = "INSERT INTO definition (workflow, version, hash, source, created_at) \
      VALUES (?1, ?2, ?3, ?4, ?5)";
 const UPDATE: &str = "UPDATE workflow SET name = ?2, version = ?3, updated_at = ?4 WHERE id = ?1";
+const SHARE: &str = "UPDATE workflow SET owner = ?2, shared = ?3 WHERE id = ?1";
+const GIVE_BACK: &str = "UPDATE workflow SET owner = NULL WHERE owner = ?1";
 const DELETE: &str = "UPDATE workflow SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
 const CURRENT: &str = "SELECT w.version, d.hash, w.deleted_at FROM workflow w \
      JOIN definition d ON d.workflow = w.id AND d.version = w.version WHERE w.id = ?1";
 const NAMED: &str = "SELECT id FROM workflow WHERE name = ?1 AND deleted_at IS NULL";
-const BY_ID: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at \
-     FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version WHERE w.id = ?1";
-const BY_NAME: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at \
-     FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
-     WHERE w.name = ?1 AND w.deleted_at IS NULL";
-const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at \
-     FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
-     WHERE w.name > ?1 AND w.deleted_at IS NULL ORDER BY w.name LIMIT ?2";
-const COUNT: &str = "SELECT count(*) FROM workflow WHERE deleted_at IS NULL";
-const SOURCE: &str = "SELECT source FROM definition WHERE hash = ?1 LIMIT 1";
-
-const VERSIONS: &str =
-    "SELECT version, hash, created_at FROM definition WHERE workflow = ?1 ORDER BY version DESC";
+// The last three values of what follows are those of `scope`.
+const BY_ID: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
+     w.owner, w.shared FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
+     WHERE w.id = ?1 AND (?2 OR w.owner IS ?3 OR w.shared <= ?4)";
+const BY_NAME: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
+     w.owner, w.shared FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
+     WHERE w.name = ?1 AND w.deleted_at IS NULL AND (?2 OR w.owner IS ?3 OR w.shared <= ?4)";
+const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
+     w.owner, w.shared FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
+     WHERE w.name > ?1 AND w.deleted_at IS NULL AND (?3 OR w.owner IS ?4 OR w.shared <= ?5) \
+     ORDER BY w.name LIMIT ?2";
+const COUNT: &str = "SELECT count(*) FROM workflow w \
+     WHERE w.deleted_at IS NULL AND (?1 OR w.owner IS ?2 OR w.shared <= ?3)";
+const SOURCE: &str = "SELECT d.source FROM definition d WHERE d.hash = ?1 AND (?2 OR EXISTS \
+     (SELECT 1 FROM workflow w WHERE w.id = d.workflow AND (w.owner IS ?3 OR w.shared <= ?4))) LIMIT 1";
+const VERSIONS: &str = "SELECT d.version, d.hash, d.created_at FROM definition d WHERE d.workflow = ?1 AND (?2 OR EXISTS \
+     (SELECT 1 FROM workflow w WHERE w.id = d.workflow AND (w.owner IS ?3 OR w.shared <= ?4))) \
+     ORDER BY d.version DESC";
 
 /// A workflow's newest version.
 pub struct Current {
@@ -41,10 +48,27 @@ pub struct Current {
 }
 
 /// A new workflow with its first version.
-pub fn insert(conn: &Connection, first: &Version) -> rusqlite::Result<()> {
+pub fn insert(conn: &Connection, first: &Version, of: &Possession) -> rusqlite::Result<()> {
     crate::fault!("workflow.insert", crate::store::problem::on_purpose);
-    conn.prepare_cached(INSERT)?.execute(params![first.id.as_bytes(), first.name, first.at.0])?;
+    let (owner, shared) = columns(of);
+    let mut statement = conn.prepare_cached(INSERT)?;
+    statement.execute(params![first.id.as_bytes(), first.name, first.at.0, owner, shared])?;
     insert_version(conn, first, 1)
+}
+
+/// Says whose a workflow is.
+pub fn share(conn: &Connection, id: WorkflowId, of: &Possession) -> rusqlite::Result<()> {
+    let (owner, shared) = columns(of);
+    conn.prepare_cached(SHARE)?.execute(params![id.as_bytes(), owner, shared]).map(drop)
+}
+
+/// What was a user's is the operator's: shared with whom it was, so that nothing private comes to light.
+pub fn give_back(conn: &Connection, user: UserId) -> rusqlite::Result<()> {
+    conn.prepare_cached(GIVE_BACK)?.execute([user.as_bytes()]).map(drop)
+}
+
+fn columns(of: &Possession) -> (Option<[u8; 16]>, Option<u8>) {
+    (of.owner.map(|user| *user.as_bytes()), of.shared.map(scope::number))
 }
 
 /// A new version; nothing when it is the current one.
@@ -88,30 +112,40 @@ pub fn owner(conn: &Connection, name: &str) -> rusqlite::Result<Option<WorkflowI
 }
 
 /// By id, deleted ones too.
-pub fn find(conn: &Connection, id: WorkflowId) -> rusqlite::Result<Option<StoredWorkflow>> {
-    conn.prepare_cached(BY_ID)?.query_row([id.as_bytes()], read).optional()
+pub fn find(conn: &Connection, of: &Scope, id: WorkflowId) -> rusqlite::Result<Option<StoredWorkflow>> {
+    let Filter { whole, user, role } = scope::filter(of);
+    conn.prepare_cached(BY_ID)?.query_row(params![id.as_bytes(), whole, user, role], read).optional()
 }
 
 /// By name, not deleted.
-pub fn named(conn: &Connection, name: &str) -> rusqlite::Result<Option<StoredWorkflow>> {
-    conn.prepare_cached(BY_NAME)?.query_row([name], read).optional()
+pub fn named(conn: &Connection, of: &Scope, name: &str) -> rusqlite::Result<Option<StoredWorkflow>> {
+    let Filter { whole, user, role } = scope::filter(of);
+    conn.prepare_cached(BY_NAME)?.query_row(params![name, whole, user, role], read).optional()
 }
 
 /// Not deleted, by name.
-pub fn list(conn: &Connection, after: Option<&str>, limit: u32) -> rusqlite::Result<Page<StoredWorkflow>> {
+pub fn list(
+    conn: &Connection,
+    of: &Scope,
+    after: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Page<StoredWorkflow>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let mut statement = conn.prepare_cached(LIST)?;
-    let rows = statement.query_map(params![after.unwrap_or(""), i64::from(limit) + 1], read)?;
+    let fetched = i64::from(limit) + 1;
+    let rows = statement.query_map(params![after.unwrap_or(""), fetched, whole, user, role], read)?;
     let mut items = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
-    let total: i64 = conn.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
+    let total: i64 = conn.prepare_cached(COUNT)?.query_row(params![whole, user, role], |row| row.get(0))?;
     Ok(Page { items, total: total.unsigned_abs(), more })
 }
 
 /// Every version, newest first.
-pub fn versions(conn: &Connection, id: WorkflowId) -> rusqlite::Result<Vec<StoredVersion>> {
+pub fn versions(conn: &Connection, of: &Scope, id: WorkflowId) -> rusqlite::Result<Vec<StoredVersion>> {
+    let Filter { whole, user, role } = scope::filter(of);
     let mut statement = conn.prepare_cached(VERSIONS)?;
-    let rows = statement.query_map([id.as_bytes()], |row| {
+    let rows = statement.query_map(params![id.as_bytes(), whole, user, role], |row| {
         Ok(StoredVersion {
             version: row.get(0)?,
             hash: DefinitionHash(row.get(1)?),
@@ -122,8 +156,10 @@ pub fn versions(conn: &Connection, id: WorkflowId) -> rusqlite::Result<Vec<Store
 }
 
 /// One version's source.
-pub fn source(conn: &Connection, hash: DefinitionHash) -> rusqlite::Result<Option<String>> {
-    conn.prepare_cached(SOURCE)?.query_row([hash.0], |row| row.get(0)).optional()
+pub fn source(conn: &Connection, of: &Scope, hash: DefinitionHash) -> rusqlite::Result<Option<String>> {
+    let Filter { whole, user, role } = scope::filter(of);
+    let mut statement = conn.prepare_cached(SOURCE)?;
+    statement.query_row(params![hash.0, whole, user, role], |row| row.get(0)).optional()
 }
 
 fn insert_version(conn: &Connection, version: &Version, number: u32) -> rusqlite::Result<()> {
@@ -143,5 +179,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredWorkflow> {
         created_at: Timestamp(row.get(5)?),
         updated_at: Timestamp(row.get(6)?),
         deleted_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+        possession: scope::read(row, 8)?,
     })
 }

@@ -43,10 +43,12 @@ fn restore(
 /// Runs of the store, with all their records.
 fn read(store: &SqliteStore) -> Vec<(RunId, usize)> {
     let filter = crate::port::RunFilter { limit: 10_000, ..Default::default() };
-    let runs = store.runs(&filter).unwrap().items;
+    let runs = store.runs(&Scope::All, &filter).unwrap().items;
     let mut counted: Vec<_> = runs
         .iter()
-        .map(|row| (row.id, store.run(row.id).unwrap().unwrap().lsns.map_or(1, |lsns| lsns.len())))
+        .map(|row| {
+            (row.id, store.run(&Scope::All, row.id).unwrap().unwrap().lsns.map_or(1, |lsns| lsns.len()))
+        })
         .collect();
     counted.sort();
     counted

@@ -3,6 +3,7 @@
 
 mod broken;
 mod case;
+mod owner;
 
 use super::history::Model;
 use super::*;
@@ -82,8 +83,8 @@ fn generated_histories_read_the_same_on_both_stores() {
 /// All that can be read.
 fn seen(store: &dyn Store) -> String {
     let recovery = store.recover().unwrap();
-    let page = store.runs(&RunFilter { limit: 10_000, ..RunFilter::default() }).unwrap();
-    let runs: Vec<_> = page.items.iter().map(|row| store.run(row.id).unwrap()).collect();
+    let page = store.runs(&Scope::All, &RunFilter { limit: 10_000, ..RunFilter::default() }).unwrap();
+    let runs: Vec<_> = page.items.iter().map(|row| store.run(&Scope::All, row.id).unwrap()).collect();
     let journal = store.journal_after(Lsn(0), 100_000).unwrap();
     format!(
         "{recovery:#?}\n{} {}\n{runs:#?}\n{journal:#?}\n{:?}",

@@ -50,7 +50,7 @@ fn closing_commits_what_is_queued_and_refuses_what_comes_later() {
     assert!(acks.iter().all(|ack| ack.try_recv().expect("acknowledged before close returns").is_ok()));
     let batch = Batch { run: run_id(0), records: steps(1, 2), ops: vec![], ack: Box::new(|_| {}) };
     assert_eq!(bench.store.submit(batch).unwrap_err().code(), &general::STOPPING);
-    assert_eq!(bench.store.run(run_id(0)).unwrap_err().code(), &general::STOPPING);
+    assert_eq!(bench.store.run(&Scope::All, run_id(0)).unwrap_err().code(), &general::STOPPING);
     assert!(bench.store.failed().is_none());
     assert!(!bench.folder.path().join("chainbot.db-wal").exists(), "the log was not emptied");
     bench.reopen();

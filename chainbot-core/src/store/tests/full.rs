@@ -45,7 +45,7 @@ fn a_full_disk_makes_work_wait_and_loses_nothing() {
     assert_eq!(bench.store.submit(refused).unwrap_err().code(), &store::FULL, "new work is refused");
     assert!(bench.store.failed().is_none(), "a full disk is no failure");
     let kept: Vec<Lsn> = (1..=i64::from(seq)).map(Lsn).collect();
-    assert_eq!(bench.store.records(run, &kept).unwrap().len(), kept.len(), "reading goes on");
+    assert_eq!(bench.store.records(&Scope::All, run, &kept).unwrap().len(), kept.len(), "reading goes on");
     assert_eq!(waiting.try_recv().unwrap_err(), mpsc::TryRecvError::Empty, "acknowledged without room");
     assert_eq!(bench.store.restore_room().unwrap(), Room::None);
     bench.store.chore(Chore::PagesMax(100_000)).unwrap();

@@ -118,11 +118,11 @@ impl Model {
     /// Each run by its row, which is how history is read.
     fn compare_runs(&self, store: &SqliteStore) {
         for (run, known) in &self.runs {
-            let stored = store.run(*run).unwrap().unwrap();
+            let stored = store.run(&Scope::All, *run).unwrap().unwrap();
             assert_eq!(stored.lsns.is_some(), known.phase != Phase::Live);
             assert_eq!(stored.row.status.is_terminal(), known.phase == Phase::Over);
             if let Some(lsns) = stored.lsns {
-                assert_eq!(store.records(*run, &lsns).unwrap(), known.records);
+                assert_eq!(store.records(&Scope::All, *run, &lsns).unwrap(), known.records);
             }
         }
     }

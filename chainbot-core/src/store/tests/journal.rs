@@ -15,7 +15,7 @@ fn records_come_back_in_order_with_dense_places() {
     let more = bench.write(one, steps(1, 4), vec![]);
     assert_eq!(more, Lsn(3));
     let lsns = [vec![first], places(more, 3)].concat();
-    let read = bench.store.records(one, &lsns).unwrap();
+    let read = bench.store.records(&Scope::All, one, &lsns).unwrap();
     let expected: Vec<_> = lsns.into_iter().zip([vec![created(one)], steps(1, 4)].concat()).collect();
     assert_eq!(read, expected);
     assert_eq!(bench.store.newest_lsn().unwrap(), Lsn(5));
@@ -35,7 +35,7 @@ fn what_is_acknowledged_is_on_disk_already() {
         // Still on the writer's thread, so nothing later can have written it.
         let (_folder, copy) = open_copy(&database);
         let lsns = places(acked.unwrap(), 2);
-        found.send(copy.records(run, &lsns).map(|records| records.len())).unwrap();
+        found.send(copy.records(&Scope::All, run, &lsns).map(|records| records.len())).unwrap();
     });
     bench.store.submit(Batch { run, records: steps(1, 3), ops: vec![], ack }).unwrap();
     assert_eq!(result.recv_timeout(HANG).unwrap().unwrap(), 2);
@@ -156,7 +156,7 @@ fn check_tampering(sql: &str, expected: &str) {
     bench.assert_sound();
     bench.tamper(sql);
     let lsns = places(Lsn(1), 6);
-    let error = bench.store.records(run, &lsns).expect_err(sql);
+    let error = bench.store.records(&Scope::All, run, &lsns).expect_err(sql);
     assert_eq!(error.code(), &store::CORRUPT, "{sql}");
     assert!(error.message().contains(expected), "{sql}: {error}");
     let found = check(&bench.store).unwrap();

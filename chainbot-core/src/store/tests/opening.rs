@@ -30,14 +30,23 @@ fn a_database_of_the_first_schema_opens_and_says_the_same() {
     assert_eq!(check(&store).unwrap(), []);
     let recovery = store.recover().unwrap();
     assert_eq!((recovery.parked, recovery.timers.len(), recovery.live.len()), (2, 1, 0));
-    let page = store.runs(&crate::port::RunFilter { limit: 10, ..Default::default() }).unwrap();
+    let page = store.runs(&Scope::All, &crate::port::RunFilter { limit: 10, ..Default::default() }).unwrap();
     let seen: Vec<_> = page.items.iter().map(|row| (row.name.as_str(), row.status.as_str())).collect();
     let names = ["sums", "later", "waits", "fails", "sums"];
     let statuses = ["completed", "waiting", "waiting", "failed", "completed"];
     assert_eq!(seen, names.into_iter().zip(statuses).collect::<Vec<_>>());
     for row in &page.items {
-        let lsns = store.run(row.id).unwrap().unwrap().lsns.unwrap();
-        assert!(!store.records(row.id, &lsns).unwrap().is_empty());
+        let lsns = store.run(&Scope::All, row.id).unwrap().unwrap().lsns.unwrap();
+        assert!(!store.records(&Scope::All, row.id, &lsns).unwrap().is_empty());
+    }
+    // What was there before anybody could own it is everybody's to see, and nobody's but the operator's.
+    let viewer = Scope::Of { user: Some([1; 16].into()), role: crate::port::Role::Viewer };
+    assert_eq!(
+        store.runs(&viewer, &crate::port::RunFilter { limit: 10, ..Default::default() }).unwrap().total,
+        5
+    );
+    for workflow in store.workflows(&viewer, None, 10).unwrap().items {
+        assert_eq!(workflow.possession, Possession::HOUSE, "{}", workflow.name);
     }
     let now = page.items[0].created_at.after(Duration::from_secs(3_600));
     let rules = crate::port::upkeep::Retention::default();

@@ -29,13 +29,13 @@ fn rows_that_follow_from_the_journal_are_made_anew() {
         assert_ne!(violations(&bench.store), [], "{sql}");
         let (repaired, left) = bench.store.repair().unwrap();
         assert!(repaired > 0 && left.is_empty(), "{sql}: {repaired} repaired, left {left:?}");
-        let stored = bench.store.run(run).unwrap().unwrap();
+        let stored = bench.store.run(&Scope::All, run).unwrap().unwrap();
         assert_eq!(
             (stored.row.status, stored.lsns.as_deref()),
             (RunStatus::Completed, Some(&*lsns)),
             "{sql}"
         );
-        assert_eq!(bench.store.records(run, &lsns).unwrap().len(), 3);
+        assert_eq!(bench.store.records(&Scope::All, run, &lsns).unwrap().len(), 3);
     }
 }
 
@@ -174,6 +174,7 @@ fn a_journal_that_does_not_fold_over_its_definition_is_found() {
         name: "water".to_owned(),
         source: source.to_owned(),
         at: at(0),
+        possession: Possession::HOUSE,
         idempotency: None,
     };
     bench.write(run_id(0), vec![], vec![op]);

@@ -9,21 +9,21 @@ fn a_parked_run_keeps_the_list_of_its_records_and_a_working_one_does_not() {
     let bench = Bench::new();
     let run = run_id(1);
     let first = bench.start(run);
-    assert_eq!(bench.store.run(run).unwrap().unwrap().lsns, None);
+    assert_eq!(bench.store.run(&Scope::All, run).unwrap().unwrap().lsns, None);
     bench.start(run_id(2));
     bench.write(run, steps(1, 3), vec![park(run, vec![first])]);
-    let stored = bench.store.run(run).unwrap().unwrap();
+    let stored = bench.store.run(&Scope::All, run).unwrap().unwrap();
     assert_eq!(stored.lsns, Some(vec![Lsn(1), Lsn(3), Lsn(4)]));
     assert_eq!((stored.row.status, stored.row.detail.as_deref()), (RunStatus::Waiting, Some("the sun")));
     bench.assert_sound();
 
     bench.write(run, vec![], vec![Op::RunUnpark { run }]);
-    let stored = bench.store.run(run).unwrap().unwrap();
+    let stored = bench.store.run(&Scope::All, run).unwrap().unwrap();
     assert_eq!((stored.lsns, stored.row.status, stored.row.detail), (None, RunStatus::Pending, None));
 
     let lsns = vec![Lsn(1), Lsn(3), Lsn(4)];
     bench.write(run, vec![completed(3)], vec![finish(run, lsns)]);
-    let stored = bench.store.run(run).unwrap().unwrap();
+    let stored = bench.store.run(&Scope::All, run).unwrap().unwrap();
     assert_eq!(stored.lsns, Some(vec![Lsn(1), Lsn(3), Lsn(4), Lsn(5)]));
     assert_eq!((stored.row.status, stored.row.finished_at), (RunStatus::Completed, Some(at(99))));
     bench.assert_sound();
@@ -34,7 +34,7 @@ fn a_run_may_begin_and_end_in_one_batch() {
     let bench = Bench::new();
     let run = run_id(1);
     bench.write(run, vec![created(run), step(1), completed(2)], vec![insert(run), finish(run, vec![])]);
-    assert_eq!(bench.store.run(run).unwrap().unwrap().lsns, Some(places(Lsn(1), 3)));
+    assert_eq!(bench.store.run(&Scope::All, run).unwrap().unwrap().lsns, Some(places(Lsn(1), 3)));
     assert_eq!(bench.store.recover().unwrap().live, []);
     bench.assert_sound();
 }
@@ -47,8 +47,8 @@ fn a_child_begins_in_its_parents_batch_after_the_parents_records() {
     let born = Op::RunInsert { row: row(child), idempotency: None, created: Some(Box::new(created(child))) };
     let lsn = bench.write(parent, steps(1, 3), vec![born, park(parent, vec![Lsn(1)])]);
     assert_eq!(lsn, Lsn(2));
-    assert_eq!(bench.store.run(child).unwrap().unwrap().first_lsn, Lsn(4));
-    assert_eq!(bench.store.run(parent).unwrap().unwrap().lsns, Some(places(Lsn(1), 3)));
+    assert_eq!(bench.store.run(&Scope::All, child).unwrap().unwrap().first_lsn, Lsn(4));
+    assert_eq!(bench.store.run(&Scope::All, parent).unwrap().unwrap().lsns, Some(places(Lsn(1), 3)));
     bench.write(child, vec![completed(1)], vec![finish(child, vec![Lsn(4)])]);
     bench.assert_sound();
 }
@@ -111,7 +111,7 @@ fn the_end_of_a_run_clears_its_timers_and_questions() {
     }
     bench.write(run, vec![completed(2)], vec![finish(run, vec![Lsn(1), Lsn(2)])]);
     assert_eq!(bench.store.recover().unwrap().timers, [Timer { due: at(9), run: other, seq: 1 }]);
-    let open = bench.store.inbox().unwrap();
+    let open = bench.store.inbox(&Scope::All).unwrap();
     assert_eq!((open.len(), open[0].run, &open[0].question["sent"]), (1, other, &json!("?")));
     bench.assert_sound();
 }
@@ -155,7 +155,8 @@ fn pages_of_runs_are_newest_first_without_gap_or_double() {
         let expected: Vec<RunId> = (0..25).rev().filter(|n| keep(*n)).map(run_id).collect();
         let (mut seen, mut before) = (Vec::new(), None);
         loop {
-            let page = bench.store.runs(&RunFilter { before, limit: 4, ..filter.clone() }).unwrap();
+            let page =
+                bench.store.runs(&Scope::All, &RunFilter { before, limit: 4, ..filter.clone() }).unwrap();
             assert_eq!(page.total, expected.len() as u64);
             assert_eq!(page.more, seen.len() + page.items.len() < expected.len());
             seen.extend(page.items.iter().map(|row| row.id));

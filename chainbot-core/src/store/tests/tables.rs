@@ -7,7 +7,7 @@ use crate::port::{Idempotency, IdempotencyHit};
 const NOBODY: u128 = 0;
 
 fn key(key: &str) -> Option<Idempotency> {
-    Some(Idempotency { key: key.to_owned(), digest: [5; 32], at: at(0) })
+    Some(Idempotency { by: None, key: key.to_owned(), digest: [5; 32], at: at(0) })
 }
 
 fn new_workflow(number: u128, name: &str, key: Option<Idempotency>) -> Op {
@@ -16,6 +16,7 @@ fn new_workflow(number: u128, name: &str, key: Option<Idempotency>) -> Op {
         name: name.to_owned(),
         source: [name, ": 1"].concat(),
         at: at(1),
+        possession: Possession::HOUSE,
         idempotency: key,
     }
 }
@@ -48,10 +49,10 @@ fn a_start_with_a_used_key_makes_nothing_and_harms_no_other() {
     assert_eq!(acked[0].as_ref().unwrap(), &Lsn(1));
     assert_eq!(acked[1].as_ref().unwrap_err().code(), &general::IDEMPOTENCY);
     assert_eq!(acked[2].as_ref().unwrap(), &Lsn(2));
-    assert_eq!(bench.store.run(two).unwrap(), None);
+    assert_eq!(bench.store.run(&Scope::All, two).unwrap(), None);
     let hit = IdempotencyHit { digest: [5; 32], made: *one.as_bytes() };
-    assert_eq!(bench.store.idempotent("runs/k").unwrap(), Some(hit));
-    assert_eq!(bench.store.idempotent("runs/other").unwrap(), None);
+    assert_eq!(bench.store.idempotent(None, "runs/k").unwrap(), Some(hit));
+    assert_eq!(bench.store.idempotent(None, "runs/other").unwrap(), None);
     bench.assert_sound();
 }
 
@@ -70,17 +71,17 @@ fn a_workflow_has_versions_and_the_same_source_makes_none() {
     write(&bench, version(1, "water", "water: 2")).unwrap();
     write(&bench, version(1, "water", "water: 2")).unwrap();
     bench.reopen();
-    let stored = bench.store.workflow_named("water").unwrap().unwrap();
+    let stored = bench.store.workflow_named(&Scope::All, "water").unwrap().unwrap();
     assert_eq!((stored.version, stored.source.as_str()), (2, "water: 2"));
     assert_eq!((stored.created_at, stored.updated_at), (at(1), at(2)));
     assert_eq!(stored.hash, DefinitionHash::of("water: 2"));
-    assert_eq!(bench.store.workflow(workflow_id(1)).unwrap(), Some(stored));
-    let old = bench.store.definition(DefinitionHash::of("water: 1")).unwrap();
+    assert_eq!(bench.store.workflow(&Scope::All, workflow_id(1)).unwrap(), Some(stored));
+    let old = bench.store.definition(&Scope::All, DefinitionHash::of("water: 1")).unwrap();
     assert_eq!(old.as_deref(), Some("water: 1"));
-    assert_eq!(bench.store.idempotent("k").unwrap().unwrap().made, *workflow_id(1).as_bytes());
+    assert_eq!(bench.store.idempotent(None, "k").unwrap().unwrap().made, *workflow_id(1).as_bytes());
     // Back to an earlier source is a version too.
     write(&bench, version(1, "water", "water: 1")).unwrap();
-    assert_eq!(bench.store.workflow(workflow_id(1)).unwrap().unwrap().version, 3);
+    assert_eq!(bench.store.workflow(&Scope::All, workflow_id(1)).unwrap().unwrap().version, 3);
 }
 
 #[test]
@@ -90,9 +91,9 @@ fn a_name_belongs_to_one_workflow_until_it_is_deleted() {
     let taken = write(&bench, new_workflow(2, "water", None)).unwrap_err();
     assert_eq!(taken.code(), &definition::EXISTS);
     write(&bench, Op::WorkflowDelete { id: workflow_id(1), at: at(5) }).unwrap();
-    assert_eq!(bench.store.workflow_named("water").unwrap(), None);
-    assert_eq!(bench.store.workflow(workflow_id(1)).unwrap().unwrap().deleted_at, Some(at(5)));
-    assert!(bench.store.definition(DefinitionHash::of("water: 1")).unwrap().is_some());
+    assert_eq!(bench.store.workflow_named(&Scope::All, "water").unwrap(), None);
+    assert_eq!(bench.store.workflow(&Scope::All, workflow_id(1)).unwrap().unwrap().deleted_at, Some(at(5)));
+    assert!(bench.store.definition(&Scope::All, DefinitionHash::of("water: 1")).unwrap().is_some());
     write(&bench, new_workflow(2, "water", None)).unwrap();
     for op in
         [version(1, "water", "x"), version(9, "y", "y"), Op::WorkflowDelete { id: workflow_id(9), at: at(1) }]
@@ -108,12 +109,12 @@ fn workflows_are_listed_by_name_a_page_at_a_time() {
         write(&bench, new_workflow(number as u128, name, None)).unwrap();
     }
     write(&bench, Op::WorkflowDelete { id: workflow_id(3), at: at(1) }).unwrap();
-    let page = bench.store.workflows(None, 3).unwrap();
+    let page = bench.store.workflows(&Scope::All, None, 3).unwrap();
     let names = |page: &crate::port::Page<crate::port::StoredWorkflow>| {
         page.items.iter().map(|w| w.name.clone()).collect::<String>()
     };
     assert_eq!((names(&page).as_str(), page.total, page.more), ("abd", 4, true));
-    let page = bench.store.workflows(Some("d"), 3).unwrap();
+    let page = bench.store.workflows(&Scope::All, Some("d"), 3).unwrap();
     assert_eq!((names(&page).as_str(), page.total, page.more), ("e", 4, false));
 }
 

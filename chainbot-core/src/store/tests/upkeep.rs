@@ -56,7 +56,7 @@ impl Bench {
     }
 
     fn listed(&self) -> Vec<RunId> {
-        let page = self.store.runs(&RunFilter { limit: 200, ..RunFilter::default() }).unwrap();
+        let page = self.store.runs(&Scope::All, &RunFilter { limit: 200, ..RunFilter::default() }).unwrap();
         assert_eq!(page.total, page.items.len() as u64);
         page.items.into_iter().map(|row| row.id).collect()
     }
@@ -78,9 +78,9 @@ fn a_run_reads_the_same_before_and_after_it_is_archived() {
     let open = bench.start(run_id(2));
     let read = |bench: &Bench| {
         (
-            bench.store.run(run_id(1)).unwrap(),
-            bench.store.records(run_id(1), &lsns).unwrap(),
-            bench.store.records(run_id(1), &lsns[2..4]).unwrap(),
+            bench.store.run(&Scope::All, run_id(1)).unwrap(),
+            bench.store.records(&Scope::All, run_id(1), &lsns).unwrap(),
+            bench.store.records(&Scope::All, run_id(1), &lsns[2..4]).unwrap(),
             bench.store.journal_after(Lsn(0), 100).unwrap(),
             bench.listed(),
             bench.store.newest_lsn().unwrap(),
@@ -207,7 +207,7 @@ fn a_child_is_kept_as_long_as_its_parent_may_ask_for_it() {
 fn keys_expire_and_the_versions_of_a_deleted_workflow_go_with_its_last_run() {
     let bench = Bench::new();
     let key = |name: &str, days: u32| {
-        Some(Idempotency { key: name.to_owned(), digest: [1; 32], at: at(0).after(DAY * days) })
+        Some(Idempotency { by: None, key: name.to_owned(), digest: [1; 32], at: at(0).after(DAY * days) })
     };
     let id = workflow_id(7);
     let insert_workflow = Op::WorkflowInsert {
@@ -215,6 +215,7 @@ fn keys_expire_and_the_versions_of_a_deleted_workflow_go_with_its_last_run() {
         name: "water".to_owned(),
         source: "steps: []".to_owned(),
         at: at(0),
+        possession: Possession::HOUSE,
         idempotency: key("deploy", 0),
     };
     bench.write(run_id(0), vec![], vec![insert_workflow]);
@@ -228,13 +229,13 @@ fn keys_expire_and_the_versions_of_a_deleted_workflow_go_with_its_last_run() {
     bench.write(run_id(2), vec![first], vec![op]);
     let done = bench.tidy(at(0).after(DAY * 8), soon());
     assert_eq!((done.keys, done.workflows), (1, 0), "{done:?}");
-    assert!(bench.store.idempotent("deploy").unwrap().is_none());
-    assert!(bench.store.idempotent("young").unwrap().is_some());
-    assert!(bench.store.workflow(id).unwrap().is_some(), "a run of it is still there");
+    assert!(bench.store.idempotent(None, "deploy").unwrap().is_none());
+    assert!(bench.store.idempotent(None, "young").unwrap().is_some());
+    assert!(bench.store.workflow(&Scope::All, id).unwrap().is_some(), "a run of it is still there");
     let done = bench.tidy(at(0).after(DAY * 8), Retention { runs_max: 0, ..soon() });
     assert_eq!((done.deleted, done.workflows), (1, 1), "{done:?}");
-    assert!(bench.store.workflow(id).unwrap().is_none());
-    assert!(bench.store.definition(DefinitionHash::of("steps: []")).unwrap().is_none());
+    assert!(bench.store.workflow(&Scope::All, id).unwrap().is_none());
+    assert!(bench.store.definition(&Scope::All, DefinitionHash::of("steps: []")).unwrap().is_none());
     bench.assert_sound();
 }
 
@@ -252,7 +253,7 @@ fn a_run_too_large_for_the_archive_stays_in_the_journal_and_is_deleted_from_ther
     bench.start(run_id(2));
     assert_eq!(bench.tidy(later(), soon()).archived, 1);
     assert_eq!(count(&bench, "SELECT count(*) FROM archive"), 0);
-    assert_eq!(bench.store.records(run, &lsns).unwrap().len(), 10);
+    assert_eq!(bench.store.records(&Scope::All, run, &lsns).unwrap().len(), 10);
     bench.assert_sound();
     assert_eq!(bench.tidy(later(), Retention { runs_max: 0, ..soon() }).deleted, 1);
     assert_eq!(count(&bench, "SELECT count(*) FROM journal"), 1);
@@ -268,7 +269,7 @@ fn damage_in_the_archive_is_found_and_named() {
     bench.tidy(later(), soon());
     bench.tamper("UPDATE archive SET body = x'01ff'");
     assert_eq!(
-        bench.store.records(run_id(1), &lsns).unwrap_err().code(),
+        bench.store.records(&Scope::All, run_id(1), &lsns).unwrap_err().code(),
         &crate::error::code::store::CORRUPT
     );
     let found = check(&bench.store).unwrap();
@@ -299,7 +300,7 @@ fn many_short_runs_keep_the_file_bounded() {
         }
     }
     println!("{runs} runs, at most {} kept: file of {sizes:?} bytes", rules.runs_max);
-    let kept = bench.store.runs(&RunFilter { limit: 1, ..RunFilter::default() }).unwrap().total;
+    let kept = bench.store.runs(&Scope::All, &RunFilter { limit: 1, ..RunFilter::default() }).unwrap().total;
     assert!((1..=u64::from(rules.runs_max) + 64).contains(&kept), "{kept} runs are kept");
     let (second, last) = (sizes[1], sizes[5]);
     assert!(last <= second + second / 4, "the file grows: {sizes:?}");
@@ -314,7 +315,7 @@ fn count(bench: &Bench, sql: &str) -> i64 {
 #[test]
 fn what_was_not_told_yet_is_kept_however_old_it_is() {
     let bench = Bench::new();
-    let key = Some(Idempotency { key: "trigger".to_owned(), digest: [1; 32], at: at(0) });
+    let key = Some(Idempotency { by: None, key: "trigger".to_owned(), digest: [1; 32], at: at(0) });
     let insert = Op::RunInsert { row: row(run_id(1)), idempotency: key, created: None };
     let first = bench.write(run_id(1), vec![created(run_id(1))], vec![insert]);
     let last = bench.write(run_id(1), vec![completed(1)], vec![finish(run_id(1), vec![first])]);

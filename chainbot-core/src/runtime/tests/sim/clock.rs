@@ -11,6 +11,7 @@ use crate::engine::tests::generate::Dice;
 use crate::env::Clock;
 use crate::id::RunId;
 use crate::model::{RecordBody, RunStatus};
+use crate::port::Scope;
 use crate::time::Timestamp;
 
 const QUICK: &str = "name: quick\nsteps:\n  - { id: a, type: set, config: { variables: { n: 1 } } }\n";
@@ -29,7 +30,7 @@ impl World {
     }
 
     fn has(&self, run: RunId) -> bool {
-        self.process().store.inner.run(run).expect("it can be read").is_some()
+        self.process().store.inner.run(&Scope::All, run).expect("it can be read").is_some()
     }
 
     /// Upkeep until there is nothing more to do, hour by hour.

@@ -12,13 +12,13 @@ use tempfile::TempDir;
 
 use crate::error::code::store as code;
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
+use crate::id::{DefinitionHash, InboxId, Lsn, RunId, UserId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RecordBody, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    Automation, Batch, IdempotencyHit, MessageFilter, Op, Page, PendingMessage, Recovery, RunFilter, Store,
-    StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
+    Automation, Batch, IdempotencyHit, MessageFilter, Op, Page, PendingMessage, Recovery, RunFilter, Scope,
+    Store, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{DataDir, OpenOptions, SqliteStore, check};
@@ -283,16 +283,16 @@ impl Store for Queue {
         self.inner.recover()
     }
 
-    fn run(&self, id: RunId) -> Result<Option<StoredRun>> {
-        self.inner.run(id)
+    fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>> {
+        self.inner.run(scope, id)
     }
 
-    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
-        self.inner.records(run, lsns)
+    fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        self.inner.records(scope, run, lsns)
     }
 
-    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>> {
-        self.inner.runs(filter)
+    fn runs(&self, scope: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
+        self.inner.runs(scope, filter)
     }
 
     fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>> {
@@ -303,40 +303,40 @@ impl Store for Queue {
         self.inner.newest_lsn()
     }
 
-    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow(id)
+    fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
+        self.inner.workflow(scope, id)
     }
 
-    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow_named(name)
+    fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>> {
+        self.inner.workflow_named(scope, name)
     }
 
-    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.inner.workflows(after, limit)
+    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
+        self.inner.workflows(scope, after, limit)
     }
 
-    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>> {
-        self.inner.definition(hash)
+    fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {
+        self.inner.definition(scope, hash)
     }
 
-    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>> {
-        self.inner.idempotent(key)
+    fn idempotent(&self, by: Option<UserId>, key: &str) -> Result<Option<IdempotencyHit>> {
+        self.inner.idempotent(by, key)
     }
 
-    fn inbox(&self) -> Result<Vec<StoredQuestion>> {
-        self.inner.inbox()
+    fn inbox(&self, scope: &Scope) -> Result<Vec<StoredQuestion>> {
+        self.inner.inbox(scope)
     }
 
-    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>> {
-        self.inner.question(id)
+    fn question(&self, scope: &Scope, id: InboxId) -> Result<Option<StoredQuestion>> {
+        self.inner.question(scope, id)
     }
 
     fn listens(&self) -> Result<Vec<StoredListen>> {
         self.inner.listens()
     }
 
-    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
-        self.inner.versions(id)
+    fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
+        self.inner.versions(scope, id)
     }
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
@@ -347,12 +347,12 @@ impl Store for Queue {
         self.inner.outbox_pending()
     }
 
-    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
-        self.inner.outbox_message(id)
+    fn outbox_message(&self, scope: &Scope, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.inner.outbox_message(scope, id)
     }
 
-    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
-        self.inner.outbox(filter)
+    fn outbox(&self, scope: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.inner.outbox(scope, filter)
     }
 
     fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {

@@ -8,6 +8,7 @@ use crate::engine::tests::property::without_chance;
 use crate::id::RunId;
 use crate::model::inbox::RETRY;
 use crate::model::{EffectKey, OnUncertain, Place, Record, RecordBody, RunStatus, Trigger, Waiting};
+use crate::port::Scope;
 
 use super::flows::MAIN;
 use super::world::{World, generation};
@@ -86,7 +87,7 @@ impl World {
         assert!(recovery.live.is_empty() && recovery.parked == 0, "runs are left: {recovery:?}");
         assert!(recovery.timers.is_empty(), "I6: timers are left: {:?}", recovery.timers);
         assert!(store.listens().expect("it can be read").is_empty(), "waits for events are left");
-        assert!(store.inbox().expect("it can be read").is_empty(), "questions are left");
+        assert!(store.inbox(&Scope::All).expect("it can be read").is_empty(), "questions are left");
         let gates = store.automation().expect("it can be read").gates;
         assert!(gates.is_empty(), "gates are held by runs that are over: {gates:?}");
     }
@@ -122,17 +123,18 @@ impl World {
         let program = self.process().runtime.programs.get(created.definition).expect("its definition");
         let fold = |records: &[Record]| RunState::fold(run, program.clone(), records).expect("it folds");
         let state = fold(records);
-        let current = self.process().store.inner.workflow(created.workflow).expect("it can be read");
+        let current =
+            self.process().store.inner.workflow(&Scope::All, created.workflow).expect("it can be read");
         self.report.outlived += u64::from(current.is_some_and(|current| current.hash != created.definition));
         // I7, for all of it and for a prefix that the run's own length chooses.
         let prefix = &records[..1 + (self.seed as usize % records.len())];
         assert_eq!(fingerprint(&fold(prefix)), fingerprint(&fold(prefix)), "I7: run {run}");
-        let row = self.process().store.inner.run(run).expect("it can be read");
+        let row = self.process().store.inner.run(&Scope::All, run).expect("it can be read");
         if let Some(stored) = row {
             assert_eq!(stored.row.status, state.status, "I3: the row of run {run}");
             assert_eq!(stored.row.definition, created.definition, "run {run} is not of its version any more");
             let kept = stored.lsns.expect("it is over");
-            let read = self.process().store.inner.records(run, &kept).expect("it can be read");
+            let read = self.process().store.inner.records(&Scope::All, run, &kept).expect("it can be read");
             let read: Vec<Record> = read.into_iter().map(|(_, record)| record).collect();
             assert_eq!(read, records, "I2: the journal of run {run} is what was committed");
         }

@@ -19,6 +19,7 @@ use crate::engine::{Input, RunState};
 use crate::env::{Clock, VirtualClock};
 use crate::id::RunId;
 use crate::model::{EffectKey, Place, Record, RecordBody, RunCreated, StepError, StepStatus, Waiting};
+use crate::port::Scope;
 use crate::runtime::NewRun;
 use crate::runtime::cell::Mail;
 use crate::step::Effect;
@@ -203,7 +204,7 @@ impl World {
         let (disk, clock) = (&self.disk, &self.clock);
         self.process = Some(Process::start(disk, clock, &self.outside, &self.host, seed, self.runs_max));
         for (run, name) in &self.acked {
-            let found = self.process().store.inner.run(*run).expect("it can be read");
+            let found = self.process().store.inner.run(&Scope::All, *run).expect("it can be read");
             assert!(found.is_some(), "I2: run {run} of {name} was acknowledged and is lost");
         }
     }
@@ -592,7 +593,13 @@ impl World {
         let told = |run: &RunId| {
             let records = &history.runs[run];
             let tail: Vec<_> = records.iter().rev().take(3).map(|record| &record.body).collect();
-            let row = self.process().store.inner.run(*run).expect("it can be read").map(|stored| stored.row);
+            let row = self
+                .process()
+                .store
+                .inner
+                .run(&Scope::All, *run)
+                .expect("it can be read")
+                .map(|stored| stored.row);
             format!("run {run}: {tail:?}; {row:?}")
         };
         runs.iter().map(told).collect()

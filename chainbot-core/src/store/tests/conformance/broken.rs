@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use super::super::*;
 use crate::error::Result;
-use crate::id::InboxId;
+use crate::id::{InboxId, UserId};
 use crate::model::event::Committed;
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
@@ -28,6 +28,9 @@ pub enum Fault {
     ForgetsAMessage,
     TakesASpentRefreshToken,
     KeepsTheLoginsOfAUserThatIsGone,
+    /// In one question only, as it happens.
+    ForgetsWhoAsksFor(&'static str),
+    KeepsWhatAUserThatIsGoneOwned,
 }
 
 pub const FAULTS: &[Fault] = &[
@@ -43,6 +46,20 @@ pub const FAULTS: &[Fault] = &[
     Fault::ForgetsAMessage,
     Fault::TakesASpentRefreshToken,
     Fault::KeepsTheLoginsOfAUserThatIsGone,
+    Fault::ForgetsWhoAsksFor("run"),
+    Fault::ForgetsWhoAsksFor("records"),
+    Fault::ForgetsWhoAsksFor("runs"),
+    Fault::ForgetsWhoAsksFor("workflow"),
+    Fault::ForgetsWhoAsksFor("workflow_named"),
+    Fault::ForgetsWhoAsksFor("workflows"),
+    Fault::ForgetsWhoAsksFor("definition"),
+    Fault::ForgetsWhoAsksFor("idempotent"),
+    Fault::ForgetsWhoAsksFor("inbox"),
+    Fault::ForgetsWhoAsksFor("question"),
+    Fault::ForgetsWhoAsksFor("versions"),
+    Fault::ForgetsWhoAsksFor("outbox_message"),
+    Fault::ForgetsWhoAsksFor("outbox"),
+    Fault::KeepsWhatAUserThatIsGoneOwned,
 ];
 
 /// A right store behind a fault.
@@ -69,10 +86,28 @@ impl Broken {
     fn has(&self, fault: Fault) -> bool {
         self.fault == fault
     }
+
+    /// Whose objects a question is about.
+    fn scope(&self, scope: &Scope, what: &'static str) -> Scope {
+        if self.has(Fault::ForgetsWhoAsksFor(what)) { Scope::All } else { *scope }
+    }
 }
 
 impl Store for Broken {
     fn submit(&self, mut batch: Batch) -> Result<()> {
+        if self.has(Fault::ForgetsWhoAsksFor("idempotent")) {
+            for op in &mut batch.ops {
+                if let Op::WorkflowInsert { idempotency: Some(key), .. } = op {
+                    key.by = None;
+                }
+            }
+        }
+        if self.has(Fault::KeepsWhatAUserThatIsGoneOwned) {
+            let is_end =
+                |op: &Op| matches!(op, Op::Account(op) if matches!(**op, AccountOp::UserRemove { .. }));
+            batch.ops.retain(|op| !is_end(op));
+            batch.ops.push(Op::CursorSet { name: "nothing", lsn: Lsn(0) });
+        }
         if self.has(Fault::DropsTheIdempotencyKey) {
             for op in &mut batch.ops {
                 if let Op::RunInsert { idempotency, .. } = op {
@@ -115,8 +150,8 @@ impl Store for Broken {
         self.inner.recover()
     }
 
-    fn run(&self, id: RunId) -> Result<Option<StoredRun>> {
-        let mut run = self.inner.run(id)?;
+    fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>> {
+        let mut run = self.inner.run(&self.scope(scope, "run"), id)?;
         if self.has(Fault::ForgetsTheLastRecordOfAParkedRun)
             && let Some(lsns) = run.as_mut().and_then(|run| run.lsns.as_mut())
         {
@@ -125,16 +160,16 @@ impl Store for Broken {
         Ok(run)
     }
 
-    fn records(&self, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
-        let is_over = self.inner.run(run)?.is_some_and(|run| run.row.status.is_terminal());
+    fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
+        let is_over = self.inner.run(&Scope::All, run)?.is_some_and(|run| run.row.status.is_terminal());
         if self.has(Fault::KeepsNothingInTheArchive) && *self.was_tidied.lock() && is_over {
             return Ok(Vec::new());
         }
-        self.inner.records(run, lsns)
+        self.inner.records(&self.scope(scope, "records"), run, lsns)
     }
 
-    fn runs(&self, filter: &RunFilter) -> Result<Page<RunRow>> {
-        let mut page = self.inner.runs(filter)?;
+    fn runs(&self, scope: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
+        let mut page = self.inner.runs(&self.scope(scope, "runs"), filter)?;
         if self.has(Fault::DoublesARunAtTheEdgeOfAPage) && page.more {
             page.items.extend(page.items.last().cloned());
         }
@@ -157,40 +192,40 @@ impl Store for Broken {
         }
     }
 
-    fn workflow(&self, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow(id)
+    fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
+        self.inner.workflow(&self.scope(scope, "workflow"), id)
     }
 
-    fn workflow_named(&self, name: &str) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow_named(name)
+    fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>> {
+        self.inner.workflow_named(&self.scope(scope, "workflow_named"), name)
     }
 
-    fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.inner.workflows(after, limit)
+    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
+        self.inner.workflows(&self.scope(scope, "workflows"), after, limit)
     }
 
-    fn definition(&self, hash: DefinitionHash) -> Result<Option<String>> {
-        self.inner.definition(hash)
+    fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {
+        self.inner.definition(&self.scope(scope, "definition"), hash)
     }
 
-    fn idempotent(&self, key: &str) -> Result<Option<IdempotencyHit>> {
-        self.inner.idempotent(key)
+    fn idempotent(&self, by: Option<UserId>, key: &str) -> Result<Option<IdempotencyHit>> {
+        self.inner.idempotent(by.filter(|_| !self.has(Fault::ForgetsWhoAsksFor("idempotent"))), key)
     }
 
-    fn inbox(&self) -> Result<Vec<StoredQuestion>> {
-        self.inner.inbox()
+    fn inbox(&self, scope: &Scope) -> Result<Vec<StoredQuestion>> {
+        self.inner.inbox(&self.scope(scope, "inbox"))
     }
 
-    fn question(&self, id: InboxId) -> Result<Option<StoredQuestion>> {
-        self.inner.question(id)
+    fn question(&self, scope: &Scope, id: InboxId) -> Result<Option<StoredQuestion>> {
+        self.inner.question(&self.scope(scope, "question"), id)
     }
 
     fn listens(&self) -> Result<Vec<StoredListen>> {
         self.inner.listens()
     }
 
-    fn versions(&self, id: WorkflowId) -> Result<Vec<StoredVersion>> {
-        self.inner.versions(id)
+    fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
+        self.inner.versions(&self.scope(scope, "versions"), id)
     }
 
     fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
@@ -201,12 +236,12 @@ impl Store for Broken {
         Ok(pending)
     }
 
-    fn outbox_message(&self, id: EffectKey) -> Result<Option<StoredMessage>> {
-        self.inner.outbox_message(id)
+    fn outbox_message(&self, scope: &Scope, id: EffectKey) -> Result<Option<StoredMessage>> {
+        self.inner.outbox_message(&self.scope(scope, "outbox_message"), id)
     }
 
-    fn outbox(&self, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
-        self.inner.outbox(filter)
+    fn outbox(&self, scope: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
+        self.inner.outbox(&self.scope(scope, "outbox"), filter)
     }
 
     fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {

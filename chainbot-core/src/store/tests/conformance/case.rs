@@ -33,6 +33,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("outbox: pages are newest first, and what is old or too many goes", messages_are_paged_and_pruned),
     ("accounts: users, logins and tokens are kept, and go with their user", accounts_are_kept),
     ("accounts: a name is given once, and a refresh token is good once", accounts_refuse),
+    ("owners: every question shows what its scope sees, and nothing else", super::owner::scopes_are_kept),
+    ("owners: a workflow changes hands with all that is its own", super::owner::hands_are_changed),
+    ("owners: two people with one key do not meet", super::owner::keys_are_their_own),
     ("audit: rows are kept in order, found by what they say, and hold", audit_is_kept),
     ("limits: an empty batch and a record over its bound are refused", limits_hold),
     ("closing: what was queued is there, later calls fail", closing_refuses),
@@ -63,24 +66,27 @@ impl On {
     }
 }
 
-fn told(error: impl ToString) -> String {
+pub fn told(error: impl ToString) -> String {
     error.to_string()
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Result<(), String> {
+pub fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Result<(), String> {
     if got == wanted { Ok(()) } else { Err(format!("got {got:?}, wanted {wanted:?}")) }
 }
 
-fn refused_with(result: Acked, wanted: &crate::error::Code) -> Result<(), String> {
+pub fn refused_with(result: Acked, wanted: &crate::error::Code) -> Result<(), String> {
     same(result.map_err(|error| error.code().id), Err(wanted.id))
 }
 
 fn acknowledged_is_readable(on: &On) -> Result<(), String> {
     for number in 1..20 {
         let first = on.begin(number)?;
-        let stored = on.0.run(run_id(number)).map_err(told)?.ok_or("no row")?;
+        let stored = on.0.run(&Scope::All, run_id(number)).map_err(told)?.ok_or("no row")?;
         same((stored.first_lsn, stored.lsns), (first, None))?;
-        same(on.0.records(run_id(number), &[first]).map_err(told)?, vec![(first, created(run_id(number)))])?;
+        same(
+            on.0.records(&Scope::All, run_id(number), &[first]).map_err(told)?,
+            vec![(first, created(run_id(number)))],
+        )?;
         same(on.0.newest_lsn().map_err(told)?, first)?;
     }
     Ok(())
@@ -93,7 +99,7 @@ fn refused_leaves_nothing(on: &On) -> Result<(), String> {
     // The row is right, the wait is of nobody.
     let wait = Op::ListenSet { run: run_id(9), seq: 0, topic: "a.b".to_owned() };
     refused_with(on.write(run, vec![created(run)], vec![insert(run), wait]), &code::REFUSED)?;
-    same(on.0.run(run).map_err(told)?, None)?;
+    same(on.0.run(&Scope::All, run).map_err(told)?, None)?;
     same(on.0.newest_lsn().map_err(told)?, before)
 }
 
@@ -127,7 +133,7 @@ fn failed_runs_are_reopened(on: &On) -> Result<(), String> {
     };
     refused_with(again(run_id(2), 3, well), &code::REFUSED)?;
     let next = again(run, 2, vec![first, last]).map_err(told)?;
-    let stored = on.0.run(run).map_err(told)?.ok_or("no row")?;
+    let stored = on.0.run(&Scope::All, run).map_err(told)?.ok_or("no row")?;
     same((stored.row.status, stored.row.finished_at), (RunStatus::Paused, None))?;
     same((stored.row.detail.as_deref(), stored.lsns), (Some("its turn"), Some(vec![first, last, next])))?;
     let gates = on.0.automation().map_err(told)?.gates;
@@ -144,13 +150,13 @@ fn a_gap_is_refused(on: &On) -> Result<(), String> {
 }
 
 fn a_key_is_used_once(on: &On) -> Result<(), String> {
-    let key = Some(Idempotency { key: "run a".to_owned(), digest: [7; 32], at: at(1) });
+    let key = Some(Idempotency { by: None, key: "run a".to_owned(), digest: [7; 32], at: at(1) });
     let op = |run| Op::RunInsert { row: row(run), idempotency: key.clone(), created: None };
     on.write(run_id(1), vec![created(run_id(1))], vec![op(run_id(1))]).map_err(told)?;
-    let hit = on.0.idempotent("run a").map_err(told)?.ok_or("the key is forgotten")?;
+    let hit = on.0.idempotent(None, "run a").map_err(told)?.ok_or("the key is forgotten")?;
     same((hit.digest, hit.made), ([7; 32], *run_id(1).as_bytes()))?;
     refused_with(on.write(run_id(2), vec![created(run_id(2))], vec![op(run_id(2))]), &general::IDEMPOTENCY)?;
-    same(on.0.idempotent("run b").map_err(told)?, None)
+    same(on.0.idempotent(None, "run b").map_err(told)?, None)
 }
 
 fn timers_are_kept(on: &On) -> Result<(), String> {
@@ -172,13 +178,13 @@ fn parking_lists_records(on: &On) -> Result<(), String> {
     let first = on.begin(1)?;
     refused_with(on.write(run, steps(1, 3), vec![park(run, vec![])]), &code::REFUSED)?;
     on.write(run, steps(1, 3), vec![park(run, vec![first])]).map_err(told)?;
-    let stored = on.0.run(run).map_err(told)?.ok_or("no row")?;
+    let stored = on.0.run(&Scope::All, run).map_err(told)?.ok_or("no row")?;
     same((stored.row.status, stored.row.detail.as_deref()), (RunStatus::Waiting, Some("the sun")))?;
     same(stored.lsns, Some(places(first, 3)))?;
     let recovery = on.0.recover().map_err(told)?;
     same((recovery.live.len(), recovery.parked), (0, 1))?;
     on.write(run, steps(3, 4), vec![Op::RunUnpark { run }]).map_err(told)?;
-    let stored = on.0.run(run).map_err(told)?.ok_or("no row")?;
+    let stored = on.0.run(&Scope::All, run).map_err(told)?.ok_or("no row")?;
     same((stored.row.status, stored.lsns), (RunStatus::Pending, None))?;
     let recovery = on.0.recover().map_err(told)?;
     same((recovery.live[0].1.len(), recovery.parked), (4, 0))
@@ -197,10 +203,10 @@ fn questions_are_kept(on: &On) -> Result<(), String> {
     };
     on.write(run, vec![], vec![ask(1, 9), ask(2, 3)]).map_err(told)?;
     refused_with(on.write(run, vec![], vec![ask(1, 1)]), &code::REFUSED)?;
-    let open = on.0.inbox().map_err(told)?;
+    let open = on.0.inbox(&Scope::All).map_err(told)?;
     same(open.iter().map(|one| one.question["number"].clone()).collect(), vec![json!(2), json!(1)])?;
     on.write(run, vec![], vec![Op::InboxCloseRun { run }]).map_err(told)?;
-    same(on.0.inbox().map_err(told)?, vec![])
+    same(on.0.inbox(&Scope::All).map_err(told)?, vec![])
 }
 
 fn pages_are_whole(on: &On) -> Result<(), String> {
@@ -211,7 +217,7 @@ fn pages_are_whole(on: &On) -> Result<(), String> {
         let (mut before, mut seen) = (None, Vec::new());
         loop {
             let filter = RunFilter { before, limit: 4, statuses: statuses.clone(), workflow: None };
-            let page = on.0.runs(&filter).map_err(told)?;
+            let page = on.0.runs(&Scope::All, &filter).map_err(told)?;
             let wanted = if statuses.len() == 1 { 16 } else { 23 };
             same(page.total, wanted)?;
             before = page.items.last().map(|row| row.id);
@@ -243,7 +249,7 @@ fn workflows_are_kept(on: &On) -> Result<(), String> {
     let (id, name) = (workflow_id(1), "water".to_owned());
     let new = |id, source: &str| {
         let (name, source) = (name.clone(), source.to_owned());
-        Op::WorkflowInsert { id, name, source, at: at(1), idempotency: None }
+        Op::WorkflowInsert { id, name, source, at: at(1), possession: Possession::HOUSE, idempotency: None }
     };
     on.write(run_id(0), vec![], vec![new(id, "one")]).map_err(told)?;
     refused_with(on.write(run_id(0), vec![], vec![new(workflow_id(2), "two")]), &definition::EXISTS)?;
@@ -251,16 +257,16 @@ fn workflows_are_kept(on: &On) -> Result<(), String> {
         |source: &str| Op::WorkflowVersion { id, name: name.clone(), source: source.to_owned(), at: at(2) };
     on.write(run_id(0), vec![], vec![version("two")]).map_err(told)?;
     on.write(run_id(0), vec![], vec![version("two")]).map_err(told)?;
-    let stored = on.0.workflow_named("water").map_err(told)?.ok_or("not found")?;
+    let stored = on.0.workflow_named(&Scope::All, "water").map_err(told)?.ok_or("not found")?;
     same(
         (stored.version, stored.source.as_str(), stored.created_at, stored.updated_at),
         (2, "two", at(1), at(2)),
     )?;
-    same(on.0.definition(DefinitionHash::of("one")).map_err(told)?.as_deref(), Some("one"))?;
-    same(on.0.workflows(None, 10).map_err(told)?.total, 1)?;
+    same(on.0.definition(&Scope::All, DefinitionHash::of("one")).map_err(told)?.as_deref(), Some("one"))?;
+    same(on.0.workflows(&Scope::All, None, 10).map_err(told)?.total, 1)?;
     on.write(run_id(0), vec![], vec![Op::WorkflowDelete { id, at: at(3) }]).map_err(told)?;
-    same(on.0.workflow_named("water").map_err(told)?, None)?;
-    same(on.0.workflow(id).map_err(told)?.and_then(|one| one.deleted_at), Some(at(3)))?;
+    same(on.0.workflow_named(&Scope::All, "water").map_err(told)?, None)?;
+    same(on.0.workflow(&Scope::All, id).map_err(told)?.and_then(|one| one.deleted_at), Some(at(3)))?;
     refused_with(on.write(run_id(0), vec![], vec![version("three")]), &definition::NOT_FOUND)?;
     on.write(run_id(0), vec![], vec![new(workflow_id(2), "two")]).map(drop).map_err(told)
 }
@@ -293,9 +299,11 @@ fn the_archive_reads_the_same(on: &On) -> Result<(), String> {
     let lsns = on.finish(1)?;
     on.begin(2)?;
     let read = || {
-        let page = on.0.runs(&RunFilter { limit: 9, ..RunFilter::default() }).map_err(told)?;
-        let (run, records) =
-            (on.0.run(run_id(1)).map_err(told)?, on.0.records(run_id(1), &lsns).map_err(told)?);
+        let page = on.0.runs(&Scope::All, &RunFilter { limit: 9, ..RunFilter::default() }).map_err(told)?;
+        let (run, records) = (
+            on.0.run(&Scope::All, run_id(1)).map_err(told)?,
+            on.0.records(&Scope::All, run_id(1), &lsns).map_err(told)?,
+        );
         Ok::<_, String>((run, records, on.0.journal_after(Lsn(0), 99).map_err(told)?, page.items))
     };
     let before = read()?;
@@ -311,9 +319,9 @@ fn retention_deletes(on: &On) -> Result<(), String> {
     }
     on.begin(6)?;
     same(tidied(on, Retention { runs_max: 2, ..Retention::default() })?, (5, 3))?;
-    let page = on.0.runs(&RunFilter { limit: 9, ..RunFilter::default() }).map_err(told)?;
+    let page = on.0.runs(&Scope::All, &RunFilter { limit: 9, ..RunFilter::default() }).map_err(told)?;
     same(page.items.iter().map(|row| row.id).collect(), vec![run_id(6), run_id(5), run_id(4)])?;
-    same(on.0.run(run_id(1)).map_err(told)?, None)?;
+    same(on.0.run(&Scope::All, run_id(1)).map_err(told)?, None)?;
     let now = Retention { completed: Duration::from_secs(60), ..Retention::default() };
     same(tidied(on, now)?, (0, 2))?;
     same(on.0.journal_after(Lsn(0), 99).map_err(told)?.len(), 1)
@@ -333,7 +341,7 @@ fn closing_refuses(on: &On) -> Result<(), String> {
     same(on.0.newest_lsn().map_err(|error| error.code().id), Err(general::STOPPING.id))
 }
 
-fn message(number: u8) -> NewMessage {
+pub fn message(number: u8) -> NewMessage {
     NewMessage {
         id: EffectKey([number; 16]),
         kind: MessageKind::Webhook,
@@ -367,7 +375,7 @@ fn messages_are_kept(on: &On) -> Result<(), String> {
         vec![(1, at(1)), (2, at(2))],
     )?;
     same(pending()?[0].bytes, message(1).bytes())?;
-    let find = |number: u8| on.0.outbox_message(EffectKey([number; 16])).map_err(told);
+    let find = |number: u8| on.0.outbox_message(&Scope::All, EffectKey([number; 16])).map_err(told);
     same(
         find(1)?.map(|stored| (stored.message, stored.state, stored.attempts)),
         Some((message(1), MessageState::Pending, 0)),
@@ -399,7 +407,8 @@ fn messages_are_paged_and_pruned(on: &On) -> Result<(), String> {
     on.write(run_id(0), vec![], (1..=9).map(put).collect()).map_err(told)?;
     let marks = (1..=6).map(|number| mark(number, MessageState::Delivered, 1, u32::from(number) * 10));
     on.write(run_id(0), vec![], marks.collect()).map_err(told)?;
-    let list = |state, before| on.0.outbox(&MessageFilter { state, before, limit: 4 }).map_err(told);
+    let list =
+        |state, before| on.0.outbox(&Scope::All, &MessageFilter { state, before, limit: 4 }).map_err(told);
     let numbers = |page: &crate::port::Page<crate::port::StoredMessage>| {
         page.items.iter().map(|one| one.message.id.0[0]).collect::<Vec<_>>()
     };
@@ -411,11 +420,12 @@ fn messages_are_paged_and_pruned(on: &On) -> Result<(), String> {
     same((numbers(&pending), pending.total, pending.more), (vec![9, 8, 7], 3, false))?;
     // 1 and 2 are old; of the others the newest three stay; what is pending stays whatever its age.
     on.write(run_id(0), vec![], vec![Op::OutboxPrune { before: at(25), keep: 3 }]).map_err(told)?;
-    let left = on.0.outbox(&MessageFilter { limit: 100, ..MessageFilter::default() }).map_err(told)?;
+    let left =
+        on.0.outbox(&Scope::All, &MessageFilter { limit: 100, ..MessageFilter::default() }).map_err(told)?;
     same(numbers(&left), vec![9, 8, 7, 6, 5, 4])
 }
 
-fn user(number: u8, name: &str) -> StoredUser {
+pub fn user(number: u8, name: &str) -> StoredUser {
     StoredUser {
         id: [number; 16].into(),
         name: name.to_owned(),
@@ -464,7 +474,7 @@ fn rotate(number: u8, from: u8, to: u8, time: u32) -> AccountOp {
 }
 
 impl On {
-    fn account(&self, ops: Vec<AccountOp>) -> Acked {
+    pub fn account(&self, ops: Vec<AccountOp>) -> Acked {
         self.write(run_id(0), vec![], ops.into_iter().map(|op| Op::Account(Box::new(op))).collect())
     }
 }

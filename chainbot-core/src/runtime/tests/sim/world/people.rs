@@ -6,6 +6,7 @@ use super::World;
 use crate::env::Clock;
 use crate::id::RunId;
 use crate::model::{Record, RecordBody};
+use crate::port::Scope;
 use crate::runtime::tests::sim::asks::Done;
 use crate::runtime::tests::sim::flows::MAIN;
 use crate::runtime::{Event, NewAnswer, NewRun};
@@ -68,7 +69,7 @@ impl World {
 
     /// A person answers a question; false when there is none.
     pub(super) fn answer_question(&mut self) -> bool {
-        let open = self.process().store.inner.inbox().expect("it can be read");
+        let open = self.process().store.inner.inbox(&Scope::All).expect("it can be read");
         if open.is_empty() {
             return false;
         }

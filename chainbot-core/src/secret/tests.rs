@@ -234,7 +234,9 @@ async fn a_secret_of_somebody_is_not_there_for_anybody_else() {
         };
         assert_eq!(same(&foreign), same(&none));
     }
-    assert_eq!(code(bench.vault.set(&editor(tom), "hers", secret("another value", &[])).await), "CB-1000");
+    let taken = bench.vault.set(&editor(tom), "hers", secret("another value", &[])).await.unwrap_err();
+    assert_eq!((taken.code().id, taken.message()), ("CB-1000", "there is no secret `hers`"));
+    assert!(taken.remedy().unwrap().contains("choose another"), "{taken}");
     assert_eq!(code(bench.vault.remove(&editor(tom), "hers").await), "CB-1000");
     assert_eq!(value(Some(mia), "hers").unwrap(), CANARY);
     // An admin's new value stays hers; redaction knows everybody's.

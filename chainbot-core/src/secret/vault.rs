@@ -117,7 +117,9 @@ impl Vault {
             let before = state.rows.get(name).cloned();
             if before.as_ref().is_some_and(|before| !scope.may_change(&before.possession())) {
                 drop(state);
-                return Err(self.not_found(|row| scope.sees(&row.possession()), name));
+                // In the words for one that is not there; no hint to store it, which is what was tried.
+                return Err(Error::new(&code::NOT_FOUND, format!("there is no secret `{name}`"))
+                    .help("the name cannot be used here; choose another one"));
             }
             if before.is_none() && state.rows.len() >= SECRETS_MAX {
                 return Err(Error::new(

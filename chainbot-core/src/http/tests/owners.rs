@@ -219,6 +219,23 @@ impl House {
         tokio::time::timeout(HANG, seen).await.expect("it waits");
     }
 
+    /// Starts a workflow, and says why its run failed.
+    async fn failure(&self, token: &str, name: &str) -> String {
+        let run = self.ask(token, &format!("POST workflows/{name}/runs"), json!({})).await.json();
+        let id = run["id"].as_str().unwrap_or_else(|| panic!("{run}")).to_owned();
+        let ended = async {
+            loop {
+                let view = self.get(token, &format!("runs/{id}")).await.json();
+                match view["status"].as_str() {
+                    Some("failed") => return view["error"].to_string(),
+                    Some("completed") => panic!("{view}"),
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(HANG, ended).await.expect("it fails")
+    }
+
     /// All that is stored, but for when tokens were used last.
     fn content(&self) -> String {
         let sums = self.store.content().unwrap();
@@ -609,18 +626,7 @@ async fn names_keys_and_children_of_another_are_not_told() {
     let mut errors = Vec::new();
     for (name, of) in [("calls-hers", "hers"), ("calls-none", "nope")] {
         assert_eq!(house.ask(&his, "POST workflows", child(name, of)).await.status, 201);
-        let run = house.ask(&his, &format!("POST workflows/{name}/runs"), json!({})).await.json();
-        let id = run["id"].as_str().unwrap().to_owned();
-        let ended = async {
-            loop {
-                let view = house.get(&his, &format!("runs/{id}")).await.json();
-                if view["status"] == "failed" {
-                    return view["error"].to_string().replace(of, "X");
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        errors.push(tokio::time::timeout(HANG, ended).await.expect("it fails"));
+        errors.push(house.failure(&his, name).await.replace(of, "X"));
     }
     assert_eq!(errors[0], errors[1]);
     assert!(errors[0].contains("there is no workflow"), "{}", errors[0]);
@@ -669,5 +675,43 @@ async fn a_trigger_hears_of_the_runs_that_its_owner_sees() {
     };
     tokio::time::timeout(HANG, heard).await.expect("they hear");
     assert_eq!((count("his-of-private").await, count("houses-of-private").await), (0, 0));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_uses_the_secrets_of_its_owner_and_of_the_house() {
+    let house = House::new().await;
+    let (hers, his) = (house.login("mia").await, house.login("tom").await);
+    for (token, name) in [(&hers, "hers_key"), (&house.local, "house_key")] {
+        let body = json!({ "value": format!("the value of {name}"), "hosts": [] });
+        assert_eq!(house.ask(token, &format!("PUT secrets/{name}"), body).await.status, 201);
+    }
+    // None of them may be sent anywhere, so whoever has one is told that, and whoever has none that there is none.
+    let cases = [
+        (&hers, "a", "hers_key", "may not be sent"),
+        (&hers, "b", "house_key", "may not be sent"),
+        (&his, "c", "house_key", "may not be sent"),
+        (&his, "d", "hers_key", "there is no secret"),
+        (&his, "e", "no_key", "there is no secret"),
+        (&house.local, "f", "hers_key", "there is no secret"),
+    ];
+    let mut errors = Vec::new();
+    for (token, name, secret, wanted) in cases {
+        let source = format!(
+            "name: {name}\nsteps:\n  - {{ id: a, type: api_call, config: {{ url: \"https://example.com/\", method: GET, \
+             headers: {{ X-Key: \"{{{{ secrets.{secret} }}}}\" }} }} }}\n"
+        );
+        let made = house.ask(token, "POST workflows", Value::String(source)).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let error = house.failure(token, name).await;
+        assert!(error.contains(wanted) && !error.contains("the value of"), "{name} with {secret}: {error}");
+        errors.push(error.replace(secret, "X"));
+    }
+    // Another's is in every word as if there were none.
+    assert_eq!(errors[3], errors[4]);
+    // Given to him, her workflow has her secret no more.
+    let given = json!({ "owner": "tom" });
+    assert_eq!(house.ask(&house.local, "PATCH workflows/a/sharing", given).await.status, 200);
+    assert!(house.failure(&his, "a").await.contains("there is no secret"));
     house.end().await;
 }

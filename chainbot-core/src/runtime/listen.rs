@@ -1,12 +1,12 @@
 //! A listener's side of the bus: every committed record after a cursor, in order, without holes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::id::Lsn;
+use crate::id::{Lsn, RunId, WorkflowId};
 use crate::model::event::Committed;
 
 use super::bus::Note;
@@ -14,6 +14,8 @@ use super::handle::Handle;
 
 /// Records read from the journal at once.
 const PAGE: u32 = 512;
+/// Runs whose workflow a listener remembers, so that a record costs no look at the disk; 32 bytes each.
+const RUNS_KNOWN_MAX: usize = 1_024;
 
 /// Committed records as they come, after those missed since a cursor.
 pub struct Subscription {
@@ -25,6 +27,8 @@ pub struct Subscription {
     read: VecDeque<Arc<Committed>>,
     /// Everything up to here was given out or passed by.
     passed: Lsn,
+    /// Of which workflows the runs were that came by.
+    workflows: HashMap<RunId, WorkflowId>,
     /// The journal has records after `seen` that do not come through the receiver.
     is_behind: bool,
 }
@@ -35,7 +39,15 @@ pub struct Gap;
 
 impl Subscription {
     pub(super) fn new(handle: Handle, receiver: Receiver<Note>, from: Lsn) -> Self {
-        Self { handle, receiver, seen: from, read: VecDeque::new(), passed: from, is_behind: true }
+        Self {
+            handle,
+            receiver,
+            seen: from,
+            read: VecDeque::new(),
+            passed: from,
+            workflows: HashMap::new(),
+            is_behind: true,
+        }
     }
 
     /// The next record. `None` when the runtime stops. `Some(Err(gap))` when the journal cannot be read: subscribe again from the
@@ -85,15 +97,32 @@ impl Subscription {
         self.passed
     }
 
-    async fn is_theirs(&self, next: &Committed) -> Result<bool, Gap> {
+    async fn is_theirs(&mut self, next: &Committed) -> Result<bool, Gap> {
         let (scope, run) = (self.handle.scope(), next.run);
         if scope.is_whole() {
             return Ok(true);
         }
-        self.handle.0.read(move |runtime| runtime.sees_run(&scope, run)).await.map_err(|error| {
+        let known = self.workflows.get(&run).copied();
+        // Whose a workflow is may change under an open stream; of which workflow a run is, does not.
+        if let Some(of) = known.and_then(|workflow| self.handle.0.heads.possession(workflow)) {
+            return Ok(of.is_some_and(|of| scope.sees(&of)));
+        }
+        let looked = self.handle.0.read(move |runtime| {
+            let workflow = known.map_or_else(|| runtime.workflow_of_run(run), |known| Ok(Some(known)))?;
+            let sees = workflow.map_or(Ok(false), |workflow| runtime.sees_workflow(&scope, workflow))?;
+            Ok((workflow, sees))
+        });
+        let (workflow, sees) = looked.await.map_err(|error| {
             log::error!("it cannot be told whose run {run} is: {error}");
             Gap
-        })
+        })?;
+        if let Some(workflow) = workflow {
+            if self.workflows.len() >= RUNS_KNOWN_MAX {
+                self.workflows.clear();
+            }
+            self.workflows.insert(run, workflow);
+        }
+        Ok(sees)
     }
 
     async fn catch_up(&mut self) -> Result<(), Gap> {

@@ -79,8 +79,8 @@ impl Runtime {
 
     /// Whom a run acts for. A forgotten one acts for the operator.
     pub(super) fn owner_of_run(&self, run: RunId) -> Option<UserId> {
-        match self.store.run(&Scope::All, run) {
-            Ok(stored) => stored.and_then(|stored| self.owner_of(stored.row.workflow)),
+        match self.workflow_of_run(run) {
+            Ok(workflow) => workflow.and_then(|workflow| self.owner_of(workflow)),
             Err(error) => {
                 log::error!("whose run {run} is cannot be read: {error}");
                 None
@@ -101,10 +101,18 @@ impl Runtime {
         if scope.is_whole() {
             return Ok(true);
         }
-        if let Some(cell) = self.live(run) {
-            return self.sees_workflow(scope, cell.workflow);
+        match self.workflow_of_run(run)? {
+            Some(workflow) => self.sees_workflow(scope, workflow),
+            None => Ok(false),
         }
-        Ok(self.store.run(scope, run)?.is_some())
+    }
+
+    /// Whose run it is, which never changes; `None` when there is no such run, or it is forgotten.
+    pub(super) fn workflow_of_run(&self, run: RunId) -> Result<Option<WorkflowId>> {
+        match self.live(run) {
+            Some(cell) => Ok(Some(cell.workflow)),
+            None => Ok(self.store.run(&Scope::All, run)?.map(|stored| stored.row.workflow)),
+        }
     }
 
     /// Whether a workflow is told what becomes of a run: where its owner sees that.

@@ -528,6 +528,44 @@ async fn events_are_those_of_runs_that_are_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_stream_follows_a_change_of_hands() {
+    let house = House::new().await;
+    let (hers, boss) = (house.login("mia").await, house.login("ada").await);
+    let things = house.things(&hers, "hers", 1).await;
+    let (run, theirs): (RunId, RunId) = (things.steered.parse().unwrap(), things.asking.parse().unwrap());
+    let tom = house.accounts.user("tom").unwrap().id;
+    let scope = crate::port::Scope::Of { user: Some(tom), role: crate::port::Role::Editor };
+    let mut events = house.handle.of(scope).subscribe(Some(Lsn(0))).await.unwrap();
+    let mut next = async || {
+        let next = tokio::time::timeout(HANG, events.next()).await.expect("a record");
+        next.unwrap().unwrap().run
+    };
+    // Nothing of what was there comes; then it is given to him, what happens to the one run does, and then no more.
+    let give = async |owner: &str| {
+        let reply = house.ask(&boss, "PATCH workflows/hers/sharing", json!({ "owner": owner })).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    };
+    let his = house.things(&house.login("tom").await, "his", 2).await;
+    assert_eq!(next().await, his.asking.parse::<RunId>().unwrap());
+    give("tom").await;
+    house.handle.cancel(run, "enough").await.unwrap();
+    while next().await != run {}
+    give("mia").await;
+    house.handle.cancel(theirs, "enough").await.unwrap();
+    let last: RunId = his.steered.parse().unwrap();
+    house.handle.cancel(last, "enough").await.unwrap();
+    let mut seen = Vec::new();
+    while let Ok(Some(Ok(one))) = tokio::time::timeout(HANG, events.next()).await {
+        seen.push(one.run);
+        if one.run == last && matches!(one.record.body, RecordBody::RunCancelled { .. }) {
+            break;
+        }
+    }
+    assert!(!seen.contains(&theirs), "{seen:?}");
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_shared_is_used_and_changed_by_its_owner_alone() {
     let house = House::new().await;
     let (hers, his, boss) = (house.login("mia").await, house.login("tom").await, house.login("ada").await);

@@ -2,7 +2,7 @@
 # Variables: PROFILE=release|dev  PORT=8000  EXAMPLES_PORT=8090  DATA_DIR=./data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-peers proof fmt lint header docs-check
+.PHONY: help run test bench bench-peers proof fmt lint header openapi docs-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -34,6 +34,9 @@ lint: ## Format check and clippy, warnings are errors
 header: ## Write include/alex_module.h anew from chainbot-abi
 	cargo run --quiet -p chainbot-abi --example header > include/alex_module.h.new
 	mv include/alex_module.h.new include/alex_module.h
+
+openapi: ## Write docs/schemas/openapi.json anew from the routes
+	UPDATE_GOLDEN=1 cargo test --quiet -p chainbot-core --lib the_committed_document
 
 docs-check: ## Examples, error pages and reference pages match the code
 	cargo test -p chainbot --test suite -- docs:: examples:: cli::

@@ -23,7 +23,7 @@ use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::gpio::{Mode, PinSetup, Pins, SimBackend};
-use crate::http::{AccessToken, Api, ApiLimits, ApiOptions};
+use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSource};
 use crate::id::UserId;
 use crate::meter::Meters;
 use crate::net::{Egress, Grant, MailServer, Policy};
@@ -93,7 +93,7 @@ pub struct App {
     bus: Option<Arc<dyn EventBus>>,
     env: Env,
     port: Option<SocketAddr>,
-    config: Mutex<Config>,
+    config: Arc<Mutex<Config>>,
     egress: Arc<Egress>,
     meters: Arc<Meters>,
     begun: Duration,
@@ -184,12 +184,14 @@ impl App {
                 return Err(error);
             }
         };
+        let running = Arc::new(Mutex::new(config.clone()));
         let face = ApiOptions {
             backend: Arc::new(handle.clone()),
             accounts,
             env: env.clone(),
             health: health_source(handle.clone(), backups.clone()),
             metrics: metrics_source(handle.clone(), backups.clone(), meters.clone(), env.clone(), begun),
+            config: config_source(running.clone()),
             manifest: manifest(),
             own_port: port,
             insecure_lan: config.api.insecure_lan,
@@ -231,7 +233,7 @@ impl App {
             bus,
             env,
             port,
-            config: Mutex::new(config),
+            config: running,
             egress,
             meters,
             begun,
@@ -422,6 +424,18 @@ fn serve(api: &Api, listener: TcpListener) -> Serving {
         .await;
     });
     Serving { shutdown, task }
+}
+
+fn config_source(running: Arc<Mutex<Config>>) -> ConfigSource {
+    Arc::new(move |part| match part {
+        ConfigPart::Values => running.lock().show(),
+        ConfigPart::Origins => {
+            let config = running.lock();
+            let all = config.settings().iter();
+            all.map(|setting| (setting.key.path.to_owned(), json!(setting.origin.to_string()))).collect()
+        }
+        ConfigPart::Schema => Config::schema(),
+    })
 }
 
 fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {

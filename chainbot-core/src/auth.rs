@@ -26,7 +26,7 @@ mod tokens;
 mod tries;
 mod who;
 
-pub use access::{Access, Need};
+pub use access::{Access, HOOK, Need};
 pub use accounts::{Accounts, AccountsOptions, Pause, Rules};
 pub use jwt::KEY_FILE;
 pub use people::{Credential, NewUser, UserChange};

@@ -17,9 +17,11 @@ pub mod dry;
 pub mod graph;
 pub mod import;
 mod mock;
+pub mod patch;
 mod player;
 mod reader;
 pub mod suite;
+pub mod template;
 #[cfg(test)]
 mod tests;
 

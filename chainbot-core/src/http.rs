@@ -38,6 +38,7 @@ use crate::time::Timestamp;
 
 pub mod backend;
 mod body;
+mod contract;
 mod cookie;
 mod engine;
 mod guard;
@@ -99,6 +100,20 @@ pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 /// Takes the figures that `/metrics` shows.
 pub type MetricsSource = Arc<dyn Fn() -> crate::observe::Metrics + Send + Sync>;
 
+/// What is asked of the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConfigPart {
+    /// Every setting in the shape of the file, without secrets.
+    Values,
+    /// Who decided each, by path.
+    Origins,
+    /// The JSON Schema of the file.
+    Schema,
+}
+
+/// Shows the configuration that counts at the moment.
+pub type ConfigSource = Arc<dyn Fn(ConfigPart) -> serde_json::Value + Send + Sync>;
+
 /// What the API needs.
 pub struct ApiOptions {
     /// The runtime: `Arc::new(handle)`.
@@ -111,6 +126,8 @@ pub struct ApiOptions {
     pub health: HealthSource,
     /// The figures.
     pub metrics: MetricsSource,
+    /// The configuration.
+    pub config: ConfigSource,
     /// What `/info` shows of the module.
     pub manifest: serde_json::Value,
     /// The address of the module's own port, when it has one.
@@ -177,9 +194,13 @@ impl Routes {
         let (router, document) = utoipa_axum::router::OpenApiRouter::with_openapi(openapi::base())
             .merge(route::all())
             .split_for_parts();
-        let openapi = openapi::finish(&document, &Access::load()?)?;
-        let router = router.route_layer(axum::middleware::from_fn(guard::authorize));
-        Ok(Self { router, openapi: openapi.into() })
+        let document = openapi::finish(&document, &Access::load()?)?;
+        let contracts = Arc::new(contract::Contracts::of(&document));
+        // The last layer is the outer one: nobody is told what a route takes who may not use it.
+        let router = router
+            .route_layer(axum::middleware::from_fn_with_state(contracts, contract::hold))
+            .route_layer(axum::middleware::from_fn(guard::authorize));
+        Ok(Self { router, openapi: document.to_string().into() })
     }
 }
 
@@ -205,6 +226,7 @@ struct Shared {
     env: Env,
     health: HealthSource,
     metrics: MetricsSource,
+    config: ConfigSource,
     manifest: serde_json::Value,
     own_port: Option<SocketAddr>,
     openapi: Arc<str>,
@@ -235,6 +257,7 @@ impl Api {
             env,
             health,
             metrics,
+            config,
             manifest,
             own_port,
             insecure_lan,
@@ -261,6 +284,7 @@ impl Api {
             env,
             health,
             metrics,
+            config,
             manifest,
             own_port,
             openapi,

@@ -106,8 +106,17 @@ pub fn command(data: &Path) -> Command {
 
 impl Server {
     pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// With settings besides, each as `key=value`.
+    pub fn start_with(data: &Path, settings: &[&str]) -> Self {
         let log = std::fs::File::create(data.with_extension("log")).unwrap();
-        let mut child = command(data).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut command = command(data);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let told = || std::fs::read_to_string(data.with_extension("log")).unwrap();
         let http = lines.find(|line| line.starts_with("http: ")).unwrap_or_else(|| panic!("{}", told()));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use futures_util::StreamExt;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -37,16 +37,24 @@ pub fn media(headers: &HeaderMap) -> Result<Option<Media>> {
     }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
-    let (essence, parameters) = text.split_once(';').unwrap_or((&text, ""));
+    let parameters = text.split_once(';').map_or("", |(_, rest)| rest);
     let charset = parameters.split(';').find_map(|p| p.trim().strip_prefix("charset="));
     let utf8 = charset.is_none_or(|c| matches!(c.trim_matches('"'), "utf-8" | "utf8" | "us-ascii"));
-    match essence.trim() {
+    match essence(value).as_str() {
         "application/json" if utf8 => Ok(Some(Media::Json)),
-        "application/yaml" | "text/yaml" | "application/x-yaml" | "text/x-yaml" if utf8 => {
-            Ok(Some(Media::Yaml))
-        }
+        "application/yaml" if utf8 => Ok(Some(Media::Yaml)),
         _ => Err(Error::new(&general::MEDIA_TYPE, format!("the content type {value:?} is not taken here"))
             .help("send application/json in UTF-8; for a definition, application/yaml works too")),
+    }
+}
+
+/// The type of a content type without its parameters, in lower case; the older spellings of YAML as the one that was registered.
+pub fn essence(value: &HeaderValue) -> String {
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "text/yaml" | "application/x-yaml" | "text/x-yaml" => "application/yaml".to_owned(),
+        _ => essence,
     }
 }
 
@@ -176,16 +184,8 @@ impl Fields {
 /// The source of a definition: the body itself, or what its envelope `{"source": text}` or
 /// `{"definition": object}` holds.
 pub fn definition_source(media: Option<Media>, bytes: Vec<u8>) -> Result<String> {
-    let text = String::from_utf8(bytes)
-        .map_err(|e| Error::new(&general::MALFORMED, "the body is not UTF-8").because(e))?;
-    let source = match media {
-        Some(Media::Yaml) => text,
-        Some(Media::Json) => unwrap_envelope(text)?,
-        None => {
-            return Err(Error::new(&general::MEDIA_TYPE, "the body has no content type")
-                .help("send application/yaml, or application/json for a definition written as JSON"));
-        }
-    };
+    let text = definition_text(media, bytes)?;
+    let source = if media == Some(Media::Json) { unwrap_envelope(text)? } else { text };
     if source.len() > DEFINITION_BYTES_MAX {
         return Err(Error::new(
             &general::BODY_TOO_LARGE,
@@ -196,8 +196,28 @@ pub fn definition_source(media: Option<Media>, bytes: Vec<u8>) -> Result<String>
     Ok(source)
 }
 
+/// The body itself: text in YAML or JSON.
+pub fn definition_text(media: Option<Media>, bytes: Vec<u8>) -> Result<String> {
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Error::new(&general::MALFORMED, "the body is not UTF-8").because(e))?;
+    match media {
+        Some(Media::Yaml) => {}
+        Some(Media::Json) => check_depth(text.as_bytes())?,
+        None => {
+            return Err(Error::new(&general::MEDIA_TYPE, "the body has no content type")
+                .help("send application/yaml, or application/json for a definition written as JSON"));
+        }
+    }
+    Ok(text)
+}
+
+/// A JSON value of any shape.
+pub fn json(bytes: &[u8]) -> Result<Value> {
+    check_depth(bytes)?;
+    serde_json::from_slice(bytes).map_err(not_json)
+}
+
 fn unwrap_envelope(text: String) -> Result<String> {
-    check_depth(text.as_bytes())?;
     let first = text.trim_start().bytes().next();
     if first != Some(b'{') {
         let value: Value = serde_json::from_str(&text).map_err(not_json)?;

@@ -1,15 +1,28 @@
 //! The OpenAPI document: collected from the handlers, completed with what holds for every route.
+//!
+//! Handlers tell what is theirs: parameters, bodies with an example, answers, problems of their own. What follows from how
+//! requests are read and answered (credentials, bounds, headers, names of operations) is added here by rule in [`complete`], so
+//! that no handler can forget it. A document with a gap is refused when the routes are made, and so by every test.
 
 use serde_json::{Value, json};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Problem, ProblemItem};
-use crate::auth::{Access, Need};
+use crate::auth::Access;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 
+mod complete;
+mod shared;
+
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
+
+const ABOUT: &str = "Workflows that survive a pulled plug.
+
+A body is an object without unknown fields, at most 64 levels deep; an unknown query parameter is refused. Answers may get \
+further fields in a later version: leave aside what you do not know. Times are RFC 3339 in UTC. An error is a problem document \
+(RFC 9457) with a `code`, which has a page in docs/errors.";
 
 /// What the router starts from.
 pub fn base() -> OpenApi {
@@ -18,7 +31,8 @@ pub fn base() -> OpenApi {
             InfoBuilder::new()
                 .title("ChainBot")
                 .version(crate::VERSION)
-                .description(Some("Workflows that survive a pulled plug."))
+                .description(Some(ABOUT))
+                .license(Some(LicenseBuilder::new().name("Apache-2.0 OR MIT").build()))
                 .build(),
         )
         .components(Some(
@@ -30,28 +44,24 @@ pub fn base() -> OpenApi {
         .build()
 }
 
-/// Adds the credentials and the problem documents, and gives the text that is served. Refuses a route without a row in the table of
-/// access, and a row without a route: the document is made of the routes that are served.
-pub fn finish(document: &OpenApi, access: &Access) -> Result<String> {
+/// The document as it is served. Refuses a route without a row in the table of access, and a row without a route: the document is
+/// made of the routes that are served.
+pub fn finish(document: &OpenApi, access: &Access) -> Result<Value> {
     let failed =
         |error| Error::new(&general::INTERNAL, "the OpenAPI document cannot be written").because(error);
     let mut document = serde_json::to_value(document).map_err(failed)?;
     document["openapi"] = json!("3.1.0");
-    document["components"]["securitySchemes"] = json!({
-        "token": {
-            "type": "http", "scheme": "bearer",
-            "description": "An access token from `/api/chainbot/auth/login`, an API token, or the token of the data folder" },
-        "cookie": {
-            "type": "apiKey", "in": "cookie", "name": "__Host-cb",
-            "description": "Of a login in a browser; requests that change something need `Origin` and `Sec-Fetch-Site` as well" },
-    });
-    document["security"] = json!([{ "token": [] }, { "cookie": [] }]);
+    shared::add(&mut document);
+    complete::request_schemas(&mut document);
+    let required = complete::bodies_that_are_needed(&document);
     let mut served = Vec::new();
     for (path, method, operation) in operations_mut(&mut document) {
         let method = method.to_uppercase();
         let need = access.need(&method, &path);
         let need = need.ok_or_else(|| mismatch(&method, &path, "is served and has no row"))?;
-        complete(operation, need);
+        complete::operation(operation, &method, &path, need, &required).map_err(|what| {
+            Error::new(&general::INTERNAL, format!("{method} {path} {what} in the document"))
+        })?;
         served.push((method, path));
     }
     for (method, path, _) in access.routes() {
@@ -59,7 +69,7 @@ pub fn finish(document: &OpenApi, access: &Access) -> Result<String> {
             return Err(mismatch(method, path, "has a row and is not served"));
         }
     }
-    serde_json::to_string(&document).map_err(failed)
+    Ok(document)
 }
 
 fn mismatch(method: &str, path: &str, what: &str) -> Error {
@@ -78,28 +88,4 @@ fn operations_mut(document: &mut Value) -> Vec<(String, &'static str, &mut Value
             })
         })
         .collect()
-}
-
-fn complete(operation: &mut Value, need: Need) {
-    let is_public = need == Need::Public;
-    let content =
-        json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
-    let Some(responses) = operation["responses"].as_object_mut() else { return };
-    for (status, response) in responses.iter_mut() {
-        if status.starts_with(['4', '5']) {
-            response["content"] = content.clone();
-        }
-    }
-    let problem = |description: &str| json!({ "description": description, "content": content });
-    if !is_public {
-        responses.insert("401".to_owned(), problem("The credential is missing or wrong"));
-    }
-    if let Need::Permission(permission) = need {
-        let why = format!("The caller has no `{permission}`");
-        responses.entry("403".to_owned()).or_insert_with(|| problem(&why));
-    }
-    responses.insert("default".to_owned(), problem("Any other error; `code` says which"));
-    if is_public {
-        operation["security"] = json!([]);
-    }
 }

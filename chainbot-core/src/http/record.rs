@@ -291,7 +291,7 @@ fn fits(value: &Value, bytes_max: usize) -> bool {
     serde_json::to_writer(Room(bytes_max), value).is_ok()
 }
 
-/// A record of a run's journal.
+/// A record of a run's journal. Which fields there are besides the first five depends on `type`.
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code, reason = "the shape in the OpenAPI document; `to_json` writes it")]
 pub struct Entry {
@@ -315,6 +315,113 @@ pub struct Entry {
     path: Option<Vec<u32>>,
     /// Which try, from 1.
     attempt: Option<u32>,
+    /// The key that every attempt of an effect carries; of a signal, what made its repeat harmless.
+    key: Option<String>,
+    /// What an effect was given.
+    #[schema(value_type = Option<Value>)]
+    input: Option<Value>,
+    /// What a step or the run gave.
+    #[schema(value_type = Option<Value>)]
+    output: Option<Value>,
+    /// Why it failed.
+    error: Option<super::view::Failed>,
+    /// When a timer is due.
+    #[schema(format = "date-time")]
+    due: Option<String>,
+    /// Why a person did it.
+    reason: Option<String>,
+    /// The name of a signal.
+    name: Option<String>,
+    /// The topic of an event.
+    topic: Option<String>,
+    /// The id of an event.
+    id: Option<String>,
+    /// What a signal, an event or an answer carried.
+    #[schema(value_type = Option<Value>)]
+    data: Option<Value>,
+    /// Which iteration, from 0.
+    index: Option<u32>,
+    /// What an iteration gave.
+    #[schema(value_type = Option<Value>)]
+    result: Option<Value>,
+    /// How a loop or a branch goes on.
+    plan: Option<PlanShape>,
+    /// What a loop goes over.
+    #[schema(value_type = Option<Value>)]
+    items: Option<Value>,
+    /// What a step waits for.
+    wait: Option<Wait>,
+    /// Where a run is that is about to end.
+    phase: Option<String>,
+    /// How often a run was taken up again.
+    generation: Option<u32>,
+    /// The run whose history a fork took over.
+    #[schema(format = "uuid")]
+    from_run: Option<String>,
+    /// Variables that a fork set.
+    #[schema(value_type = Option<Value>)]
+    variables: Option<Value>,
+    /// The question that was answered.
+    #[schema(format = "uuid")]
+    question: Option<String>,
+    /// What was answered.
+    action: Option<String>,
+    /// Who answered.
+    by: Option<String>,
+    /// The workflow's name.
+    workflow: Option<String>,
+    /// The workflow's id.
+    #[schema(format = "uuid")]
+    workflow_id: Option<String>,
+    /// Hash of the version.
+    definition: Option<String>,
+    /// What started the run.
+    trigger: Option<super::view::Trigger>,
+    /// What happened, as the trigger's expressions see it.
+    #[schema(value_type = Option<Value>)]
+    event: Option<Value>,
+    /// The run's inputs.
+    #[schema(value_type = Option<Value>)]
+    inputs: Option<Value>,
     /// Values that were left out of an event.
     omitted: Option<Vec<String>>,
+}
+
+/// How a loop or a branch goes on.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "as `Entry`")]
+pub struct PlanShape {
+    /// `branch`, `items`, `times`, `open` or `all`.
+    kind: String,
+    /// Which branch is taken.
+    #[schema(value_type = Option<Value>)]
+    taken: Option<Value>,
+    /// How often.
+    count: Option<u32>,
+}
+
+/// What a step waits for.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "as `Entry`")]
+pub struct Wait {
+    /// `until`, `signal`, `child`, `event` or `approval`.
+    kind: String,
+    /// The name of the signal.
+    name: Option<String>,
+    /// The run of the child.
+    #[schema(format = "uuid")]
+    run: Option<String>,
+    /// The topic of the event.
+    topic: Option<String>,
+    /// What a person is asked.
+    message: Option<String>,
+    /// Who may answer.
+    approvers: Option<Vec<String>>,
+    /// What may be answered.
+    actions: Option<Vec<String>>,
+    /// What counts when nobody answers in time.
+    default: Option<String>,
+    /// When the wait ends by itself.
+    #[schema(format = "date-time")]
+    due: Option<String>,
 }

@@ -165,6 +165,21 @@ impl Call {
         Fields::parse(media, &bytes, known)
     }
 
+    /// A definition as it came, which may be none of this version.
+    pub async fn definition_text(&mut self) -> Result<String> {
+        let media = body::media(&self.parts.headers)?;
+        body::definition_text(media, self.raw(DEFINITION_BODY_BYTES_MAX).await?)
+    }
+
+    /// A JSON value of any shape. The route's media types are held before.
+    pub async fn json(&mut self, bytes_max: usize) -> Result<serde_json::Value> {
+        if !self.parts.headers.contains_key(header::CONTENT_TYPE) {
+            return Err(Error::new(&general::MEDIA_TYPE, "the body has no content type")
+                .help("send application/json"));
+        }
+        body::json(&self.raw(bytes_max).await?)
+    }
+
     /// The source of a definition.
     pub async fn definition(&mut self) -> Result<String> {
         let media = body::media(&self.parts.headers)?;
@@ -205,7 +220,8 @@ pub fn printable(text: &str) -> String {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn parse(text: &str, known: &[&str]) -> Result<Self> {
+    /// Reads it; each parameter must be known, and there once.
+    pub fn parse(text: &str, known: &[&str]) -> Result<Self> {
         let pairs: Vec<(String, String)> = serde_urlencoded_pairs(text)?;
         for (index, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {

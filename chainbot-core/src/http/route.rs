@@ -13,7 +13,9 @@ mod backups;
 mod control;
 mod events;
 mod gpio;
+mod graph;
 mod health;
+mod import;
 mod inbox;
 mod info;
 mod metrics;
@@ -23,6 +25,7 @@ mod runs;
 mod secrets;
 mod sharing;
 mod state;
+mod templates;
 mod tokens;
 mod triggers;
 mod users;
@@ -37,6 +40,9 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(metrics::routes())
         .merge(workflows::routes())
         .merge(sharing::routes())
+        .merge(graph::routes())
+        .merge(templates::routes())
+        .merge(import::routes())
         .merge(runs::routes())
         .merge(control::routes())
         .merge(inbox::routes())

@@ -3,8 +3,11 @@
 mod access;
 mod accounts;
 mod bodies;
+mod conform;
+mod document;
 mod events;
 mod flow;
+mod hardening;
 mod memory;
 mod owners;
 mod port;
@@ -82,6 +85,7 @@ impl Bench {
             env,
             health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
             metrics: Arc::new(crate::observe::Metrics::default),
+            config: Arc::new(|part| serde_json::json!({ "part": format!("{part:?}") })),
             manifest: serde_json::json!({ "name": "chainbot" }),
             own_port: None,
             insecure_lan: false,
@@ -110,8 +114,15 @@ impl Bench {
     }
 
     async fn send(&self, head: &str, headers: &[&str], body: impl Into<Body>) -> Reply {
-        let request = self.request(head, headers, body);
-        read(self.api.call(request).await).await
+        self.call(self.request(head, headers, body)).await
+    }
+
+    /// The reply to a request; it must be one that the document tells of.
+    async fn call(&self, request: Request<Body>) -> Reply {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let reply = read(self.api.call(request).await).await;
+        conform::document().check(&method, &path, reply.status.as_u16(), &reply.headers, &reply.text);
+        reply
     }
 
     /// A request from an address, with no credential but what `headers` say.
@@ -123,7 +134,7 @@ impl Bench {
             request.headers_mut().remove("authorization");
         }
         request.extensions_mut().insert(Peer(from.to_owned()));
-        read(self.api.call(request).await).await
+        self.call(request).await
     }
 
     async fn get(&self, path: &str) -> Reply {

@@ -120,7 +120,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         ("until" = Option<String>, Query, description = "Up to this time, RFC 3339"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
-    responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
+    responses((status = 200, description = "A page",
         body = Vec<AuditView>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query =

@@ -163,7 +163,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// Makes the first account, an admin (public until then)
 #[utoipa::path(post, path = "/api/chainbot/setup", tag = "accounts",
-    request_body(content = SetUp),
+    request_body(content = SetUp, example = json!({ "token": "cbs_...", "name": "mia", "password": "three words apart" })),
     responses(
         (status = 201, description = "Made; sign in with it", body = User),
         (status = 409, description = "There is an account already"),
@@ -180,7 +180,7 @@ async fn set_up(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
 
 /// Signs in (public)
 #[utoipa::path(post, path = "/api/chainbot/auth/login", tag = "accounts",
-    request_body(content = Login),
+    request_body(content = Login, example = json!({ "name": "mia", "password": "three words apart" })),
     responses(
         (status = 200, description = "A login; with `cookies` the tokens are in cookies alone", body = Tokens),
         (status = 401, description = "Name or password is wrong, or the user is disabled"),
@@ -204,7 +204,8 @@ async fn login(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
 
 /// Gives new tokens for a refresh token, which is spent then (public: the refresh token is the credential)
 #[utoipa::path(post, path = "/api/chainbot/auth/refresh", tag = "accounts",
-    request_body(content = Refresh, description = "May be left out where the token is in the cookie"),
+    request_body(content = Refresh, description = "May be left out where the token is in the cookie",
+        example = json!({ "refresh_token": "cbr_..." })),
     responses(
         (status = 200, description = "New tokens, where the old ones were", body = Tokens),
         (status = 400, description = "A token in the cookie and another in the body"),
@@ -241,8 +242,7 @@ async fn refresh(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     responses(
         (status = 204, description = "Ended; cookies are deleted"),
         (status = 409, description = "The credential is no login")))]
-async fn logout(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    call.fields(&[]).await?;
+async fn logout(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     shared.accounts.sign_out(call.who()?).await?;
     Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), shared.cookies.clear(&call)?))
 }
@@ -269,7 +269,7 @@ async fn me(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 
 /// Changes one's own password; all other logins end
 #[utoipa::path(post, path = "/api/chainbot/auth/password", tag = "accounts",
-    request_body(content = NewPassword),
+    request_body(content = NewPassword, example = json!({ "current": "three words apart", "new": "four other words apart" })),
     responses(
         (status = 204, description = "Changed"),
         (status = 401, description = "The current password is wrong"),

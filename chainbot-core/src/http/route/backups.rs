@@ -133,9 +133,10 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// Begins a backup
 #[utoipa::path(post, path = "/api/chainbot/backup", tag = "backups",
-    request_body(content = NewBackupBody),
+    request_body(content = NewBackupBody, example = json!({ "name": "before-upgrade" })),
     responses(
-        (status = 202, description = "It is being made; the header Location shows how far it is", body = BackupView),
+        (status = 202, description = "It is being made", body = BackupView,
+            headers(("Location", description = "How far it is"))),
         (status = 409, description = "The name is taken, or another one is being made"),
         (status = 422, description = "That cannot be a name")))]
 async fn make(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {

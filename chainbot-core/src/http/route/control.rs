@@ -44,7 +44,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 /// Asks a run to end
 #[utoipa::path(post, path = "/api/chainbot/runs/{id}/cancel", tag = "runs",
     params(("id" = String, Path, description = "The run")),
-    request_body(content = Cancel, description = "May be left out"),
+    request_body(content = Cancel, example = json!({ "reason": "rain" })),
     responses(
         (status = 200, description = "The run as it stands; it ends at its next durable point", body = Run),
         (status = 404, description = "There is no such run"),
@@ -62,7 +62,7 @@ async fn cancel(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         ("id" = String, Path, description = "The run"),
         ("name" = String, Path, description = "The name that a `wait` step waits for"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
-    request_body(content = Signal, description = "May be left out"),
+    request_body(content = Signal, example = json!({ "data": { "by": "mia" } })),
     responses(
         (status = 200, description = "Taken, and durable; the run as it stands", body = Run),
         (status = 404, description = "There is no such run"),

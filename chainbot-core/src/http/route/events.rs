@@ -34,6 +34,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         ("run" = Option<String>, Query, description = "Only of this run")),
     responses(
         (status = 200, content_type = "text/event-stream", body = String,
+            headers(("X-Accel-Buffering", description = "Always `no`")),
             description = "`id` is the `lsn`, `event` the `type`, `data` a record as in a run's journal, without \
                 values over 16 KiB (they are named in `omitted`). An event `gap` says that records were missed. \
                 Over a host that forwards requests this is a long poll"),

@@ -75,7 +75,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Answer {
 /// Drives a simulated input from outside, or an output by hand
 #[utoipa::path(post, path = "/api/chainbot/gpio/{pin}", tag = "gpio",
     params(("pin" = String, Path, description = "Name or Broadcom number")),
-    request_body(content = Level),
+    request_body(content = Level, example = json!({ "level": 1 })),
     responses(
         (status = 200, description = "The pin as it is then", body = Pin),
         (status = 409, description = "It is an output and `output` is not true, or no simulated input"),

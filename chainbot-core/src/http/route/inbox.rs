@@ -24,7 +24,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     params(
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
-    responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
+    responses((status = 200, description = "A page",
         body = Vec<Question>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;

@@ -11,9 +11,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::Shared;
+use crate::error::Error;
+use crate::error::code::general;
 use crate::http::problem::Answer;
+use crate::http::request::{Call, printable};
 use crate::http::view::Numbers;
+use crate::http::{ConfigPart, Shared};
 
 /// What this module is.
 #[derive(Serialize, ToSchema)]
@@ -35,9 +38,24 @@ struct Info {
     counts: Numbers,
 }
 
+/// The configuration as it counts.
+#[derive(Serialize, ToSchema)]
+struct Configuration {
+    /// In the shape of the file.
+    #[schema(value_type = Object)]
+    values: serde_json::Value,
+    /// Who decided each setting, by its path.
+    #[schema(value_type = Object)]
+    origins: serde_json::Value,
+}
+
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(info)).routes(routes!(openapi)).routes(routes!(workflow_schema))
+    OpenApiRouter::new()
+        .routes(routes!(info))
+        .routes(routes!(openapi))
+        .routes(routes!(schema))
+        .routes(routes!(config))
 }
 
 /// Manifest, version, uptime and counts
@@ -56,17 +74,37 @@ async fn info(State(shared): State<Arc<Shared>>) -> Answer {
 }
 
 /// This description
-#[utoipa::path(get, path = "/api/chainbot/openapi.json", tag = "health",
-    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
+#[utoipa::path(get, path = "/api/chainbot/openapi.json", tag = "system",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 async fn openapi(State(shared): State<Arc<Shared>>) -> Answer {
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, json)], shared.openapi.to_string()).into_response())
 }
 
-/// The JSON Schema of workflow definitions
-#[utoipa::path(get, path = "/api/chainbot/schemas/workflow.json", tag = "workflows",
-    responses((status = 200, description = "JSON Schema 2020-12", content_type = "application/schema+json")))]
-async fn workflow_schema() -> Answer {
-    let json = HeaderValue::from_static("application/schema+json");
-    Ok(([(header::CONTENT_TYPE, json)], crate::validate::schema_text()).into_response())
+/// A schema: of workflow definitions, of the configuration, or this description
+#[utoipa::path(get, path = "/api/chainbot/schemas/{name}", tag = "system",
+    params(("name" = String, Path, description = "`workflow.json`, `config.json` or `openapi.json`")),
+    responses(
+        (status = 200, description = "JSON Schema 2020-12; for `openapi.json` OpenAPI 3.1", body = Object),
+        (status = 404, description = "There is no such schema")))]
+async fn schema(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let text = match call.path("name")? {
+        "workflow.json" => crate::validate::schema_text(),
+        "config.json" => (shared.config)(ConfigPart::Schema).to_string(),
+        "openapi.json" => shared.openapi.to_string(),
+        other => {
+            return Err(Error::new(&general::SCHEMA, format!("there is no schema `{}`", printable(other)))
+                .help("there are workflow.json, config.json and openapi.json")
+                .into());
+        }
+    };
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+}
+
+/// The configuration as it counts, without secrets
+#[utoipa::path(get, path = "/api/chainbot/config", tag = "system",
+    responses((status = 200, description = "Every setting and who decided it", body = Configuration)))]
+async fn config(State(shared): State<Arc<Shared>>) -> Answer {
+    let (values, origins) = ((shared.config)(ConfigPart::Values), (shared.config)(ConfigPart::Origins));
+    Ok(Json(Configuration { values, origins }).into_response())
 }

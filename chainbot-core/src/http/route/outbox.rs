@@ -95,7 +95,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         ("status" = Option<String>, Query, description = "Only `pending`, `delivered` or `dead` ones"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
-    responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
+    responses((status = 200, description = "A page",
         body = Vec<Message>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["status", "limit", "cursor"])?;
@@ -118,8 +118,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 200, description = "It is pending and due", body = Message),
         (status = 404, description = "There is no such message"),
         (status = 409, description = "It is being sent at this moment")))]
-async fn resend(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    call.fields(&[]).await?;
+async fn resend(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let stored = call.engine(&shared)?.people()?.resend_message(message_id(&call)?).await?;
     Ok(Json(Message::from(stored)).into_response())
 }

@@ -79,7 +79,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 /// Holds a run: what is under way ends, nothing new begins
 #[utoipa::path(post, path = "/api/chainbot/runs/{id}/pause", tag = "runs",
     params(("id" = String, Path, description = "The run")),
-    request_body(content = Pause, description = "May be left out"),
+    request_body(content = Pause, example = json!({ "reason": "maintenance" })),
     responses(
         (status = 200, description = "The run as it stands; `paused` once nothing is under way", body = Run),
         (status = 404, description = "There is no such run"),
@@ -98,8 +98,7 @@ async fn pause(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 200, description = "The run as it stands", body = Run),
         (status = 404, description = "There is no such run"),
         (status = 409, description = "The run is over")))]
-async fn resume(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    call.fields(&[]).await?;
+async fn resume(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let view = call.engine(&shared)?.people()?.resume(call.run_id()?).await?;
     Ok(Json(Run::from(view)).into_response())
 }
@@ -118,7 +117,7 @@ async fn question(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 /// Answers a question; the same answer may come twice
 #[utoipa::path(post, path = "/api/chainbot/inbox/{id}/answer", tag = "inbox",
     params(("id" = String, Path, description = "The question")),
-    request_body(content = NewAnswerBody),
+    request_body(content = NewAnswerBody, example = json!({ "action": "approve" })),
     responses(
         (status = 200, description = "Taken, and durable", body = Question),
         (status = 404, description = "There is no such question, or it is no longer asked"),
@@ -155,8 +154,7 @@ async fn answer(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         (status = 200, description = "The run as it stands", body = Run),
         (status = 404, description = "There is no such run"),
         (status = 409, description = "The run has not failed")))]
-async fn retry(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    call.fields(&[]).await?;
+async fn retry(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let view = call.engine(&shared)?.people()?.retry(call.run_id()?).await?;
     Ok(Json(Run::from(view)).into_response())
 }
@@ -166,9 +164,9 @@ async fn retry(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     params(
         ("id" = String, Path, description = "The run whose history is taken"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
-    request_body(content = Fork),
+    request_body(content = Fork, example = json!({ "from": "fetch", "inputs": { "who": "Tom" } })),
     responses(
-        (status = 201, description = "Made; headers Location and, on a repeat, Idempotency-Replayed", body = Run),
+        (status = 201, description = "Made", body = Run, headers(("Location", description = "The run"))),
         (status = 404, description = "There is no such run"),
         (status = 422, description = "The run cannot be forked there, or the inputs do not fit")))]
 async fn fork(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {

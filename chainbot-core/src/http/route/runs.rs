@@ -50,10 +50,9 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     params(
         ("id" = String, Path, description = "Id or name of the workflow"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
-    request_body(content = Start, description = "May be left out"),
+    request_body(content = Start, example = json!({ "inputs": { "who": "Mia" } })),
     responses(
-        (status = 201, description = "Started; headers Location and, on a repeat, Idempotency-Replayed. \
-            A repeat shows the run as it stands", body = Run),
+        (status = 201, description = "Started. A repeat shows the run as it stands", body = Run, headers(("Location", description = "The run"))),
         (status = 404, description = "There is no such workflow"),
         (status = 409, description = "The key was used for another request"),
         (status = 422, description = "The inputs do not match the workflow's schema")))]
@@ -73,9 +72,9 @@ async fn start(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     params(
         ("id" = String, Path, description = "Id or name of the workflow"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
-    request_body(content = Start, description = "May be left out"),
+    request_body(content = Start, example = json!({ "inputs": { "who": "Mia" } })),
     responses(
-        (status = 200, description = "Started; header Idempotency-Replayed on a repeat", body = Execution),
+        (status = 200, description = "Started", body = Execution),
         (status = 404, description = "There is no such workflow"),
         (status = 409, description = "The key was used for another request"),
         (status = 422, description = "The inputs do not match the workflow's schema")))]
@@ -103,7 +102,7 @@ async fn begin(shared: &Shared, call: &mut Call) -> crate::Result<StartedRun> {
         ("status" = Option<String>, Query, description = "Only with this status"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
-    responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
+    responses((status = 200, description = "A page",
         body = Vec<RunHead>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["workflow", "status", "limit", "cursor"])?;
@@ -143,7 +142,7 @@ async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
     responses(
-        (status = 200, description = "A page; headers Link (rel=next) and X-Total-Count", body = Vec<Step>),
+        (status = 200, description = "A page", body = Vec<Step>),
         (status = 404, description = "There is no such run")))]
 async fn steps(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
@@ -166,7 +165,7 @@ async fn steps(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<u32>, Query, description = "A `seq`: the page begins with the record after it")),
     responses(
-        (status = 200, description = "A page; headers Link (rel=next) and X-Total-Count. The fields besides \
+        (status = 200, description = "A page. The fields besides \
             `type`, `run`, `seq`, `lsn` and `time` depend on `type`", body = Vec<record::Entry>),
         (status = 404, description = "There is no such run")))]
 async fn journal(State(shared): State<Arc<Shared>>, call: Call) -> Answer {

@@ -90,7 +90,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 /// Stores a secret, or a new version of one
 #[utoipa::path(put, path = "/api/chainbot/secrets/{name}", tag = "secrets",
     params(("name" = String, Path, description = "Lower-case letters, digits and `_`")),
-    request_body(content = NewSecretBody),
+    request_body(content = NewSecretBody, example = json!({ "value": "s3cret-value", "hosts": ["api.example.com"] })),
     responses(
         (status = 200, description = "A new version; it replaces value, hosts and description", body = Secret),
         (status = 201, description = "There was none of this name", body = Secret),

@@ -39,9 +39,10 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 /// Shares a workflow with a role, or with nobody; an admin may give it to somebody else. Its runs go with it
 #[utoipa::path(patch, path = "/api/chainbot/workflows/{id}/sharing", tag = "workflows",
     params(("id" = String, Path, description = "Id or name")),
-    request_body(content = SharingBody),
+    request_body(content = SharingBody, example = json!({ "shared": "operator" })),
     responses(
-        (status = 200, description = "The workflow; header ETag", body = crate::http::view::Workflow),
+        (status = 200, description = "The workflow", body = crate::http::view::Workflow,
+            headers(("ETag", description = "Of this version"))),
         (status = 403, description = "It is shared with the caller and not theirs, or the caller gives it away and is no admin"),
         (status = 404, description = "There is no such workflow, or no such user"),
         (status = 422, description = "There is no such role")))]

@@ -105,7 +105,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 
 /// Makes an API token
 #[utoipa::path(post, path = "/api/chainbot/tokens", tag = "accounts",
-    request_body(content = NewTokenBody),
+    request_body(content = NewTokenBody, example = json!({ "name": "prometheus", "scopes": ["metrics:read"], "days": 90, "user": "mia" })),
     responses(
         (status = 201, description = "Made; its text is not shown again", body = Made),
         (status = 404, description = "There is no such user"),

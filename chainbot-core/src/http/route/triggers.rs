@@ -21,6 +21,7 @@ use crate::runtime::{HookCall, TriggerView, WorkflowSwitched};
 
 /// A trigger of a workflow.
 #[derive(Serialize, ToSchema)]
+#[schema(as = WorkflowTrigger)] // `Trigger` is what started a run
 struct Trigger {
     /// Names it among the triggers of its workflow, over all versions.
     key: String,
@@ -194,11 +195,13 @@ async fn disable_one(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         ("webhook-signature" = Option<String>, Header, description = "Standard Webhooks: `v1,` and the base64 of the HMAC-SHA256; needed when the trigger names a `secret`, and then instead of the token"),
         ("Idempotency-Key" = Option<String>, Header, description = "For calls with the token: makes a repeat harmless")),
     request_body(content(
-        (serde_json::Value = "application/json"),
-        (String = "text/plain")),
+        (serde_json::Value = "application/json", example = json!({ "zone": "lawn" })),
+        (serde_json::Value = "application/cloudevents+json", example = json!({ "specversion": "1.0", "data": { "zone": "lawn" } })),
+        (String = "application/x-www-form-urlencoded", example = json!("zone=lawn")),
+        (String = "text/plain", example = json!("lawn"))),
         description = "At most 256 KiB; expressions see it as `event.data`"),
     responses(
-        (status = 202, description = "The run is on disk; header Idempotency-Replayed on a repeat", body = Accepted),
+        (status = 202, description = "The run is on disk", body = Accepted),
         (status = 404, description = "With the token: no workflow has this webhook"),
         (status = 409, description = "It is switched off, its `when` does not hold, or the workflow runs already"),
         (status = 413, description = "The body is too large"),

@@ -115,7 +115,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Answer {
 
 /// Makes a user
 #[utoipa::path(post, path = "/api/chainbot/users", tag = "accounts",
-    request_body(content = NewUserBody),
+    request_body(content = NewUserBody, example = json!({ "name": "tom", "role": "viewer", "password": "three words apart" })),
     responses(
         (status = 201, description = "Made", body = User),
         (status = 409, description = "A user has the name"),
@@ -151,7 +151,7 @@ async fn show(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 /// Gives a user another role, or lets the user in or out; counts at the next request
 #[utoipa::path(patch, path = "/api/chainbot/users/{id}", tag = "accounts",
     params(("id" = String, Path, description = "Id or name")),
-    request_body(content = ChangeBody),
+    request_body(content = ChangeBody, example = json!({ "role": "operator" })),
     responses(
         (status = 200, description = "The user as it is then", body = User),
         (status = 404, description = "There is no such user"),
@@ -180,7 +180,7 @@ async fn remove(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 /// Gives a user a new password, with the token of the data folder only; all logins end
 #[utoipa::path(put, path = "/api/chainbot/users/{id}/password", tag = "accounts",
     params(("id" = String, Path, description = "Id or name")),
-    request_body(content = PasswordBody),
+    request_body(content = PasswordBody, example = json!({ "password": "three words apart" })),
     responses(
         (status = 204, description = "Changed"),
         (status = 404, description = "There is no such user"),

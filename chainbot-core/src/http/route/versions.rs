@@ -104,7 +104,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<u32>, Query, description = "A number: the page begins with the version before it")),
     responses(
-        (status = 200, description = "A page; headers Link (rel=next) and X-Total-Count", body = Vec<Version>),
+        (status = 200, description = "A page", body = Vec<Version>),
         (status = 404, description = "There is no such workflow")))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
@@ -128,7 +128,7 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         ("id" = String, Path, description = "Id or name"),
         ("v" = u32, Path, description = "The version's number")),
     responses(
-        (status = 200, description = "The workflow as it was", body = Workflow),
+        (status = 200, description = "The workflow as it was", body = Workflow, headers(("ETag", description = "Of this version"))),
         (status = 404, description = "There is no such workflow or version")))]
 async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let text = call.path("v")?;
@@ -144,9 +144,9 @@ async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     params(
         ("id" = String, Path, description = "Id or name"),
         ("If-Match" = Option<String>, Header, description = "The ETag that must be current")),
-    request_body(content = Rollback),
+    request_body(content = Rollback, example = json!({ "version": 1 })),
     responses(
-        (status = 200, description = "The workflow as it is from here on; header ETag", body = Workflow),
+        (status = 200, description = "The workflow as it is from here on", body = Workflow, headers(("ETag", description = "Of this version"))),
         (status = 404, description = "There is no such workflow or version"),
         (status = 412, description = "The workflow has changed since"),
         (status = 422, description = "The old content is no longer valid")))]

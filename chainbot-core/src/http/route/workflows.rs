@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::authoring::patch::patch;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::http::Shared;
@@ -20,9 +21,18 @@ use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
 use crate::http::request::{Call, Tags};
 use crate::http::view::{Validation, Workflow, WorkflowHead};
+use crate::limits::DEFINITION_BODY_BYTES_MAX;
 use crate::runtime::WorkflowView;
 
 const PATH: &str = "/api/chainbot/workflows";
+/// A definition as the document shows one.
+const EXAMPLE: &str = "\
+name: greet
+inputs: { type: object, properties: { who: { type: string, default: world } } }
+steps:
+  - { id: hello, type: set, config: { variables: { text: \"'Hello, ' ~ inputs.who\" } } }
+output: \"{{ vars.text }}\"
+";
 /// Says that an answer is that of an earlier request with the same key.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -31,7 +41,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(validate))
-        .routes(routes!(read, update, delete))
+        .routes(routes!(read, update, change, delete))
 }
 
 /// All workflows, by name
@@ -39,7 +49,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     params(
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
-    responses((status = 200, description = "A page; headers Link (rel=next) and X-Total-Count",
+    responses((status = 200, description = "A page",
         body = Vec<WorkflowHead>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
@@ -53,13 +63,13 @@ async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 #[utoipa::path(post, path = "/api/chainbot/workflows", tag = "workflows",
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
     request_body(content(
-        (String = "application/yaml"),
-        (serde_json::Value = "application/json")),
+        (String = "application/yaml", example = json!(EXAMPLE)),
+        (Object = "application/json", example = json!({ "source": EXAMPLE }))),
         description = "The definition as YAML or JSON, or an object with one of the fields \
             `definition` (the definition as an object) and `source` (its text)"),
     responses(
-        (status = 201, description = "Made; headers Location, ETag and, on a repeat, Idempotency-Replayed",
-            body = Workflow),
+        (status = 201, description = "Made", body = Workflow,
+            headers(("Location", description = "The workflow"), ("ETag", description = "Of this version"))),
         (status = 409, description = "The name exists, or the key was used for another definition"),
         (status = 422, description = "The definition has problems; all are listed")))]
 async fn create(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
@@ -80,8 +90,8 @@ async fn create(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
 /// Checks a definition and executes nothing
 #[utoipa::path(post, path = "/api/chainbot/workflows/validate", tag = "workflows",
     request_body(content(
-        (String = "application/yaml"),
-        (serde_json::Value = "application/json")),
+        (serde_json::Value = "application/yaml", example = json!(EXAMPLE)),
+        (Object = "application/json", example = json!({ "source": EXAMPLE }))),
         description = "As for making a workflow"),
     responses((status = 200, description = "What was found, also when it is not valid", body = Validation)))]
 async fn validate(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
@@ -100,8 +110,8 @@ async fn validate(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
         ("id" = String, Path, description = "Id or name"),
         ("If-None-Match" = Option<String>, Header, description = "An ETag: 304 when it still holds")),
     responses(
-        (status = 200, description = "The workflow; header ETag", body = Workflow),
-        (status = 304, description = "Not changed"),
+        (status = 200, description = "The workflow", body = Workflow, headers(("ETag", description = "Of this version"))),
+        (status = 304, description = "Not changed", headers(("ETag", description = "Of this version"))),
         (status = 404, description = "There is no such workflow")))]
 async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let held = call.tags("if-none-match")?;
@@ -118,11 +128,11 @@ async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         ("id" = String, Path, description = "Id or name"),
         ("If-Match" = Option<String>, Header, description = "The ETag that must be current")),
     request_body(content(
-        (String = "application/yaml"),
-        (serde_json::Value = "application/json")),
+        (String = "application/yaml", example = json!(EXAMPLE)),
+        (Object = "application/json", example = json!({ "source": EXAMPLE }))),
         description = "As for making a workflow; the name inside must be the workflow's"),
     responses(
-        (status = 200, description = "The new version; header ETag", body = Workflow),
+        (status = 200, description = "The new version", body = Workflow, headers(("ETag", description = "Of this version"))),
         (status = 404, description = "There is no such workflow"),
         (status = 412, description = "The workflow has changed since"),
         (status = 422, description = "The definition has problems; all are listed")))]
@@ -132,6 +142,44 @@ async fn update(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let expected = expected(&call.engine(&shared)?, call.tags("if-match")?, reference).await?;
     let view = call.engine(&shared)?.update_workflow(reference, &source, expected.as_deref()).await?;
     Ok(show(view)?)
+}
+
+/// A new version that differs in what the body names
+///
+/// The body is a JSON merge patch (RFC 7396) of the definition: what it names is replaced, null removes, the rest stays. The new source is
+/// YAML without the old one's comments, which the version before keeps.
+#[utoipa::path(patch, path = "/api/chainbot/workflows/{id}", tag = "workflows",
+    params(
+        ("id" = String, Path, description = "Id or name"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that must be current")),
+    request_body(content(
+        (Object = "application/merge-patch+json", example = json!({ "description": "Greets", "timeout": "1h" })),
+        (Object = "application/json", example = json!({ "description": null }))),
+        description = "Keys of the definition"),
+    responses(
+        (status = 200, description = "The new version", body = Workflow, headers(("ETag", description = "Of this version"))),
+        (status = 404, description = "There is no such workflow"),
+        (status = 412, description = "The workflow has changed since"),
+        (status = 422, description = "The definition has problems then; all are listed")))]
+async fn change(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let changes = call.json(DEFINITION_BODY_BYTES_MAX).await?;
+    if !changes.is_object() {
+        return Err(Error::new(&general::FIELD, "the patch must be an object")
+            .help("name the keys of the definition that change")
+            .into());
+    }
+    let reference = call.path("id")?;
+    let engine = call.engine(&shared)?;
+    let view = engine.workflow(reference).await?;
+    let expected = expected(&engine, call.tags("if-match")?, reference).await?;
+    // What is patched must be what is replaced, whether the client knew it or not.
+    if expected.is_some_and(|tag| tag != view.hash) {
+        return Err(Error::new(&general::PRECONDITION, "the workflow has changed since it was read")
+            .help("read the workflow again and repeat the change on top of it")
+            .into());
+    }
+    let source = patch(&view.source, &changes)?;
+    Ok(show(engine.update_workflow(reference, &source, Some(&view.hash)).await?)?)
 }
 
 /// Deletes a workflow; its runs and their history stay

@@ -5,9 +5,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::Bench;
 use super::accounts::{PASSWORD, bearer};
 use super::routes::{PUBLIC, ROUTES};
-use super::{Bench, read};
 use crate::http::{ApiLimits, ViaHost};
 
 /// A route as a request.
@@ -78,7 +78,7 @@ async fn every_route_refuses_every_wrong_credential_through_both_doors() {
             }
             let mut request = request.body(axum::body::Body::empty()).unwrap();
             request.extensions_mut().insert(ViaHost { timeout_ms: 5_000 });
-            let reply = read(bench.api.call(request).await).await;
+            let reply = bench.call(request).await;
             assert_eq!(reply.status, 401, "host: {route} with {name}: {}", reply.text);
             reply.problem(401, "CB-0004");
 

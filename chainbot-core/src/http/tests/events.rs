@@ -6,7 +6,7 @@ use axum::body::BodyDataStream;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
-use super::{Bench, Reply, read};
+use super::{Bench, Reply};
 use crate::http::{ApiLimits, ViaHost};
 use crate::id::{NodeId, RunId};
 use crate::model::{Place, RecordBody};
@@ -47,7 +47,7 @@ fn done(bench: &Bench, run: RunId, node: u32, output: Value) {
 async fn poll(bench: &Bench, path: &str, headers: &[&str], timeout_ms: u32) -> Reply {
     let mut request = bench.request(&format!("GET {path}"), headers, "");
     request.extensions_mut().insert(ViaHost { timeout_ms });
-    read(bench.api.call(request).await).await
+    bench.call(request).await
 }
 
 #[tokio::test]

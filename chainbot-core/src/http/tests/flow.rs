@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use serde_json::json;
 
-use super::{Bench, Reply, read};
+use super::{Bench, Reply};
 use crate::http::{ApiLimits, ViaHost};
 use crate::id::NodeId;
 use crate::model::{Place, RecordBody, RunView};
@@ -194,7 +194,7 @@ async fn a_request_that_does_not_end_is_given_up() {
 async fn via_host(bench: &Bench, head: &str, headers: &[&str], body: &str) -> Reply {
     let mut request = bench.request(head, headers, body.to_owned());
     request.extensions_mut().insert(ViaHost { timeout_ms: 5_000 });
-    read(bench.api.call(request).await).await
+    bench.call(request).await
 }
 
 #[tokio::test]

@@ -495,7 +495,10 @@ fn finish(response: Response, method: &Method, request_id: &str) -> Response {
     };
     let headers = response.headers_mut();
     set(headers, "cache-control", "no-store");
-    set(headers, "content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    // A page says itself what it may load; what is none may load nothing.
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        set(headers, "content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    }
     set(headers, "referrer-policy", "no-referrer");
     set(headers, "x-content-type-options", "nosniff");
     if let Ok(value) = HeaderValue::try_from(request_id) {

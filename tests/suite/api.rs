@@ -32,7 +32,7 @@ steps:
 ";
 
 /// Ids and times differ from server to server; what follows from them does too.
-fn normalised(text: &str) -> String {
+pub fn normalised(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -115,7 +115,7 @@ fn table(server: &Server, door: &Door) -> Vec<(String, String, u16)> {
         ("PUT workflows/door", &[YAML], &DOOR.replace("Hello", "Good day")),
         ("PUT workflows/door", &[YAML, "if-match: \"stale\""], DOOR),
         ("DELETE workflows/nobody", &[], ""),
-        ("PATCH workflows/door", &[], ""),
+        ("PATCH workflows", &[], ""),
         ("POST workflows/door/runs", &[JSON, key], r#"{"inputs":{"who":"Zoë"}}"#),
         ("GET runs", &[], ""),
         ("GET runs/{run}", &[], ""),

@@ -57,7 +57,7 @@ mod tests {
         let source = "name: a\n# a comment\nvars: { z: 1, a: 2 }\ntimeout: 1h\nsteps:\n  - id: x\n";
         let made = patch(source, &json!({ "timeout": null, "vars": { "a": 3, "b": { "c": null, "d": 4 } } }))
             .unwrap();
-        assert_eq!(made, "name: a\nvars: {z: 1, a: 3, b: {d: 4}}\nsteps:\n  - {id: x}\n");
+        assert_eq!(made, "name: a\nvars: { z: 1, a: 3, b: { d: 4 } }\nsteps:\n  - { id: x }\n");
         let made = patch(&made, &json!({ "steps": [], "vars": "text" })).unwrap();
         assert_eq!(made, "name: a\nvars: text\nsteps: []\n");
         assert_eq!(patch("name: a\n", &json!([1])).unwrap(), "- 1\n");

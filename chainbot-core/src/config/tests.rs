@@ -47,6 +47,21 @@ fn nothing_gives_the_defaults() {
     assert!(config.settings().iter().all(|setting| setting.origin == Origin::Default));
 }
 
+/// A looser setting is a line in the operator's file.
+#[test]
+fn the_defaults_are_the_safe_setting() {
+    let config = read::load("", std::iter::empty(), Path::new("/nonexistent/config.yaml")).unwrap();
+    assert!(config.api.host.is_loopback() && !config.api.insecure_lan);
+    assert!(config.api.rate_limit_per_token > 0 && config.api.rate_limit_burst > 0);
+    assert!(config.egress.grants.is_empty(), "nothing on loopback or the local network may be reached");
+    assert!(config.security.password_chars_min >= 8);
+    assert!(config.security.access_token <= Duration::from_secs(30 * 60));
+    assert!(
+        config.retention.failed > Duration::ZERO
+            && config.retention.failed < Duration::from_secs(10 * 366 * 86_400)
+    );
+}
+
 #[test]
 fn every_default_is_of_its_kind_and_every_path_stands_once() {
     let mut seen = std::collections::BTreeSet::new();

@@ -79,7 +79,7 @@ impl Contract {
         let mut types = headers.get_all(header::CONTENT_TYPE).iter();
         let Some(value) = types.next() else { return Ok(()) };
         let essence = body::essence(value);
-        let known = self.media.iter().any(|media| *media == essence);
+        let known = self.media.contains(&essence);
         if known && types.next().is_none() {
             return Ok(());
         }

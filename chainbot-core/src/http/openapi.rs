@@ -52,6 +52,7 @@ pub fn finish(document: &OpenApi, access: &Access) -> Result<Value> {
     let mut document = serde_json::to_value(document).map_err(failed)?;
     document["openapi"] = json!("3.1.0");
     shared::add(&mut document);
+    complete::wide_numbers(&mut document);
     complete::request_schemas(&mut document);
     let required = complete::bodies_that_are_needed(&document);
     let mut served = Vec::new();

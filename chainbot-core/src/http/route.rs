@@ -11,6 +11,7 @@ mod audit;
 mod auth;
 mod backups;
 mod control;
+mod docs;
 mod events;
 mod gpio;
 mod graph;
@@ -59,4 +60,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(tokens::routes())
         .merge(backups::routes())
         .merge(audit::routes())
+        .merge(docs::routes())
 }

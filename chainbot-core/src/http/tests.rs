@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod bodies;
+mod browser;
 mod conform;
 mod document;
 mod events;

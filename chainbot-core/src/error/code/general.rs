@@ -20,5 +20,5 @@ codes! {
     FIELD = "CB-0017", Invalid, "A field of the body is missing or of the wrong type";
     TOKEN = "CB-0018", Invalid, "The access token is not well formed";
     TOO_DEEP = "CB-0019", Invalid, "The body is nested too deeply";
-    SCHEMA = "CB-0020", NotFound, "There is no such schema";
+    DOCUMENT = "CB-0020", NotFound, "There is no such document";
 }

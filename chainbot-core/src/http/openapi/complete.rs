@@ -10,6 +10,21 @@ use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
 
 const REFERENCE: &str = "#/components/schemas/";
 
+/// Takes `int32` from numbers that are whole and never below 0: they go on to twice as far.
+pub fn wide_numbers(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if fields.get("format") == Some(&json!("int32")) && fields.get("minimum") == Some(&json!(0)) {
+                fields.remove("format");
+                fields.insert("maximum".to_owned(), json!(u32::MAX));
+            }
+            fields.values_mut().for_each(wide_numbers);
+        }
+        Value::Array(items) => items.iter_mut().for_each(wide_numbers),
+        _ => {}
+    }
+}
+
 /// Closes the schemas of bodies: an unknown field is refused, see [`crate::http::body`].
 pub fn request_schemas(document: &mut Value) {
     for name in body_schemas(document) {
@@ -165,17 +180,14 @@ fn responses(operation: &mut Value, method: &str, need: Need) -> Result<(), Stri
     }
     for (status, name, _) in PROBLEMS {
         let applies = match status {
-            // Who is called public is never refused for a missing credential; the handler tells of a wrong one.
-            "401" | "403" => matches!(need, Need::Permission(_)),
+            // What is public is never refused for a missing credential; the handler tells of a wrong one. Setting up is public once.
+            "401" | "403" => need != Need::Public,
             "413" | "415" => may_have_body,
             _ => true,
         };
         if applies && !responses.contains_key(status) {
             responses.insert(status.to_owned(), json!({ "$ref": format!("#/components/responses/{name}") }));
         }
-    }
-    if need == Need::Setup {
-        responses.entry("401").or_insert_with(|| json!({ "$ref": "#/components/responses/Unauthorized" }));
     }
     Ok(())
 }

@@ -122,7 +122,8 @@ async fn turn(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
             .diagnostics_of(imported.diagnostics)
             .into());
     }
-    let (made, replayed) = call.engine(&shared)?.create_workflow(&imported.definition, key.as_deref()).await?;
+    let (made, replayed) =
+        call.engine(&shared)?.create_workflow(&imported.definition, key.as_deref()).await?;
     let location = HeaderValue::try_from(call.location(&format!("/api/chainbot/workflows/{}", made.id)))
         .map_err(|e| Error::new(&general::INTERNAL, "the location is no header").because(e))?;
     view.workflow = Some(made.into());

@@ -93,7 +93,7 @@ async fn schema(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         "config.json" => (shared.config)(ConfigPart::Schema).to_string(),
         "openapi.json" => shared.openapi.to_string(),
         other => {
-            return Err(Error::new(&general::SCHEMA, format!("there is no schema `{}`", printable(other)))
+            return Err(Error::new(&general::DOCUMENT, format!("there is no schema `{}`", printable(other)))
                 .help("there are workflow.json, config.json and openapi.json")
                 .into());
         }

@@ -102,8 +102,9 @@ async fn begin(shared: &Shared, call: &mut Call) -> crate::Result<StartedRun> {
         ("status" = Option<String>, Query, description = "Only with this status"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
-    responses((status = 200, description = "A page",
-        body = Vec<RunHead>)))]
+    responses(
+        (status = 200, description = "A page", body = Vec<RunHead>),
+        (status = 404, description = "There is no such workflow")))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["workflow", "status", "limit", "cursor"])?;
     let limit = page::limit(&query)?;

@@ -208,10 +208,11 @@ async fn disable_one(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 422, description = "The inputs that it makes do not match the workflow's schema")))]
 async fn hook(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let text = |call: &Call, name: &str| call.header(name).map(|value| value.map(str::to_owned));
+    let key = call.idempotency_key()?;
     let made = HookCall {
         name: call.path("name")?.to_owned(),
         content_type: text(&call, "content-type")?,
-        id: text(&call, "webhook-id")?.map_or_else(|| call.idempotency_key(), |id| Ok(Some(id)))?,
+        id: text(&call, "webhook-id")?.or(key),
         timestamp: text(&call, "webhook-timestamp")?,
         signature: text(&call, "webhook-signature")?,
         has_token: matches!(call.caller(), Some(Caller::Known(_))),

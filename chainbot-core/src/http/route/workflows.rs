@@ -134,6 +134,7 @@ async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     responses(
         (status = 200, description = "The new version", body = Workflow, headers(("ETag", description = "Of this version"))),
         (status = 404, description = "There is no such workflow"),
+        (status = 409, description = "The name inside is another one"),
         (status = 412, description = "The workflow has changed since"),
         (status = 422, description = "The definition has problems; all are listed")))]
 async fn update(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
@@ -159,6 +160,7 @@ async fn update(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     responses(
         (status = 200, description = "The new version", body = Workflow, headers(("ETag", description = "Of this version"))),
         (status = 404, description = "There is no such workflow"),
+        (status = 409, description = "It would change the name"),
         (status = 412, description = "The workflow has changed since"),
         (status = 422, description = "The definition has problems then; all are listed")))]
 async fn change(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {

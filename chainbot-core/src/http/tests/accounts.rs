@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Bench, Reply};
 
 pub const PASSWORD: &str = "three words apart";
-const PAGE: [&str; 3] = ["Host: pi.local", "Origin: https://pi.local", "Sec-Fetch-Site: same-origin"];
+pub const PAGE: [&str; 3] = ["Host: pi.local", "Origin: https://pi.local", "Sec-Fetch-Site: same-origin"];
 
 pub fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
@@ -170,7 +170,7 @@ async fn logins_end_by_themselves_browsers_sooner_than_programs() {
 
 impl Bench {
     /// The header `Cookie` of a new login in a browser.
-    async fn cookies(&self, name: &str) -> String {
+    pub async fn cookies(&self, name: &str) -> String {
         let body = json!({ "name": name, "password": PASSWORD, "cookies": true }).to_string();
         let reply = self.ask("POST auth/login", &PAGE, "browser", &body).await;
         assert_eq!(reply.status, 200, "{}", reply.text);

@@ -102,6 +102,7 @@ impl House {
             env,
             health: Arc::new(|| HealthReport { score: 1.0, detail: "ok".to_owned() }),
             metrics: Arc::new(crate::observe::Metrics::default),
+            config: Arc::new(|_| serde_json::json!({})),
             manifest: json!({ "name": "chainbot" }),
             own_port: None,
             insecure_lan: false,
@@ -299,7 +300,8 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
         "hooks" => with("{name}", &[&things.hook]),
         "tokens" => with("{id}", &[token]),
         "auth/sessions" => with("{id}", &[login]),
-        "gpio" => Case::Machines,
+        // What is the same for everybody.
+        "gpio" | "schemas" | "/docs" | "workflows/templates" => Case::Machines,
         other => panic!("no case for {pattern} ({other}): say here whose it is"),
     }
 }
@@ -411,7 +413,8 @@ const NOBODYS: &[&str] = &[
     "/api/chainbot/health",
     "/api/chainbot/info",
     "/api/chainbot/openapi.json",
-    "/api/chainbot/schemas/workflow.json",
+    "/api/chainbot/workflows/templates",
+    "/docs",
     "/api/chainbot/events",
     "/api/chainbot/gpio",
     "/api/chainbot/runs/diff",

@@ -68,6 +68,8 @@ pub const ROUTES: &[&str] = &[
     "GET /api/chainbot/workflows/{id}/triggers",
     "GET /api/chainbot/workflows/{id}/versions",
     "GET /api/chainbot/workflows/{id}/versions/{v}",
+    "GET /docs",
+    "GET /docs/{name}",
     "GET /metrics",
     "PATCH /api/chainbot/users/{id}",
     "PATCH /api/chainbot/workflows/{id}",

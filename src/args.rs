@@ -131,8 +131,8 @@ pub enum Command {
     /// Turn a definition of the predecessor into one of this version
     #[command(after_help = IMPORT_HELP)]
     Import(Import),
-    /// Check and show the configuration
-    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
+    /// Check and show the configuration, and have a server take a changed one
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = CONFIG_HELP)]
     Config {
         /// Which view.
         #[command(subcommand)]
@@ -495,6 +495,14 @@ Each finding names the invariant, the run and the record:
 
 Exit codes: 0 everything holds, 1 something does not.";
 
+const CONFIG_HELP: &str = "\
+Examples:
+  chainbot config default > config.yaml
+  chainbot config check --config config.yaml
+  chainbot config reload --data ./state
+
+Exit codes of check: 0 no errors (warnings may be), 1 errors; of reload: 0 taken, 1 refused: some key needs a restart.";
+
 /// `chainbot config`.
 #[derive(Subcommand, Debug)]
 pub enum ConfigView {
@@ -502,6 +510,8 @@ pub enum ConfigView {
     Check(Query),
     /// Show the settings in force and who decided each
     Show(Query),
+    /// Have the running server read its configuration anew, and say which keys took effect
+    Reload(Query),
     /// Print the JSON Schema of the file
     Schema,
     /// Print a commented file of the defaults
@@ -602,7 +612,9 @@ impl Command {
             Command::Enable(args) | Command::Disable(args) => args.json.json,
             Command::Doctor(args) => args.json.json,
             Command::Fsck(args) => args.json.json,
-            Command::Config { view: ConfigView::Check(args) | ConfigView::Show(args) } => args.json.json,
+            Command::Config {
+                view: ConfigView::Check(args) | ConfigView::Show(args) | ConfigView::Reload(args),
+            } => args.json.json,
             Command::Config { .. } => false,
             Command::Schema | Command::Graph(_) => false,
             Command::Test(args) => args.json.json,

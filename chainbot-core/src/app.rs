@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
-use crate::config::Config;
+use crate::config::{Config, Reference, credentials};
 use crate::engine::Defaults;
 use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
@@ -27,8 +27,9 @@ use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSou
 use crate::id::UserId;
 use crate::meter::Meters;
 use crate::net::{Egress, Grant, MailServer, Policy};
-use crate::observe::Metrics;
-use crate::port::{EventBus, Secrets, SigningKeys, Store};
+use crate::observe::system::{Disk, System};
+use crate::observe::{Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources};
+use crate::port::{EventBus, OpenSecret, Secrets, SigningKeys, Store};
 use crate::runtime::{Event, Handle, Options, Runtime, announce};
 use crate::secret::Vault;
 use crate::step::{Executors, MailAccount};
@@ -95,8 +96,8 @@ pub struct App {
     port: Option<SocketAddr>,
     config: Arc<Mutex<Config>>,
     egress: Arc<Egress>,
-    meters: Arc<Meters>,
-    begun: Duration,
+    monitor: Arc<Monitor>,
+    figures: Arc<Figures>,
     serving: Mutex<Option<Serving>>,
 }
 
@@ -185,12 +186,50 @@ impl App {
             }
         };
         let running = Arc::new(Mutex::new(config.clone()));
+        let watching = MonitorOptions {
+            store: store.clone(),
+            system: System::new("/", Disk::Of(data_dir.path().to_owned())),
+            meters: meters.clone(),
+            rules: rules(&config),
+            env: env.clone(),
+            bus: bus.clone(),
+            components: {
+                let (handle, backups) = (handle.clone(), backups.clone());
+                Box::new(move || {
+                    handle.components().into_iter().chain([("backup", backups.component())]).collect()
+                })
+            },
+        };
+        let monitor = match Monitor::start(watching) {
+            Ok(monitor) => monitor,
+            Err(error) => {
+                backups.close();
+                undo_start(&runtime, &store).await;
+                return Err(error);
+            }
+        };
+        let figures = Arc::new(Figures {
+            handle: handle.clone(),
+            meters: meters.clone(),
+            monitor: monitor.clone(),
+            store: store.clone(),
+            backups: backups.clone(),
+            env: env.clone(),
+            begun,
+        });
         let face = ApiOptions {
             backend: Arc::new(handle.clone()),
             accounts,
             env: env.clone(),
-            health: health_source(handle.clone(), backups.clone()),
-            metrics: metrics_source(handle.clone(), backups.clone(), meters.clone(), env.clone(), begun),
+            health: {
+                let monitor = monitor.clone();
+                Arc::new(move || monitor.report())
+            },
+            metrics: {
+                let figures = figures.clone();
+                Arc::new(move || figures.take())
+            },
+            meters: meters.clone(),
             config: config_source(running.clone()),
             manifest: manifest(),
             own_port: port,
@@ -216,6 +255,7 @@ impl App {
             }
         };
         if let Err(error) = told {
+            monitor.close();
             backups.close();
             undo_start(&runtime, &store).await;
             return Err(error);
@@ -235,8 +275,8 @@ impl App {
             port,
             config: running,
             egress,
-            meters,
-            begun,
+            monitor,
+            figures,
             serving: Mutex::new(serving),
         };
         app.announce(
@@ -273,7 +313,7 @@ impl App {
 
     /// How well it goes; cheap, from memory.
     pub fn health(&self) -> HealthReport {
-        health(&self.handle, &self.backups)
+        self.monitor.report()
     }
 
     /// Resolves when the app cannot work on (a failed commit, lost threads), with the reason.
@@ -308,7 +348,9 @@ impl App {
             }
         }
         let (store, data_dir, backups) = (self.store.clone(), self.data_dir.clone(), self.backups.clone());
+        let monitor = self.monitor.clone();
         blocking(move || {
+            monitor.close();
             backups.close();
             // While the folder is still ours: closing the store gives it back.
             let removed = data_dir.remove(SERVER_FILE);
@@ -347,6 +389,7 @@ struct Opened {
 
 impl Opened {
     fn open(config: &Config, process: &str, env: &Env, meters: Arc<Meters>, is_served: bool) -> Result<Self> {
+        let credentials = credentials();
         let data_dir = Arc::new(DataDir::open(&config.module.data_dir, process)?);
         let store = SqliteStore::open(OpenOptions {
             path: config.database.file.clone(),
@@ -362,6 +405,12 @@ impl Opened {
             folder: Some(data_dir.clone()),
             env: env.clone(),
             local: token(&data_dir, env)?,
+            secret_key: config
+                .security
+                .secret_key
+                .as_ref()
+                .map(|key| key.signing_key(credentials.as_deref()))
+                .transpose()?,
             rules: Rules {
                 access: config.security.access_token,
                 login: config.security.refresh_token,
@@ -370,7 +419,13 @@ impl Opened {
             pause: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
             is_served,
         })?;
-        let vault = Arc::new(Vault::open(store.clone(), data_dir.clone(), env.clone())?);
+        let read = |(reference, hosts): (Reference, Vec<String>)| {
+            let value = reference.read(credentials.as_deref())?;
+            Ok((reference.to_string(), OpenSecret { value, hosts }))
+        };
+        let given = config.references().into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        let vault = Vault::open(store.clone(), data_dir.clone(), env.clone())?.with_given(given)?;
+        let vault = Arc::new(vault);
         Ok(Self { data_dir, store, accounts, vault })
     }
 }
@@ -505,33 +560,42 @@ async fn undo_start(runtime: &Arc<Runtime>, store: &Arc<SqliteStore>) {
     store.close();
 }
 
-fn metrics_source(
+/// Where the figures come from.
+struct Figures {
     handle: Handle,
-    backups: Arc<Backups>,
     meters: Arc<Meters>,
+    monitor: Arc<Monitor>,
+    store: Arc<SqliteStore>,
+    backups: Arc<Backups>,
     env: Env,
     begun: Duration,
-) -> crate::http::MetricsSource {
-    Arc::new(move || {
-        let uptime = env.monotonic().saturating_sub(begun).as_secs_f64();
-        Metrics::take(&handle, &meters, health(&handle, &backups).score, uptime)
-    })
 }
 
-fn health_source(handle: Handle, backups: Arc<Backups>) -> crate::http::HealthSource {
-    Arc::new(move || health(&handle, &backups))
+impl Figures {
+    fn take(&self) -> Metrics {
+        Metrics::take(&Sources {
+            handle: &self.handle,
+            meters: &self.meters,
+            monitor: &self.monitor,
+            connections: self.store.connections(),
+            backup: self.backups.last_success(),
+            uptime_s: self.env.monotonic().saturating_sub(self.begun).as_secs_f64(),
+        })
+    }
 }
 
-/// The lowest component is the whole: a chain is as strong as that.
-fn health(handle: &Handle, backups: &Backups) -> HealthReport {
-    let all = handle.components().into_iter().chain([("backup", backups.component())]);
-    let lowest = all.min_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
-    match lowest {
-        Some((name, component)) if component.score < 1.0 => HealthReport {
-            score: component.score,
-            detail: format!("{name}: {}", component.reason.as_deref().unwrap_or(component.status)),
-        },
-        _ => HealthReport { score: 1.0, detail: "ok".to_owned() },
+/// When health is told to have changed.
+fn rules(config: &Config) -> AlertRules {
+    let monitoring = &config.monitoring;
+    AlertRules {
+        every: monitoring.health_check_interval,
+        is_alerting: monitoring.is_alerting,
+        has_sensors: config.raspberry_pi.hardware_monitoring,
+        cpu_percent: monitoring.cpu_threshold.into(),
+        memory_percent: monitoring.memory_threshold.into(),
+        disk_percent: monitoring.disk_threshold.into(),
+        error_percent: monitoring.error_rate_threshold.into(),
+        temperature_c: config.raspberry_pi.temperature_threshold.into(),
     }
 }
 
@@ -566,7 +630,7 @@ pub fn manifest() -> Value {
                 "chainbot.workflow.completed", "chainbot.workflow.failed", "chainbot.workflow.cancelled",
                 "chainbot.workflow.waiting", "chainbot.workflow.skipped", "chainbot.workflow.enabled",
                 "chainbot.workflow.disabled", "chainbot.message.dead", "chainbot.backup.completed", "chainbot.backup.failed",
-                "chainbot.inbox.added", "chainbot.notification", "chainbot.user.#", "user.#",
+                "chainbot.inbox.added", "chainbot.health.changed", "chainbot.notification", "chainbot.user.#", "user.#",
             ],
             "subscribe": [],
         },

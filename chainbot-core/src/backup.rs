@@ -74,6 +74,8 @@ struct Desk {
     progress: Progress,
     /// The last one that failed, until one succeeds.
     failed: Option<Failed>,
+    /// When the newest whole one was begun.
+    last: Option<Timestamp>,
     is_closing: bool,
 }
 
@@ -142,8 +144,11 @@ impl Backups {
             log::warn!("what an interrupted backup left stays: {error}");
         }
         let due = next_due(&plan, &shelf, env.now())?;
-        let desk =
-            Desk { plan, due, ordered: None, progress: Progress::default(), failed: None, is_closing: false };
+        // A shelf that does not read is told when it is used; it must not keep the module from starting.
+        let made = shelf.entries().unwrap_or_default().into_iter().filter_map(|entry| entry.manifest.ok());
+        let last = made.map(|manifest| manifest.created_at).max();
+        let progress = Progress::default();
+        let desk = Desk { plan, due, ordered: None, progress, failed: None, last, is_closing: false };
         Ok(Arc::new(Self {
             store,
             shelf,
@@ -231,6 +236,11 @@ impl Backups {
         }
     }
 
+    /// When the newest whole backup was begun.
+    pub fn last_success(&self) -> Option<Timestamp> {
+        self.desk.lock().last
+    }
+
     /// Another plan from here on.
     pub fn set_plan(&self, plan: Plan) -> Result<()> {
         let due = next_due(&plan, &self.shelf, self.env.now())?;
@@ -312,6 +322,7 @@ impl Backups {
         let (topic, data) = match &made {
             Ok(manifest) => {
                 desk.failed = None;
+                desk.last = Some(ordered.at);
                 log::info!("the backup `{}` is made: {} bytes", ordered.name, manifest.database.bytes);
                 let data = json!({ "name": ordered.name, "kind": ordered.kind, "bytes": manifest.database.bytes,
                     "content": manifest.content });

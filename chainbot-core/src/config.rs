@@ -10,8 +10,11 @@ mod change;
 mod channels;
 mod check;
 mod key;
+pub mod known;
+mod page;
 mod pins;
 mod read;
+mod reference;
 mod render;
 mod source;
 pub mod table;
@@ -26,6 +29,8 @@ use serde_json::Value;
 
 pub use change::{Changes, is_live};
 pub use key::{Key, Kind};
+pub use page::fill as fill_page;
+pub use reference::{CREDENTIALS_DIRECTORY, Reference, Source};
 pub use source::{ENV_PREFIX, Origin};
 
 use crate::error::{Diagnostic, Result};
@@ -64,6 +69,10 @@ pub struct Config {
     pub notification: Notification,
     /// Pins.
     pub gpio: Gpio,
+    /// When health is told to have changed.
+    pub monitoring: Monitoring,
+    /// What is looked at on a Pi.
+    pub raspberry_pi: RaspberryPi,
     settings: Vec<Setting>,
     warnings: Vec<Diagnostic>,
     file: Option<PathBuf>,
@@ -113,6 +122,8 @@ pub struct Security {
     pub refresh_token: Duration,
     /// The least a new password has, in characters.
     pub password_chars_min: usize,
+    /// What access tokens are signed with; `None`: a key that is made.
+    pub secret_key: Option<Source>,
 }
 
 /// Section `workflow_engine`.
@@ -223,6 +234,32 @@ pub struct Gpio {
     pub pins: Vec<crate::gpio::PinSetup>,
 }
 
+/// Section `monitoring`. Thresholds are percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Monitoring {
+    /// Between two looks.
+    pub health_check_interval: Duration,
+    /// Whether thresholds count.
+    pub is_alerting: bool,
+    /// Work of the processors.
+    pub cpu_threshold: u32,
+    /// Memory in use.
+    pub memory_threshold: u32,
+    /// Disk in use.
+    pub disk_threshold: u32,
+    /// Answers with 5xx.
+    pub error_rate_threshold: u32,
+}
+
+/// Section `raspberry_pi`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaspberryPi {
+    /// Whether temperature and throttling are looked at.
+    pub hardware_monitoring: bool,
+    /// Degrees Celsius.
+    pub temperature_threshold: u32,
+}
+
 /// One setting with its effective value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -232,6 +269,11 @@ pub struct Setting {
     pub value: Value,
     /// Who decided.
     pub origin: Origin,
+}
+
+/// The folder of a service's credentials, where systemd gave one.
+pub fn credentials() -> Option<PathBuf> {
+    std::env::var_os(CREDENTIALS_DIRECTORY).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 impl Config {
@@ -275,8 +317,37 @@ impl Config {
         &self.warnings
     }
 
-    /// The effective configuration as JSON, in the shape of the file. Holds no secret: no setting takes one, and a
-    /// value of a key without effect is never kept.
+    /// Secrets that the configuration has elsewhere, each with the hosts it may be sent to, in normal form.
+    pub fn references(&self) -> Vec<(Reference, Vec<String>)> {
+        let mail = self.email.accounts.iter().filter_map(|account| {
+            let server = format!("{}:{}", account.host, account.port);
+            Some((account.password.as_deref()?, server))
+        });
+        let channels = self.notification.channels.iter().filter_map(|channel| channel.way.secret());
+        let mut all: Vec<(Reference, Vec<String>)> = Vec::new();
+        for (text, host) in mail.chain(channels) {
+            let Ok(reference) = Reference::parse(text) else { continue };
+            let host = crate::net::allowed_host(&host);
+            match all.iter_mut().find(|(known, _)| *known == reference) {
+                Some((_, hosts)) => hosts.extend(host),
+                None => all.push((reference, host.into_iter().collect())),
+            }
+        }
+        all
+    }
+
+    /// Problems with what references lead to; nothing of it is kept.
+    pub fn check_references(&self) -> Vec<crate::error::Error> {
+        let credentials = credentials();
+        let signing =
+            self.security.secret_key.as_ref().and_then(|key| key.signing_key(credentials.as_deref()).err());
+        let others =
+            self.references().into_iter().filter_map(|(one, _)| one.read(credentials.as_deref()).err());
+        signing.into_iter().chain(others).collect()
+    }
+
+    /// The effective configuration as JSON, in the shape of the file. Holds no secret: a setting that is one is shown as
+    /// `***` or as its reference, and a value of a key without effect is never kept.
     pub fn show(&self) -> Value {
         render::show(&self.settings)
     }

@@ -31,6 +31,7 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::gpio::Pins;
 use crate::limits;
+use crate::meter::Meters;
 use crate::port::Actor;
 use crate::runtime::{Who, acting};
 use crate::secret::Vault;
@@ -64,16 +65,8 @@ use problem::Failure;
 use rate::Rate;
 
 pub use crate::auth::AccessToken;
+pub use crate::observe::HealthReport;
 pub use backend::Backend;
-
-/// How well it goes.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct HealthReport {
-    /// 0.0 to 1.0.
-    pub score: f64,
-    /// The component that lowers the score most, and why; `ok` when none does.
-    pub detail: String,
-}
 
 /// Marks a request that came over the host's door; an extension of the request. It gives no rights.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +121,8 @@ pub struct ApiOptions {
     pub metrics: MetricsSource,
     /// The configuration.
     pub config: ConfigSource,
+    /// Where requests are counted.
+    pub meters: Arc<Meters>,
     /// What `/info` shows of the module.
     pub manifest: serde_json::Value,
     /// The address of the module's own port, when it has one.
@@ -227,6 +222,7 @@ struct Shared {
     health: HealthSource,
     metrics: MetricsSource,
     config: ConfigSource,
+    meters: Arc<Meters>,
     manifest: serde_json::Value,
     own_port: Option<SocketAddr>,
     openapi: Arc<str>,
@@ -258,6 +254,7 @@ impl Api {
             health,
             metrics,
             config,
+            meters,
             manifest,
             own_port,
             insecure_lan,
@@ -285,6 +282,7 @@ impl Api {
             health,
             metrics,
             config,
+            meters,
             manifest,
             own_port,
             openapi,
@@ -309,13 +307,22 @@ impl Api {
             Err(error) => Ok(Failure::from(error).into_response()),
         };
         let response = answered.unwrap_or_else(|panic| Failure::from(panicked(&*panic)).into_response());
+        let route = response.extensions().get::<Served>().map(|served| served.0.clone());
         let response = finish(response, &method, &request_id);
+        let took = self.shared.env.monotonic().saturating_sub(began);
+        let meters = &self.shared.meters;
+        meters.requests.one(
+            word(&method),
+            route.as_ref().map_or("none", |route| route.as_str()),
+            response.status().as_u16(),
+        );
+        meters.request_time.time(took);
         log::debug!(
             target: "chainbot::http",
             "request {request_id}: {method} {} {} in {} ms",
             request::printable(&path),
             response.status().as_u16(),
-            self.shared.env.monotonic().saturating_sub(began).as_millis()
+            took.as_millis()
         );
         response
     }
@@ -418,6 +425,16 @@ impl Api {
         };
         slots.try_acquire().map(Some).map_err(|_| busy("too many requests are under way", 1))
     }
+}
+
+/// The route that answered; an extension of its response.
+#[derive(Clone)]
+struct Served(axum::extract::MatchedPath);
+
+/// A method as a label. Callers may send any word as one.
+fn word(method: &Method) -> &'static str {
+    const WORDS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    WORDS.into_iter().find(|word| method == word).unwrap_or("other")
 }
 
 /// Whom changes are put down to. A signed webhook is a machine's doing, which the journal tells of.

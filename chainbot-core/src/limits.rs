@@ -241,6 +241,16 @@ pub const HOOK_TOLERANCE_S: i64 = 300;
 pub const CONCURRENCY_RUNS_MAX: u32 = 1_000;
 /// A rendered `concurrency.key`: it is part of a row of every run that it counts for.
 pub const CONCURRENCY_KEY_BYTES_MAX: usize = 256;
+/// Kinds of requests that are counted apart: some hundred routes with the statuses that they give.
+pub const HTTP_SERIES_MAX: usize = 2_000;
+/// Bytes of one file of `/proc` or `/sys` that are read: the longest, `/proc/stat` of many processors, has far less.
+pub const SYSTEM_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Entries of one folder of `/sys` that are looked at: a Pi has two zones and some ten hardware monitors.
+pub const SYSTEM_ENTRIES_MAX: usize = 64;
+/// Looks in a row that must agree before an alert is raised or cleared: a peak of a minute is no news.
+pub const ALERT_LOOKS: u32 = 3;
+/// The least that `security.secret_key` has: 256 bits of base64 have 43 characters, and the predecessor asked for 32.
+pub const SECRET_KEY_CHARS_MIN: usize = 32;
 /// The least a secret's value has: shorter ones would be found in ordinary text, which hiding them would spoil.
 pub const SECRET_VALUE_BYTES_MIN: usize = 6;
 /// A secret's value: a private key in PEM with room.

@@ -1,14 +1,22 @@
 //! What the parts of the core count of themselves: plain atomics, shared by whoever counts and whoever shows.
 //!
-//! Invariants: counting costs a few atomic additions and never waits; nothing here is remembered over a restart; a
+//! Invariants: counting costs a few atomic additions, or a short lock for requests, and never waits; nothing here is remembered over a restart; a
 //! counter only grows. Knows neither names nor formats: see [`crate::observe`].
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::limits::HTTP_SERIES_MAX;
 
 /// Bounds of durations, in seconds: from a flush into a cache to a card that is at its end.
 pub const SECONDS: [f64; 12] =
     [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+/// Bounds of durations of what is done elsewhere, in seconds: from a pin to a report that takes minutes.
+pub const LONG_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
 /// Bounds of numbers of things done together.
 pub const NUMBERS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0];
 
@@ -86,6 +94,50 @@ impl Histogram {
     }
 }
 
+/// Requests that were answered, by method, route and status.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// A plain lock, held for a look into a map of some hundred entries.
+    by: Mutex<BTreeMap<(&'static str, Arc<str>, u16), u64>>,
+    answered: Counter,
+    failed: Counter,
+}
+
+impl Requests {
+    /// One more. `route` is a path with its names in braces, never what a caller wrote, so there are only so many.
+    pub fn one(&self, method: &'static str, route: &str, status: u16) {
+        self.answered.one();
+        if status >= 500 {
+            self.failed.one();
+        }
+        let mut by = self.by.lock();
+        let is_full = by.len() >= HTTP_SERIES_MAX;
+        let key = (method, Arc::from(route), status);
+        match by.get_mut(&key) {
+            Some(count) => *count += 1,
+            None if is_full => *by.entry(("other", Arc::from("other"), 0)).or_default() += 1,
+            None => drop(by.insert(key, 1)),
+        }
+    }
+
+    /// All, in order.
+    pub fn get(&self) -> Vec<(&'static str, Arc<str>, u16, u64)> {
+        self.by
+            .lock()
+            .iter()
+            .map(|((method, route, status), count)| (*method, route.clone(), *status, *count))
+            .collect()
+    }
+
+    /// Answered so far, and how many of those with 5xx.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.answered.get(), self.failed.get())
+    }
+}
+
+/// Types of steps that reach outside, as their durations are shown.
+pub const STEP_TYPES: [&str; 6] = ["api_call", "email", "gpio", "notification", "transform", "webhook"];
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Meters {
@@ -107,8 +159,21 @@ pub struct Meters {
     pub runs_cancelled: Counter,
     /// Effects that were begun.
     pub effects: Counter,
+    /// How long attempts took, in the order of [`STEP_TYPES`].
+    pub step_time: [Histogram; STEP_TYPES.len()],
+    /// Requests that were answered.
+    pub requests: Requests,
+    /// From the head of a request to that of its answer.
+    pub request_time: Histogram,
     /// Events that listeners inside missed and were told to read from the journal.
     pub bus_gaps: Counter,
+}
+
+impl Meters {
+    /// The durations of a type of steps.
+    pub fn step_time(&self, step_type: &str) -> Option<&Histogram> {
+        STEP_TYPES.iter().position(|known| *known == step_type).map(|at| &self.step_time[at])
+    }
 }
 
 impl Default for Meters {
@@ -123,6 +188,9 @@ impl Default for Meters {
             runs_failed: Counter::default(),
             runs_cancelled: Counter::default(),
             effects: Counter::default(),
+            step_time: [const { Histogram::new(&LONG_SECONDS) }; STEP_TYPES.len()],
+            requests: Requests::default(),
+            request_time: Histogram::new(&LONG_SECONDS),
             bus_gaps: Counter::default(),
         }
     }
@@ -143,5 +211,27 @@ mod tests {
         assert_eq!((below(0.000_1), below(0.001), below(0.01), below(5.0)), (1, 2, 3, 3));
         assert_eq!(got.count, 4);
         assert!((got.sum - 9.008).abs() < 1e-6, "{}", got.sum);
+    }
+
+    #[test]
+    fn requests_are_counted_by_what_they_were_and_only_so_many_kinds() {
+        let requests = Requests::default();
+        requests.one("GET", "/a/{id}", 200);
+        requests.one("GET", "/a/{id}", 200);
+        requests.one("POST", "/a", 503);
+        let of = |requests: &Requests| {
+            requests.get().iter().map(|(m, r, s, n)| format!("{m} {r} {s} {n}")).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&requests), ["GET /a/{id} 200 2", "POST /a 503 1"]);
+        assert_eq!(requests.totals(), (3, 1));
+        for route in 0..HTTP_SERIES_MAX + 50 {
+            requests.one("GET", &route.to_string(), 200);
+        }
+        let all = requests.get();
+        assert_eq!(all.len(), HTTP_SERIES_MAX + 1);
+        assert!(
+            all.iter().any(|(m, r, s, n)| (*m, r.as_ref(), *s, *n) == ("other", "other", 0, 52)),
+            "{all:?}"
+        );
     }
 }

@@ -77,6 +77,19 @@ impl Module {
         self.call(CALL, |err| unsafe { apply(handle.raw(), Str::of(config.as_bytes()), err) })
     }
 
+    /// The configuration in force, as JSON; `None` when the module does not say.
+    pub fn configuration(&self, handle: Handle) -> Option<Called<String>> {
+        const CALL: &str = "reconfigure.snapshot";
+        let snapshot = self.table::<ReconfigureExt>(handle, EXT_RECONFIGURE)?.snapshot?;
+        let mut collector = Collector::default();
+        // SAFETY: as above; the collector outlives the call.
+        let status = unsafe { snapshot(handle.raw(), collector.lend()) };
+        if status != Status::OK {
+            return Some(Err(CallError { call: CALL, status, message: String::new() }));
+        }
+        Some(text(CALL, collector))
+    }
+
     /// The figures as OpenMetrics text; `None` when the module has none.
     pub fn metrics(&self, handle: Handle) -> Option<Called<String>> {
         const CALL: &str = "metrics.snapshot";

@@ -4,10 +4,12 @@
 //! come from the bus, the ingress and the health thread; the gate counts them, so that a closed gate with a
 //! count of zero proves both.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use chainbot_abi::{Completion, Host, Status};
+use serde_json::Value;
 
 use crate::module::{CallError, Called, EventOut, Handle, HealthNow, Module, RequestOut};
 
@@ -63,6 +65,15 @@ impl Instance {
     /// Another configuration.
     pub fn reconfigure(&self, config: &str) -> Called {
         self.module.reconfigure(self.handle, config)
+    }
+
+    /// The configuration in force: the value of each key. Empty when the module does not say.
+    pub fn settings(&self) -> BTreeMap<String, Value> {
+        let Ok(_pass) = self.gate.enter("reconfigure.snapshot") else { return BTreeMap::new() };
+        let text = self.module.configuration(self.handle).and_then(Result::ok).unwrap_or_default();
+        let document: Value = serde_json::from_str(&text).unwrap_or_default();
+        let keys = document["keys"].as_object().into_iter().flatten();
+        keys.map(|(key, setting)| (key.clone(), setting["value"].clone())).collect()
     }
 
     /// The figures; `None` when the module has none.

@@ -256,10 +256,19 @@ impl Running {
 
     /// Gives the module the same document again: it reads its file anew.
     fn reconfigure(&self) -> Value {
-        match self.current.get().instance.reconfigure(&self.config.to_string()) {
+        let version = self.current.get();
+        let before = version.instance.settings();
+        match version.instance.reconfigure(&self.config.to_string()) {
             Ok(()) => {
-                notice("the module has read its configuration anew", json!({ "reconfigured": true }));
-                json!({ "result": "reconfigured" })
+                let after = version.instance.settings();
+                let keys: Vec<Value> = after
+                    .iter()
+                    .filter(|(key, value)| before.get(*key) != Some(*value))
+                    .map(|(key, value)| json!({ "key": key, "value": value, "effect": "now" }))
+                    .collect();
+                let fields = json!({ "reconfigured": true, "keys": keys });
+                notice("the module has read its configuration anew", fields);
+                json!({ "result": "reconfigured", "keys": keys })
             }
             Err(error) => {
                 let error = Error::new(code::RECONFIGURE_REFUSED, error.to_string());

@@ -4,7 +4,7 @@ use chainbot_core::config::Config;
 use serde_json::{Value, json};
 
 use crate::args::{ConfigView, Place, Query};
-use crate::error::{Error, Finding, Result};
+use crate::error::{Error, Finding, Result, code};
 use crate::folder::Folder;
 use crate::output::{self, Stream, Tone, counted, tally};
 use crate::{inputs, snippet};
@@ -14,6 +14,7 @@ pub fn run(view: &ConfigView) -> Result<u8> {
     match view {
         ConfigView::Check(query) => check(query),
         ConfigView::Show(query) => show(query),
+        ConfigView::Reload(query) => reload(query),
         ConfigView::Schema => output::json(&Config::schema()).map(|()| 0),
         ConfigView::Default => output::raw(&Config::default_yaml()).map(|()| 0),
     }
@@ -23,8 +24,19 @@ fn check(query: &Query) -> Result<u8> {
     let (findings, file) = match Folder::choose(&query.place) {
         Ok(folder) => {
             let config = folder.config();
-            let findings: Vec<Finding> = config.warnings().iter().map(Finding::from).collect();
-            (findings, config.file().map(ToOwned::to_owned))
+            let warnings = config.warnings().iter().map(Finding::from);
+            // Whoever checks may be another account than the one that the module runs as, so these are no errors here.
+            let unread = config.check_references();
+            let unread = unread.iter().map(|error| Finding {
+                severity: "warning".to_owned(),
+                code: error.code().id.to_owned(),
+                message: error.message().to_owned(),
+                hint: error.remedy().map(ToOwned::to_owned),
+                line: None,
+                column: None,
+                path: String::new(),
+            });
+            (warnings.chain(unread).collect::<Vec<Finding>>(), config.file().map(ToOwned::to_owned))
         }
         // Problems of the content are the result here; that the file is missing is an error as anywhere.
         Err(Error::Core(error)) if !error.diagnostics().is_empty() => {
@@ -55,6 +67,50 @@ fn check(query: &Query) -> Result<u8> {
         counted(warnings, "warning")
     ))?;
     Ok(u8::from(errors > 0))
+}
+
+/// Asks the host of the running server, which is the one that can hand the module another configuration.
+fn reload(query: &Query) -> Result<u8> {
+    let folder = Folder::choose(&query.place)?;
+    folder.required_server()?;
+    let host = super::start::host_program(None)?;
+    let asked = std::process::Command::new(host)
+        .args(["reconfigure", "--json", "--data"])
+        .arg(folder.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|error| Error::new(&code::PROGRAM, format!("host-shim cannot be run: {error}")))?;
+    let stdout = String::from_utf8_lossy(&asked.stdout);
+    let Some(last) = stdout.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok()) else {
+        let why = String::from_utf8_lossy(&asked.stderr);
+        return Err(Error::new(&code::NO_SERVER, format!("the host does not answer: {}", why.trim()))
+            .help("a host other than host-shim is asked in its own way: it calls `alex.reconfigure/1` of the module"));
+    };
+    if query.json.json {
+        output::json(&last)?;
+    } else if last["result"] == "reconfigured" {
+        let keys = last["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut rows = vec![["SETTING", "VALUE", "EFFECT"].map(str::to_owned).to_vec()];
+        rows.extend(keys.iter().map(|one| {
+            let text = |field: &str| match &one[field] {
+                Value::String(text) => output::printable(text),
+                other => other.to_string(),
+            };
+            vec![text("key"), text("value"), text("effect")]
+        }));
+        match keys.is_empty() {
+            true => output::line("nothing differs")?,
+            false => output::table(&rows)?,
+        }
+    } else {
+        let reason = last["reason"].as_str().unwrap_or_default();
+        output::note(&format!(
+            "{}: {}",
+            Stream::Stderr.paint(Tone::Bad, "refused"),
+            output::printable(reason)
+        ));
+    }
+    Ok(u8::from(last["result"] != "reconfigured"))
 }
 
 /// The file that was read although its content was refused.

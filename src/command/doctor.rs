@@ -18,6 +18,7 @@ pub async fn run(args: &Query) -> Result<u8> {
     let folder = Folder::choose(&args.place)?;
     let mut found = vec![configuration(&folder)];
     found.extend(examine(folder.path(), &folder.config().database.file, Env::system().now()));
+    found.push(environment());
     found.push(server(&folder).await);
     let failed = found.iter().any(|finding| finding.level == Level::Fail);
     if args.json.json {
@@ -60,6 +61,28 @@ fn configuration(folder: &Folder) -> Finding {
             Level::Warn,
             format!("{file}: {}", output::counted(warnings, "warning")),
             Some("`chainbot config check` shows each"),
+        ),
+    }
+}
+
+/// Variables of the predecessor, which nobody reads.
+fn environment() -> Finding {
+    let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    let set = chainbot_core::config::known::bare_variables(names.iter().map(String::as_str));
+    let told: Vec<String> = set
+        .iter()
+        .map(|(name, new)| match new {
+            Some(new) => format!("{name} is not read: write {new}"),
+            None => format!("{name} is not read, and nothing has its meaning"),
+        })
+        .collect();
+    match told.is_empty() {
+        true => finding("environment", Level::Ok, "no variable of the predecessor is set".to_owned(), None),
+        false => finding(
+            "environment",
+            Level::Warn,
+            told.join("; "),
+            Some("if these were meant for ChainBot, rename them; variables of other programs may stay"),
         ),
     }
 }

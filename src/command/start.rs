@@ -66,7 +66,7 @@ pub fn run(args: &Start) -> Result<u8> {
 
 /// The host program with its arguments.
 fn host(args: &Start, folder: &Folder) -> Result<Command> {
-    let host = find(args.host.as_deref(), "the host program", "--host", &["host-shim"])?;
+    let host = host_program(args.host.as_deref())?;
     let names = ["libchainbot_plugin.so", "../lib/chainbot/libchainbot_plugin.so"];
     let module = find(args.module.as_deref(), "the module", "--module", &names)?;
     let mut command = Command::new(host);
@@ -80,6 +80,11 @@ fn host(args: &Start, folder: &Folder) -> Result<Command> {
     }
     command.arg("--log-level").arg(folder.config().log_level().to_string().to_ascii_lowercase());
     Ok(command)
+}
+
+/// The program host-shim: as named, else beside this one.
+pub fn host_program(named: Option<&Path>) -> Result<PathBuf> {
+    find(named, "the host program", "--host", &["host-shim"])
 }
 
 /// A part of ChainBot: as named, else one of `names` beside this program.

@@ -298,9 +298,18 @@ fn the_doctor_and_fsck_find_nothing_in_a_sound_folder_and_name_damage() {
     let failing: Vec<_> =
         report["checks"].as_array().unwrap().iter().filter(|check| check["level"] == "fail").collect();
     assert_eq!((code, failing.len()), (0, 0), "{report}");
-    for name in
-        ["configuration", "folder", "space", "flush", "clock", "settings", "integrity", "journal", "server"]
-    {
+    for name in [
+        "configuration",
+        "folder",
+        "space",
+        "flush",
+        "clock",
+        "settings",
+        "integrity",
+        "journal",
+        "environment",
+        "server",
+    ] {
         assert!(
             report["checks"].as_array().unwrap().iter().any(|check| check["check"] == name),
             "{name}: {report}"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{App, defaults, health, plan, policy};
+use super::{App, defaults, plan, policy, rules};
 use crate::config::{Changes, Config};
 use crate::error::code::config as config_code;
 use crate::error::{Error, Result};
@@ -16,7 +16,11 @@ pub fn check_change(old: &Config, new: &Config) -> Result<Changes> {
         return Ok(changes);
     }
     let keys = changes.restart.join(", ");
-    Err(Error::new(&config_code::NEEDS_RESTART, format!("{keys} cannot change while the module runs"))
+    let held = match changes.live.as_slice() {
+        [] => String::new(),
+        live => format!("; {} could, and was held back with it", live.join(", ")),
+    };
+    Err(Error::new(&config_code::NEEDS_RESTART, format!("{keys} cannot change while the module runs{held}"))
         .help("nothing was changed; restart the module, or take these keys back"))
 }
 
@@ -34,6 +38,7 @@ impl App {
             defaults: defaults(new),
             retention: new.retention,
         });
+        self.monitor.set_rules(rules(new));
         log::set_max_level(new.log_level());
         *config = new.clone();
         drop(config);
@@ -45,8 +50,7 @@ impl App {
 
     /// The figures as they are now.
     pub fn metrics(&self) -> Metrics {
-        let uptime = self.env.monotonic().saturating_sub(self.begun).as_secs_f64();
-        Metrics::take(&self.handle, &self.meters, health(&self.handle, &self.backups).score, uptime)
+        self.figures.take()
     }
 
     /// First step of a hand-over: event streams end and events that were taken reach their runs; everything else goes

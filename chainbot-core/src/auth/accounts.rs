@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::limits::{AUDIT_REFUSALS_EVERY_S, PASSWORD_HASHES_MAX, TOKEN_USED_EVERY_S};
 use crate::port::{
-    AccountOp, Action, Batch, Digest, Op, Role, Store, StoredAccounts, StoredApiToken, StoredUser,
+    AccountOp, Action, Batch, Digest, Op, Role, SecretText, Store, StoredAccounts, StoredApiToken, StoredUser,
 };
 use crate::store::{DataDir, Landed, commit_then};
 use crate::time::Timestamp;
@@ -64,6 +64,8 @@ pub struct AccountsOptions {
     pub env: Env,
     /// Whoever holds it is the operator.
     pub local: AccessToken,
+    /// What access tokens are signed with; `None`: a key of the folder.
+    pub secret_key: Option<SecretText>,
     /// What the operator decides.
     pub rules: Rules,
     /// How the answer to a sign-in is held back.
@@ -97,14 +99,14 @@ pub(super) struct Turn(OwnedMutexGuard<()>);
 impl Accounts {
     /// Reads them, and makes the token of the first account where it is needed.
     pub fn open(options: AccountsOptions) -> Result<Arc<Self>> {
-        let AccountsOptions { store, folder, env, local, rules, pause, is_served } = options;
+        let AccountsOptions { store, folder, env, local, secret_key, rules, pause, is_served } = options;
         let state = store.accounts()?;
         let setup = match (&folder, state.users.is_empty() && is_served) {
             (Some(folder), true) => Some(setup_token(folder, &env)?),
             _ => None,
         };
         Ok(Arc::new(Self {
-            jwt: Arc::new(Tokens::open(folder.clone(), env.clone())?),
+            jwt: Arc::new(Tokens::open(folder.clone(), secret_key.as_ref(), env.clone())?),
             access: Access::load()?,
             state: Arc::new(RwLock::new(state)),
             setup: Mutex::new(setup),

@@ -20,6 +20,7 @@ use crate::error::code::{account as code, general};
 use crate::error::{Error, Result};
 use crate::id::{LoginId, UserId};
 use crate::limits::{ACCESS_LEEWAY_S, ACCESS_TOKEN_BYTES_MAX};
+use crate::port::SecretText;
 use crate::secret::{KeyFile, Master};
 use crate::store::DataDir;
 use crate::time::Timestamp;
@@ -35,6 +36,8 @@ const FILE: KeyFile = KeyFile {
     // The first one signs; one before it is still read while its tokens live.
     keys_max: 2,
 };
+/// Makes the key of the operator's secret, so that no other use of it shares bytes.
+const SECRET_LABEL: &str = "ChainBot 2026-11 key of access tokens from security.secret_key";
 const KEY_LABEL: &str = "ChainBot 2026-11 access tokens, HMAC-SHA256";
 const ID_LABEL: &str = "ChainBot 2026-11 id of a key of access tokens";
 /// Who makes and who reads our tokens.
@@ -83,13 +86,17 @@ impl Key {
 }
 
 impl Tokens {
-    /// With the keys of a folder, or with one in memory where there is none.
-    pub fn open(folder: Option<Arc<DataDir>>, env: Env) -> Result<Self> {
+    /// With one made of the operator's secret; else with the keys of a folder, or with one in memory where there is none.
+    pub fn open(folder: Option<Arc<DataDir>>, secret: Option<&SecretText>, env: Env) -> Result<Self> {
         // Another part of this process may have been first, with this same one.
         let _ = PROVIDER.install_default();
-        let keys = match &folder {
-            Some(folder) => FILE.read(folder)?.iter().map(Key::of).collect(),
-            None => Vec::new(),
+        let keys = match (secret, &folder) {
+            (Some(secret), _) => {
+                let master = Master::new(blake3::derive_key(SECRET_LABEL, secret.reveal().as_bytes()));
+                vec![Key::of(&master)]
+            }
+            (None, Some(folder)) => FILE.read(folder)?.iter().map(Key::of).collect(),
+            (None, None) => Vec::new(),
         };
         Ok(Self { folder, env, keys: RwLock::new(keys) })
     }

@@ -63,6 +63,7 @@ impl Home {
         let store = SqliteStore::open(OpenOptions::new(folder.clone())).unwrap();
         let env = Env::new(Arc::new(VirtualClock::at(NOW)), Arc::new(crate::env::SystemRandom));
         let accounts = Accounts::open(AccountsOptions {
+            secret_key: None,
             store: store.clone(),
             folder: Some(folder),
             env,
@@ -207,7 +208,7 @@ async fn a_key_that_others_can_read_or_that_is_damaged_stops_the_start_with_a_re
     let home = Home::new();
     let path = home.folder.path().join(super::KEY_FILE);
     let folder = Arc::new(DataDir::open(home.folder.path(), "a test").unwrap());
-    let open = || Tokens::open(Some(folder.clone()), Env::system());
+    let open = || Tokens::open(Some(folder.clone()), None, Env::system());
     open().unwrap().prepare().unwrap();
     let good = std::fs::read_to_string(&path).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -224,7 +225,7 @@ async fn a_key_that_others_can_read_or_that_is_damaged_stops_the_start_with_a_re
     let old = open().unwrap().make(user, login, NOW, 900).unwrap();
     let other = TempDir::new().unwrap();
     let other_folder = Arc::new(DataDir::open(other.path(), "a test").unwrap());
-    Tokens::open(Some(other_folder), Env::system()).unwrap().prepare().unwrap();
+    Tokens::open(Some(other_folder), None, Env::system()).unwrap().prepare().unwrap();
     let new_key = std::fs::read_to_string(other.path().join(super::KEY_FILE)).unwrap();
     folder.write_private(super::KEY_FILE, format!("{new_key}{good}").as_bytes()).unwrap();
     let both = open().unwrap();
@@ -237,7 +238,7 @@ async fn a_key_that_others_can_read_or_that_is_damaged_stops_the_start_with_a_re
 #[test]
 fn a_token_that_is_not_exactly_ours_is_nobodys() {
     let env = Env::new(Arc::new(VirtualClock::at(NOW)), Arc::new(SeededRandom::new(3)));
-    let tokens = Tokens::open(None, env.clone()).unwrap();
+    let tokens = Tokens::open(None, None, env.clone()).unwrap();
     tokens.prepare().unwrap();
     let real = tokens.make([1; 16].into(), [2; 16].into(), NOW, 900).unwrap();
     let part = |at: usize| -> Value {
@@ -333,7 +334,7 @@ fn a_token_that_is_not_exactly_ours_is_nobodys() {
         assert!(tokens.read(&forge(&tokens, header, claims), NOW).is_none(), "{what}");
     }
     // Signed by nobody, by another, or not at all.
-    let other = Tokens::open(None, Env::system()).unwrap();
+    let other = Tokens::open(None, None, Env::system()).unwrap();
     other.prepare().unwrap();
     let pieces: Vec<&str> = real.split('.').collect();
     let (head, body, signature) = (pieces[0], pieces[1], pieces[2]);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Account;
 use super::check::Problem;
+use super::reference::Reference;
 use crate::error::similar;
 use crate::model::Node;
 use crate::model::document::NodeValue;
@@ -70,15 +71,22 @@ fn account(item: &Node, problems: &mut Vec<Problem>) -> Option<Value> {
         let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
         !text.is_empty() && text.len() <= 63 && text.chars().all(rest)
     };
-    let secret =
-        |text: &str| word(text) && !text.contains('-') && text.starts_with(|c: char| c.is_ascii_lowercase());
+    let secret = |text: &str| {
+        let is_name = word(text) && !text.contains('-') && text.starts_with(|c: char| c.is_ascii_lowercase());
+        is_name || Reference::begins(text)
+    };
     let host =
         |text: &str| allowed_host(text).is_some_and(|normal| !normal.contains("://") && parse_is_bare(text));
     let name = text("name", true, &word, "a name of lower-case letters, digits, `_` and `-`");
     let server = text("host", true, &host, "the name or address of one server, without a port");
     let tls = text("tls", false, &|text| tls_of(text).is_some(), "starttls, tls or none");
     let user = text("user", false, &plain, "the user that signs in");
-    let password = text("password", false, &secret, "the name of the secret that is the password");
+    let password = text(
+        "password",
+        false,
+        &secret,
+        "the name of the secret that is the password, or ${file:/path} or ${credential:name}",
+    );
     let from = text("from", true, &|text| plain(text) && text.contains('@'), "the sender: `bot@example.com`");
     if user.is_some() != password.is_some() && problems.len() == before {
         problems.push(
@@ -155,7 +163,7 @@ pub(super) fn schema() -> Value {
             "tls": { "enum": ["starttls", "tls", "none"],
                      "description": "How the way there is kept private; none only to this machine or a granted host." },
             "user": text("Who signs in."),
-            "password": text("Name of the secret that is the password."),
+            "password": text("Name of the secret that is the password, ${file:/path} or ${credential:name}."),
             "from": text("Sender of every mail."),
         },
         "required": ["name", "host", "from"],

@@ -27,6 +27,14 @@ const LIVE: &[&str] = &[
     "retention.audit",
     "backup.schedule",
     "backup.keep",
+    "monitoring.health_check_interval",
+    "monitoring.alerting.enabled",
+    "monitoring.alerting.cpu_threshold",
+    "monitoring.alerting.memory_threshold",
+    "monitoring.alerting.disk_threshold",
+    "monitoring.alerting.error_rate_threshold",
+    "raspberry_pi.hardware_monitoring",
+    "raspberry_pi.temperature_threshold",
 ];
 
 /// Whether a key takes effect without a restart.
@@ -52,6 +60,11 @@ impl Config {
                 let path = own.key.path;
                 if is_live(path) { &mut changes.live } else { &mut changes.restart }.push(path);
             }
+        }
+        // Two values that are not shown look the same.
+        const HIDDEN: &str = "security.secret_key";
+        if self.security.secret_key != other.security.secret_key && !changes.restart.contains(&HIDDEN) {
+            changes.restart.push(HIDDEN);
         }
         // Whoever wrote it decides which of the two levels counts, also when neither value differs.
         if self.log_level() != other.log_level() && changes.live.is_empty() {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::check::Problem;
+use super::reference::Reference;
 use crate::error::similar;
 use crate::limits::CHANNELS_MAX;
 use crate::model::document::NodeValue;
@@ -184,14 +185,17 @@ impl Reading<'_> {
 
     fn secret(&mut self, field: &str) -> Option<String> {
         let word = |text: &str| {
-            text.starts_with(|c: char| c.is_ascii_lowercase())
-                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            let is_name = text.len() <= 63
+                && text.starts_with(|c: char| c.is_ascii_lowercase())
+                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            is_name || Reference::begins(text)
         };
         self.text(
             field,
-            63,
+            254,
             word,
-            "the name of a secret, such as `ntfy_token`; store it with `chainbot secret set`",
+            "the name of a secret, such as `ntfy_token`, or ${file:/path} or ${credential:name}; \
+             store one with `chainbot secret set`",
         )
     }
 
@@ -308,14 +312,14 @@ pub(super) fn schema() -> Value {
             "kind": { "enum": KINDS },
             "topic": text("ntfy: the topic. mqtt: the topic that is published to."),
             "url": text("ntfy, telegram: another server than the usual one."),
-            "token": text("ntfy, telegram: name of the secret that is the token."),
+            "token": text("ntfy, telegram: name of the secret that is the token, ${file:/path} or ${credential:name}."),
             "tags": { "type": "array", "items": { "type": "string" }, "description": "ntfy: tags of every message." },
             "chat": { "type": ["integer", "string"], "description": "telegram: the chat's number, or @name." },
             "host": text("mqtt: name or address of the broker."),
             "port": { "type": "integer", "minimum": 1, "maximum": 65_535, "description": "mqtt: 8883, or 1883 without TLS." },
             "tls": { "type": "boolean", "description": "mqtt: false only to this machine or a granted host." },
             "user": text("mqtt: who signs in."),
-            "password": text("mqtt: name of the secret that is the password."),
+            "password": text("mqtt: name of the secret that is the password, ${file:/path} or ${credential:name}."),
             "retain": { "type": "boolean", "description": "mqtt: the broker keeps the last message." },
         },
         "required": ["kind"],

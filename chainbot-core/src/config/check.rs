@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use serde_json::{Value, json};
 
 use super::key::{Key, Kind};
+use super::reference::Reference;
 use crate::error::similar;
 use crate::model::document::NodeValue;
 use crate::model::{Node, Pos};
@@ -97,6 +98,7 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
         Kind::Grants => grants(key, node),
         Kind::Accounts => super::account::accounts(items(key, node)?),
         Kind::Constants => constants(key, node),
+        Kind::Secret => one(secret(key, node)),
         Kind::Channels => match &node.value {
             NodeValue::Map(entries) => super::channels::channels(entries),
             _ => Err(vec![wrong(key, node)]),
@@ -135,6 +137,20 @@ fn text<'a>(key: &Key, node: &'a Node) -> Result<&'a str, Problem> {
     match text.chars().find(|c| c.is_control()) {
         Some(_) => Err(Problem::new(node.pos, format!("`{}` has a control character in it", key.path))),
         None => Ok(text),
+    }
+}
+
+/// The value itself or the reference; whoever merges the sources hides the value. No message repeats it.
+fn secret(key: &Key, node: &Node) -> Result<Value, Problem> {
+    match &node.value {
+        NodeValue::Null => Ok(Value::Null),
+        NodeValue::String(text) if Reference::begins(text) => Ok(Value::from(text.trim())),
+        NodeValue::String(text) => match super::reference::weakness(text) {
+            None => Ok(Value::from(text.as_str())),
+            Some(why) => Err(Problem::new(node.pos, format!("`{}` {why}", key.path))
+                .hint("make one with `openssl rand -base64 32`, or leave it out")),
+        },
+        _ => Err(Problem::new(node.pos, format!("`{}` takes {}", key.path, key.kind.takes()))),
     }
 }
 

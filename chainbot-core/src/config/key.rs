@@ -61,6 +61,8 @@ pub enum Kind {
     Channels,
     /// A map from names to any values.
     Constants,
+    /// A text that is never shown, a reference to one, or null.
+    Secret,
 }
 
 impl Kind {
@@ -82,6 +84,9 @@ impl Kind {
             Kind::Prefixes => "a list of topic beginnings, each ending in `.`".to_owned(),
             Kind::Grants => "a list of {host, ports, why}".to_owned(),
             Kind::Accounts => "a list of {name, host, port, tls, user, password, from}".to_owned(),
+            Kind::Secret => {
+                "a text of 32 characters or more, ${file:/path}, ${credential:name}, or null".to_owned()
+            }
             Kind::Constants => "a map from names to values".to_owned(),
             Kind::Channels => "a map from names to {kind: ntfy | telegram | mqtt, ...}".to_owned(),
             Kind::Pins => {

@@ -8,16 +8,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::key::Kind;
+use super::reference::{Reference, Source};
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
-    AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Notification,
-    Retention, Security, Setting, WorkflowEngine, table,
+    AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Monitoring,
+    Notification, RaspberryPi, Retention, Security, Setting, WorkflowEngine, table,
 };
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::model::Pos;
 use crate::schedule::Schedule;
+
+/// Stands for a value that is not shown.
+const HIDDEN: &str = "***";
 
 /// What a host hands over.
 #[derive(Default)]
@@ -46,12 +51,14 @@ pub(super) fn load(
     let path = file.map(|(path, _)| path);
     place_data_dir(&mut reading, &handed, path.as_deref());
     let host_pos = reading.values.get("api.host").map_or(Pos::default(), |given| given.pos);
+    let secret_key =
+        reading.values.get("security.secret_key").and_then(|given| given.value.as_str()).map(Source::of);
     let settings = merge(&mut reading);
     check_across(&mut reading, &settings, host_pos);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         reading.diagnostics.into_iter().partition(|d| d.severity == Severity::Error);
     if errors.is_empty() {
-        Ok(typed(settings, warnings, path))
+        Ok(typed(settings, secret_key, warnings, path))
     } else {
         Err(invalid(errors, path.as_deref()))
     }
@@ -189,7 +196,13 @@ fn merge(reading: &mut Reading) -> Vec<Setting> {
     table::KEYS
         .iter()
         .map(|key| match reading.values.remove(key.path) {
-            Some(given) => Setting { key, value: given.value, origin: given.origin },
+            Some(given) => {
+                let hide = |value: Value| match (key.kind, value) {
+                    (Kind::Secret, Value::String(text)) if !Reference::begins(&text) => Value::from(HIDDEN),
+                    (_, value) => value,
+                };
+                Setting { key, value: hide(given.value), origin: given.origin }
+            }
             None => {
                 let value =
                     serde_json::from_str(key.default).expect("defaults are JSON: a test reads them all");
@@ -214,7 +227,12 @@ fn check_across(reading: &mut Reading, settings: &[Setting], host_pos: Pos) {
     }
 }
 
-fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf>) -> Config {
+fn typed(
+    settings: Vec<Setting>,
+    secret_key: Option<Source>,
+    warnings: Vec<Diagnostic>,
+    file: Option<PathBuf>,
+) -> Config {
     let values = Values::new(&settings);
     Config {
         module: Module {
@@ -241,6 +259,7 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
                 u64::from(values.count("security.refresh_token_expire_days")) * 86_400,
             ),
             password_chars_min: values.count("security.password_min_length") as usize,
+            secret_key,
         },
         workflow_engine: WorkflowEngine {
             max_concurrent_workflows: values.count("workflow_engine.max_concurrent_workflows") as usize,
@@ -278,6 +297,18 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
         },
         notification: Notification { channels: super::channels::read(values.get("notification.channels")) },
         gpio: Gpio { pins: super::pins::read(values.get("gpio.pins")) },
+        monitoring: Monitoring {
+            health_check_interval: values.duration("monitoring.health_check_interval"),
+            is_alerting: values.flag("monitoring.alerting.enabled"),
+            cpu_threshold: values.count("monitoring.alerting.cpu_threshold"),
+            memory_threshold: values.count("monitoring.alerting.memory_threshold"),
+            disk_threshold: values.count("monitoring.alerting.disk_threshold"),
+            error_rate_threshold: values.count("monitoring.alerting.error_rate_threshold"),
+        },
+        raspberry_pi: RaspberryPi {
+            hardware_monitoring: values.flag("raspberry_pi.hardware_monitoring"),
+            temperature_threshold: values.count("raspberry_pi.temperature_threshold"),
+        },
         settings,
         warnings,
         file,

@@ -3,14 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use super::key::{Key, Kind};
+use super::known::KNOWN;
 use super::{Setting, table};
 
 /// The effective values in the shape of the file.
 pub(super) fn show(settings: &[Setting]) -> Value {
     let mut root = Map::new();
     for setting in settings {
-        let section = root.entry(setting.key.section()).or_insert_with(|| json!({}));
-        section[setting.key.name()] = setting.value.clone();
+        let mut place = root.entry(setting.key.section()).or_insert_with(|| json!({}));
+        for name in setting.key.name().split('.') {
+            place = &mut place[name];
+        }
+        *place = setting.value.clone();
     }
     Value::Object(root)
 }
@@ -20,16 +24,19 @@ pub(super) fn schema() -> Value {
     let mut sections = Map::new();
     for key in table::KEYS {
         let section = sections.entry(key.section()).or_insert_with(empty_section);
-        section["properties"][key.name()] = property(key);
+        *below(section, key.name()) = property(key);
     }
-    for known in table::KNOWN {
+    for known in KNOWN {
         let (section, name) = known.split_once('.').unwrap_or((known, "*"));
         let entry = sections.entry(section).or_insert_with(empty_section);
         let note = "Known, without effect in this version.";
-        if name == "*" {
-            *entry = json!({ "type": ["object", "null"], "description": note });
-        } else {
-            entry["properties"][name] = json!({ "description": note });
+        match name.strip_suffix('*') {
+            Some("") => *entry = json!({ "type": ["object", "null"], "description": note }),
+            Some(map) => {
+                *below(entry, map.trim_end_matches('.')) =
+                    json!({ "type": ["object", "null"], "description": note });
+            }
+            None => *below(entry, name) = json!({ "description": note }),
         }
     }
     json!({
@@ -39,6 +46,19 @@ pub(super) fn schema() -> Value {
         "properties": sections,
         "additionalProperties": false,
     })
+}
+
+/// The place of a key within its section's schema. Maps on the way are made.
+fn below<'a>(section: &'a mut Value, name: &str) -> &'a mut Value {
+    let mut place = section;
+    let mut parts = name.split('.').peekable();
+    while let Some(part) = parts.next() {
+        place = &mut place["properties"][part];
+        if parts.peek().is_some() && place.is_null() {
+            *place = empty_section();
+        }
+    }
+    place
 }
 
 fn empty_section() -> Value {
@@ -65,6 +85,7 @@ fn property(key: &Key) -> Value {
         }
         Kind::Accounts => super::account::schema(),
         Kind::Pins => super::pins::schema(),
+        Kind::Secret => json!({ "type": ["string", "null"], "minLength": 1 }),
         Kind::Constants => json!({ "type": "object", "description": "Any values by name." }),
         Kind::Channels => super::channels::schema(),
         Kind::Grants => json!({ "type": "array", "items": {
@@ -90,23 +111,39 @@ fn any_case(words: &[&str]) -> String {
     format!("^({})$", words.iter().map(word).collect::<Vec<_>>().join("|"))
 }
 
+/// The keys by section, each section where its first key stands; plain keys before those of a map.
+pub(super) fn in_sections() -> Vec<&'static Key> {
+    let sections = table::sections();
+    let mut keys: Vec<&Key> = table::KEYS.iter().collect();
+    let place = |key: &&Key| sections.iter().position(|section| *section == key.section());
+    keys.sort_by_key(|key| (place(key), key.name().contains('.')));
+    keys
+}
+
 /// A file that sets every key to its default, with what it means and takes above it.
 pub(super) fn default_yaml() -> String {
     let mut out = String::from(
         "# ChainBot's configuration. Every key is optional; what stands here are the defaults.\n\
          # Beaten by environment variables (ALEX_OS_CHAINBOT_SECTION__KEY), and those by the host.\n",
     );
-    let mut section = "";
-    for key in table::KEYS {
+    let (mut section, mut group) = ("", "");
+    for key in in_sections() {
         if key.section() != section {
-            section = key.section();
+            (section, group) = (key.section(), "");
             out.push_str(&format!("\n{section}:\n"));
         }
-        for line in wrapped(key.doc, 100) {
-            out.push_str(&format!("  # {line}\n"));
+        let (map, name) = key.name().rsplit_once('.').unwrap_or(("", key.name()));
+        if map != group {
+            group = map;
+            // The table has no map within a map of a section; a test reads the file back.
+            out.push_str(&format!("  {map}:\n"));
         }
-        out.push_str(&format!("  # Takes {}.\n", key.kind.takes()));
-        out.push_str(&format!("  {}: {}\n", key.name(), key.default));
+        let indent = if map.is_empty() { "  " } else { "    " };
+        for line in wrapped(key.doc, 100) {
+            out.push_str(&format!("{indent}# {line}\n"));
+        }
+        out.push_str(&format!("{indent}# Takes {}.\n", key.kind.takes()));
+        out.push_str(&format!("{indent}{name}: {}\n", key.default));
     }
     out
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::check;
 use super::key::{Key, Kind};
-use super::table;
+use super::known::{INSTEAD, KNOWN, RENAMED, SHORT_ENV, is_known};
+use super::{reference, table};
 use crate::error::code::config as code;
 use crate::error::{Code, Diagnostic, Severity, similar};
 use crate::model::document::NodeValue;
@@ -103,17 +104,36 @@ impl Reading {
         if let Some(key) = table::key(path) {
             return self.set(key, node, origin);
         }
-        if table::is_known(path) {
+        if is_known(path) {
             let message = format!("`{path}` is known and has no effect in this version");
-            let instead = table::INSTEAD.iter().find(|(known, _)| *known == path);
+            let instead = INSTEAD.iter().find(|(known, _)| *known == path);
             let hint = instead.map_or("leave it out, or keep it for a later version", |(_, hint)| hint);
             let hint = Some(hint.to_owned());
             return self.warn(&code::NO_EFFECT, pos, path, origin, &message, hint);
         }
-        self.unknown(path, pos, origin, all_paths());
+        match &node.value {
+            NodeValue::Null if table::is_group(path) => {}
+            NodeValue::Map(keys) if table::is_group(path) => {
+                for (name, pos, node) in keys {
+                    self.entry(&format!("{path}.{name}"), *pos, node, origin);
+                }
+            }
+            _ if table::is_group(path) => {
+                self.say(&code::VALUE, node.pos, path, origin, &format!("`{path}` is a map of keys"), None);
+            }
+            _ => self.unknown(path, pos, origin, all_paths()),
+        }
     }
 
     fn set(&mut self, key: &'static Key, node: &Node, origin: &Origin) {
+        let wrong = reference::check(key, node);
+        if !wrong.is_empty() {
+            for problem in wrong {
+                let path = format!("{}{}", key.path, problem.below);
+                self.say(&code::REFERENCE, problem.pos, &path, origin, &problem.message, problem.hint);
+            }
+            return;
+        }
         match check::value(key, node) {
             Ok(value) => {
                 self.values.insert(key.path, Given { value, origin: origin.clone(), pos: node.pos });
@@ -129,7 +149,7 @@ impl Reading {
     }
 
     fn unknown(&mut self, path: &str, pos: Pos, origin: &Origin, among: impl Iterator<Item = &'static str>) {
-        let renamed = table::RENAMED.iter().find(|(old, _)| *old == path).map(|(_, new)| *new);
+        let renamed = RENAMED.iter().find(|(old, _)| *old == path).map(|(_, new)| *new);
         let hint = match renamed.or_else(|| similar(path, among)) {
             Some(word) if renamed.is_some() => format!("it is called `{word}` here"),
             Some(word) => format!("did you mean `{word}`?"),
@@ -148,7 +168,7 @@ impl Reading {
         for (name, text) in short {
             let origin = Origin::Environment(name.clone());
             let rest = &name[ENV_PREFIX.len()..];
-            match table::SHORT_ENV.iter().find(|(short, _)| *short == rest) {
+            match SHORT_ENV.iter().find(|(short, _)| *short == rest) {
                 Some((_, path)) => self.variable(path, &text, &origin),
                 None => self.unknown_variable(rest, &origin),
             }
@@ -169,7 +189,7 @@ impl Reading {
     }
 
     fn unknown_variable(&mut self, rest: &str, origin: &Origin) {
-        let names = table::SHORT_ENV.iter().map(|(name, _)| *name);
+        let names = SHORT_ENV.iter().map(|(name, _)| *name);
         let hint = match similar(rest, names) {
             Some(name) => format!("did you mean {ENV_PREFIX}{name}?"),
             None => format!("write {ENV_PREFIX}SECTION__KEY, such as {ENV_PREFIX}API__PORT"),
@@ -225,10 +245,7 @@ impl Reading {
 
 /// Every path that exists, for suggestions.
 fn all_paths() -> impl Iterator<Item = &'static str> {
-    table::KEYS
-        .iter()
-        .map(|key| key.path)
-        .chain(table::KNOWN.iter().copied().filter(|path| !path.ends_with('*')))
+    table::KEYS.iter().map(|key| key.path).chain(KNOWN.iter().copied().filter(|path| !path.ends_with('*')))
 }
 
 /// The text of a variable as a value of the kind its key takes. What does not fit stays text, which the check
@@ -240,6 +257,7 @@ fn from_text(kind: Kind, text: &str) -> Node {
         Kind::Bool => text.to_ascii_lowercase().parse().map_or_else(|_| as_text(), NodeValue::Bool),
         Kind::Int { .. } => number(text).unwrap_or_else(as_text),
         Kind::Port if text.is_empty() || text == "null" || text == "none" => NodeValue::Null,
+        Kind::Secret if text.is_empty() || text == "null" => NodeValue::Null,
         Kind::Port => number(text).unwrap_or_else(as_text),
         Kind::Prefixes if !text.starts_with('[') => NodeValue::List(
             text.split(',')
@@ -248,7 +266,7 @@ fn from_text(kind: Kind, text: &str) -> Node {
                 .map(|item| Node { pos: Pos::default(), value: NodeValue::String(item.to_owned()) })
                 .collect(),
         ),
-        Kind::Prefixes | Kind::Grants | Kind::Pins | Kind::Channels | Kind::Constants => {
+        Kind::Prefixes | Kind::Grants | Kind::Pins | Kind::Channels | Kind::Constants | Kind::Accounts => {
             return serde_json::from_str(text).map_or_else(
                 |_| Node { pos: Pos::default(), value: as_text() },
                 |value: Value| from_json(&value),

@@ -1,8 +1,9 @@
-//! Every setting that has effect, and every name that is known and has none in this version.
+//! Every setting that has effect.
 //!
-//! Invariant: a default is of its key's kind (a test reads them all). A key is in exactly one of the two lists.
+//! Invariant: a default is of its key's kind (a test reads them all). A key is here or in [`super::known`], never in both.
 
 use super::key::{Key, Kind};
+use super::known::KNOWN;
 use crate::limits;
 
 /// Levels of the log.
@@ -94,6 +95,19 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Int { min: 8, max: 128 },
         default: "8",
         doc: "The least a new password has, in characters.",
+    },
+    Key {
+        path: "security.secret_key",
+        kind: Kind::Secret,
+        default: "null",
+        doc: "What access tokens are signed with, for several nodes that share it: 32 characters or more, best a reference. \
+              null uses a key that is made at the first start. After a change, access tokens are renewed by themselves.",
+    },
+    Key {
+        path: "security.algorithm",
+        kind: Kind::Choice(&["HS256"]),
+        default: r#""HS256""#,
+        doc: "How access tokens are signed. There is one way.",
     },
     Key {
         path: "workflow_engine.max_concurrent_workflows",
@@ -250,6 +264,54 @@ pub const KEYS: &[Key] = &[
         doc: "Where backups go: a folder on another disk is best. A relative path counts from the data folder.",
     },
     Key {
+        path: "monitoring.health_check_interval",
+        kind: Kind::Duration { min_s: 5, max_s: 300 },
+        default: "30",
+        doc: "How often machine and components are looked at. Three looks in a row raise an alert or clear it.",
+    },
+    Key {
+        path: "monitoring.alerting.enabled",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether thresholds count: over one, health falls and the event chainbot.health.changed is sent, once a change.",
+    },
+    Key {
+        path: "monitoring.alerting.cpu_threshold",
+        kind: Kind::Int { min: 50, max: 100 },
+        default: "80",
+        doc: "Work of the processors that raises an alert, in percent.",
+    },
+    Key {
+        path: "monitoring.alerting.memory_threshold",
+        kind: Kind::Int { min: 50, max: 100 },
+        default: "80",
+        doc: "Memory in use that raises an alert, in percent.",
+    },
+    Key {
+        path: "monitoring.alerting.disk_threshold",
+        kind: Kind::Int { min: 50, max: 100 },
+        default: "90",
+        doc: "Use of the data folder's disk that raises an alert, in percent.",
+    },
+    Key {
+        path: "monitoring.alerting.error_rate_threshold",
+        kind: Kind::Int { min: 1, max: 100 },
+        default: "5",
+        doc: "Requests answered with 5xx that raise an alert, in percent of at least 20 between two looks.",
+    },
+    Key {
+        path: "raspberry_pi.hardware_monitoring",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether temperature and throttling are looked at. On other machines there may be nothing to see.",
+    },
+    Key {
+        path: "raspberry_pi.temperature_threshold",
+        kind: Kind::Int { min: 50, max: 100 },
+        default: "70",
+        doc: "Temperature of the processor that raises an alert, in degrees Celsius.",
+    },
+    Key {
         path: "notification.channels",
         kind: Kind::Channels,
         default: "{}",
@@ -265,109 +327,9 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-/// Names of the design and of earlier systems that this version reads without effect; a last `*` stands for
-/// everything below.
-pub const KNOWN: &[&str] = &[
-    "module.version",
-    "module.description",
-    "module.debug",
-    "module.enabled",
-    "module.auto_start",
-    "database.pool_size",
-    "database.max_overflow",
-    "database.pool_timeout",
-    "database.pool_recycle",
-    "database.echo",
-    "api.debug",
-    "api.workers",
-    "api.cors_origins",
-    "api.trusted_proxies",
-    "gpt_integration.*",
-    "security.secret_key",
-    "security.algorithm",
-    "security.bcrypt_rounds",
-    "security.enable_rbac",
-    "security.default_permissions",
-    "security.admin_permissions",
-    "logging.file",
-    "logging.format",
-    "logging.max_size",
-    "logging.backup_count",
-    "logging.console",
-    "alex_os.event_bus_url",
-    "alex_os.module_registry_url",
-    "alex_os.webhook_url",
-    "alex_os.health_check_interval",
-    "alex_os.metrics_enabled",
-    "alex_os.integration_timeout",
-    // A run's bound is its definition's `timeout`: folding a journal must not depend on the configuration, and a
-    // wait of days must not die of a default.
-    "workflow_engine.workflow_timeout",
-    "workflow_engine.max_workflow_duration",
-    "workflow_engine.cleanup_interval",
-    "workflow_engine.max_workflow_history",
-    "agent_management.*",
-    "entanglement.*",
-    "websocket.max_connections",
-    "websocket.ping_interval",
-    "websocket.ping_timeout",
-    "websocket.close_timeout",
-    "websocket.max_message_size",
-    "audit.*",
-    "monitoring.*",
-    "raspberry_pi.*",
-    "performance.*",
-    "development.*",
-    "gpio.backend",
-    "gpio.chip",
-    "models.*",
-    "webhooks.*",
-    "mqtt.*",
-    "mcp.*",
-];
-
-/// What to write instead of a name without effect, where there is something.
-pub const INSTEAD: &[(&str, &str)] = &[(
-    "workflow_engine.workflow_timeout",
-    "write `timeout` into the definition: a bound belongs to the run, and no default ends a long wait",
-)];
-
-/// Names that the previous system's second family of files used, and what they are called here.
-pub const RENAMED: &[(&str, &str)] = &[
-    ("workflow.max_concurrent_executions", "workflow_engine.max_concurrent_workflows"),
-    ("workflow.default_timeout_hours", "workflow_engine.workflow_timeout"),
-    ("agents.max_total_instances", "agent_management.max_agents"),
-    ("alex_os_integration", "alex_os"),
-    ("workflow", "workflow_engine"),
-    ("agents", "agent_management"),
-];
-
-/// Environment variables without a section, after the common beginning, and the keys they set.
-pub const SHORT_ENV: &[(&str, &str)] = &[
-    ("DATABASE_URL", "database.url"),
-    ("HOST", "api.host"),
-    ("PORT", "api.port"),
-    ("LOG_LEVEL", "logging.level"),
-    ("SECRET_KEY", "security.secret_key"),
-    ("LOG_FILE", "logging.file"),
-    ("API_URL", "alex_os.module_registry_url"),
-    ("WEBHOOK_URL", "alex_os.webhook_url"),
-    ("EVENT_BUS_URL", "alex_os.event_bus_url"),
-];
-
 /// The setting at a path.
 pub fn key(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
-}
-
-/// Whether the path is known and without effect.
-pub fn is_known(path: &str) -> bool {
-    KNOWN.iter().any(|known| match known.strip_suffix(".*") {
-        Some(section) => {
-            path == section || path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
-        }
-        None => path == *known,
-    })
 }
 
 /// Every section, with and without effect, in order, each once.
@@ -380,4 +342,11 @@ pub fn sections() -> Vec<&'static str> {
         }
     }
     sections
+}
+
+/// Whether keys lie below a path, so that it is a map and no value.
+pub fn is_group(path: &str) -> bool {
+    let lies_below = |other: &str| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    KEYS.iter().any(|key| lies_below(key.path))
+        || KNOWN.iter().any(|known| lies_below(known.trim_end_matches(".*")))
 }

@@ -67,7 +67,7 @@ fn every_default_is_of_its_kind_and_every_path_stands_once() {
     let mut seen = std::collections::BTreeSet::new();
     for key in table::KEYS {
         assert!(seen.insert(key.path), "{} stands twice", key.path);
-        assert!(!table::is_known(key.path), "{} has effect and is listed as having none", key.path);
+        assert!(!super::known::is_known(key.path), "{} has effect and is listed as having none", key.path);
         let value: serde_json::Value = serde_json::from_str(key.default).unwrap();
         let node = super::source::from_json(&value);
         let normal =
@@ -178,18 +178,20 @@ fn a_refused_value_of_one_source_is_not_hidden_by_a_later_one() {
 
 #[test]
 fn keys_without_effect_are_warnings_and_never_show_their_value() {
-    let file = "security:\n  secret_key: hunter2-hunter2\ngpt_integration:\n  openai: { api_key: hunter2 }\n";
-    let config = load(file, &[("SECRET_KEY", "hunter2")], json!({ "audit": { "enabled": true } })).unwrap();
+    let file =
+        "api:\n  workers: 4\ngpt_integration:\n  openai: { api_key: hunter2 }\nmodels: { a: hunter2 }\n";
+    let variable = [("GPT_INTEGRATION__MACLINK__API_KEY", "hunter2")];
+    let config = load(file, &variable, json!({ "audit": { "enabled": true } })).unwrap();
     let lines: Vec<String> = config.warnings().iter().map(line).collect();
-    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert_eq!(lines.len(), 5, "{lines:#?}");
     assert!(
-        lines[0].starts_with(
-            "CB-0504 2:3 security.secret_key | `security.secret_key` is known and has no effect"
-        )
+        lines[0].starts_with("CB-0504 2:3 api.workers | `api.workers` is known and has no effect"),
+        "{lines:#?}"
     );
-    assert!(lines[1].contains("gpt_integration.openai"));
-    assert!(lines[2].contains("environment variable ALEX_OS_CHAINBOT_SECRET_KEY"));
-    assert!(lines[3].contains("audit.enabled"));
+    assert!(lines[1].contains("4:13 gpt_integration.openai.api_key"), "{lines:#?}");
+    assert!(lines[2].contains("models.a"), "{lines:#?}");
+    assert!(lines[3].contains("environment variable ALEX_OS_CHAINBOT_GPT_INTEGRATION__MACLINK__API_KEY"));
+    assert!(lines[4].contains("audit.enabled") && lines[4].contains("leave it out"), "{lines:#?}");
     assert!(!format!("{config:?}").contains("hunter2"), "a value that looks secret was kept");
 }
 
@@ -360,7 +362,8 @@ fn the_schema_takes_what_the_reader_takes_and_refuses_what_it_refuses() {
         json!({ "api": null, "module": { "name": "x", "log_level": "debug" } }),
         json!({ "api": { "port": null, "timeout": "1m30s" }, "gpt_integration": { "openai": {} } }),
         json!({ "egress": { "grants": [{ "host": "h", "ports": [1], "why": "w" }] } }),
-        json!({ "security": { "secret_key": "x" } }),
+        json!({ "security": { "secret_key": "${file:/run/secrets/key}" } }),
+        json!({ "monitoring": { "alerting": null } }),
     ];
     for values in good {
         assert!(schema.is_valid(&values), "schema refuses {values}");
@@ -371,6 +374,8 @@ fn the_schema_takes_what_the_reader_takes_and_refuses_what_it_refuses() {
         json!({ "apu": {} }),
         json!({ "api": { "prot": 1 } }),
         json!({ "api": { "port": 65536 } }),
+        json!({ "monitoring": { "alerting": { "cpu_treshold": 70 } } }),
+        json!({ "raspberry_pi": { "gpio_pins": 5 } }),
         json!({ "api": { "timeout": 0 } }),
         json!({ "logging": { "level": "loud" } }),
         json!({ "database": { "url": "sqlite:/etc/x" } }),
@@ -461,4 +466,132 @@ fn constants_are_any_values_by_name() {
     let config = load("", &[], values).unwrap();
     assert_eq!(*config.workflow_engine.constants["limits"], json!({ "mm": [1, 2] }));
     assert!(load("", &[], json!({ "workflow_engine": { "constants": { "a-b": 1 } } })).is_err());
+}
+
+#[test]
+fn a_misspelt_key_below_a_map_is_found_and_suggested() {
+    let file = "monitoring:\n  alerting:\n    cpu_treshold: 70\n  alerting_: 5\n";
+    let found = problems(load(file, &[], json!({})));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("CB-0502 3:5 monitoring.alerting.cpu_treshold"), "{found:#?}");
+    assert!(found[0].ends_with("did you mean `monitoring.alerting.cpu_threshold`?"), "{found:#?}");
+    let found = problems(load("monitoring: { alerting: 5 }\n", &[], json!({})));
+    assert!(found[0].contains("`monitoring.alerting` is a map of keys"), "{found:#?}");
+}
+
+#[test]
+fn a_reference_is_taken_where_a_secret_is_and_nowhere_else() {
+    let file = "\
+module: { name: \"${HOME}\" }
+api:
+  host: ${file:/etc/host}
+security:
+  secret_key: ${env:KEY}
+workflow_engine:
+  constants: { deep: [{ key: \"${credential:x}\" }] }
+email:
+  accounts:
+    - { name: main, host: h.example, from: \"a@b.c\", user: \"${file:/u}\", password: \"${file:p}\" }
+";
+    let found = problems(load(file, &[], json!({})));
+    let places: Vec<String> =
+        found.iter().map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        places,
+        [
+            "CB-0510 1:17 module.name",
+            "CB-0510 3:9 api.host",
+            "CB-0510 5:15 security.secret_key",
+            "CB-0510 7:30 workflow_engine.constants.deep[0].key",
+            "CB-0510 10:59 email.accounts[0].user",
+            "CB-0510 10:83 email.accounts[0].password",
+        ],
+        "{found:#?}"
+    );
+    assert!(
+        found[0]
+            .ends_with("write ${file:/path} for a file, or ${credential:name} for a credential of systemd")
+    );
+    assert!(found[1].contains("`api.host` takes no reference"), "{found:#?}");
+}
+
+#[test]
+fn references_are_kept_with_the_hosts_of_their_use_and_read_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("mail");
+    std::fs::write(&secret, "correct horse battery\n").unwrap();
+    let private =
+        |mode| std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    private(0o600);
+    let reference = format!("${{file:{}}}", secret.display());
+    let values = json!({
+        "email": { "accounts": [
+            { "name": "main", "host": "smtp.example", "from": "a@b.c", "user": "bot", "password": reference },
+        ] },
+        "notification": { "channels": {
+            "phone": { "kind": "ntfy", "url": "http://10.0.0.5:81", "topic": "beds", "token": reference },
+            "family": { "kind": "telegram", "token": "${credential:bot}", "chat": 5 },
+            "plain": { "kind": "ntfy", "topic": "beds", "token": "ntfy_token" },
+        } },
+    });
+    let config = load("", &[], values).unwrap();
+    let references: Vec<(String, Vec<String>)> =
+        config.references().into_iter().map(|(one, hosts)| (one.to_string(), hosts)).collect();
+    assert_eq!(
+        references,
+        [
+            (reference.clone(), vec!["smtp.example:587".to_owned(), "http://10.0.0.5:81".to_owned()]),
+            ("${credential:bot}".to_owned(), vec!["api.telegram.org".to_owned()]),
+        ]
+    );
+    assert!(config.show().to_string().contains(&reference));
+    let wrong: Vec<String> = config.check_references().iter().map(ToString::to_string).collect();
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].contains("${credential:bot}"), "{wrong:?}");
+    private(0o604);
+    assert_eq!(config.check_references().len(), 2);
+}
+
+#[test]
+fn a_signing_key_is_strong_and_never_shown() {
+    let key = "q8TzVb1nRk5xWd2mLp7sYh4cJf9gAe3u";
+    let config = load("", &[("SECRET_KEY", key)], json!({})).unwrap();
+    assert_eq!(config.show()["security"]["secret_key"], "***");
+    assert!(!format!("{config:?}").contains(key));
+    let own = config.security.secret_key.as_ref().unwrap();
+    assert_eq!(own.signing_key(None).unwrap().reveal(), key);
+    let other = load("", &[("SECRET_KEY", &key.replace('q', "r"))], json!({})).unwrap();
+    assert_eq!(config.changes(&other).restart, ["security.secret_key"]);
+    assert!(config.changes(&config).restart.is_empty());
+    for weak in ["hunter2-hunter2", "change-me-change-me-change-me-change-me-change-me"] {
+        let found = problems(load(&format!("security:\n  secret_key: {weak}\n"), &[], json!({})));
+        assert!(
+            found[0].starts_with("CB-0503 2:15 security.secret_key") && !found[0].contains(weak),
+            "{found:?}"
+        );
+    }
+    let found = problems(load("security: { algorithm: HS512 }\n", &[], json!({})));
+    assert!(found[0].contains("`security.algorithm` takes one of HS256"), "{found:?}");
+}
+
+#[test]
+fn bare_variables_of_the_predecessor_are_told_their_new_names() {
+    let set = ["PATH", "HOST", "AUDIT_RETENTION_DAYS", "OLLAMA_PORT", "ALEX_OS_CHAINBOT_PORT"];
+    let found = super::known::bare_variables(set.into_iter());
+    let name = |text: &str| Some(format!("ALEX_OS_CHAINBOT_{text}"));
+    assert_eq!(
+        found,
+        [
+            ("HOST", name("API__HOST")),
+            ("AUDIT_RETENTION_DAYS", name("RETENTION__AUDIT")),
+            ("OLLAMA_PORT", None)
+        ]
+    );
+    let is_there = |path: &str| table::key(path).is_some() || super::known::is_known(path);
+    let keys = super::known::BARE_ENV.iter().filter_map(|(_, key)| *key);
+    let changed = super::known::CHANGED.iter().map(|(key, _)| *key);
+    let instead = super::known::INSTEAD.iter().map(|(key, _)| *key);
+    for key in keys.chain(changed).chain(instead) {
+        assert!(is_there(key), "{key}");
+    }
 }

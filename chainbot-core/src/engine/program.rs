@@ -361,6 +361,20 @@ pub enum EffectKind {
     Channel,
 }
 
+impl EffectKind {
+    /// The type of the step, as definitions write it.
+    pub fn step_type(self) -> &'static str {
+        match self {
+            Self::ApiCall => "api_call",
+            Self::Webhook => "webhook",
+            Self::Email => "email",
+            Self::Hmac => "transform",
+            Self::Gpio => "gpio",
+            Self::Channel => "notification",
+        }
+    }
+}
+
 /// `notification`.
 pub struct NotifyOp {
     /// What it says.

@@ -13,8 +13,8 @@ use crate::model::event::Committed;
 use crate::model::{Diagnostic, Record, RunStatus, RunView, StepView};
 use crate::port::{Page, Scope, StoredQuestion};
 use crate::runtime::{
-    Component, Counts, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView,
-    Subscription, TriggerView, WorkflowSwitched, WorkflowView,
+    Counts, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, Subscription,
+    TriggerView, WorkflowSwitched, WorkflowView,
 };
 
 /// A reply that is still to come.
@@ -77,7 +77,6 @@ pub trait Backend: Send + Sync {
         on: bool,
     ) -> Later<'a, Result<TriggerView>>;
     fn hook(&self, call: HookCall) -> Later<'_, Result<HookReply>>;
-    fn components(&self) -> Vec<(&'static str, Component)>;
     fn counts(&self) -> Counts;
 
     /// The step's id in the definition of the run, where it is at hand without reading from disk.
@@ -240,10 +239,6 @@ impl Backend for Handle {
 
     fn hook(&self, call: HookCall) -> Later<'_, Result<HookReply>> {
         Box::pin(self.hook(call))
-    }
-
-    fn components(&self) -> Vec<(&'static str, Component)> {
-        self.components()
     }
 
     fn counts(&self) -> Counts {

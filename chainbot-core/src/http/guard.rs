@@ -14,9 +14,9 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Shared;
 use super::cookie::Cookies;
 use super::problem::Failure;
+use super::{Served, Shared};
 use crate::auth::{Accounts, Need, Seldom, Via, Who};
 use crate::env::Env;
 use crate::error::code::{account, general};
@@ -153,10 +153,12 @@ fn is_signed_hook(method: &Method, path: &str, headers: &HeaderMap) -> bool {
 
 /// Lets a request through to the handler of its route where the caller may use it.
 pub async fn authorize(path: MatchedPath, request: Request, next: Next) -> Response {
-    match may(&path, &request) {
+    let mut response = match may(&path, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => Failure::from(error).into_response(),
-    }
+    };
+    response.extensions_mut().insert(Served(path));
+    response
 }
 
 fn may(path: &MatchedPath, request: &Request) -> Result<()> {

@@ -64,6 +64,7 @@ impl Bench {
         let token = AccessToken::generate(&env);
         let pauses = Arc::<parking_lot::Mutex<Vec<_>>>::default();
         let accounts = Accounts::open(AccountsOptions {
+            secret_key: None,
             store: MemoryStore::without_thread(),
             folder: None,
             env: env.clone(),
@@ -84,9 +85,14 @@ impl Bench {
             backend: engine.clone(),
             accounts: accounts.clone(),
             env,
-            health: Arc::new(move || HealthReport { score, detail: "ok".to_owned() }),
+            health: Arc::new(move || HealthReport {
+                score,
+                detail: "ok".to_owned(),
+                checks: vec![("database", crate::runtime::Component::new(1.0, None), None)],
+            }),
             metrics: Arc::new(crate::observe::Metrics::default),
             config: Arc::new(|part| serde_json::json!({ "part": format!("{part:?}") })),
+            meters: Arc::default(),
             manifest: serde_json::json!({ "name": "chainbot" }),
             own_port: None,
             insecure_lan: false,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Family, Figure, Kind};
+use super::{Counted, Family, Figure, Kind, Name};
 
 /// Which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Dialect {
 
 /// Writes every family.
 pub fn render(families: &[Family], dialect: Dialect) -> String {
-    let mut out = String::with_capacity(8 * 1024);
+    let mut out = String::with_capacity(16 * 1024);
     for family in families {
         // Writing into a String cannot fail.
         let _ = write_family(&mut out, family, dialect);
@@ -27,33 +27,42 @@ pub fn render(families: &[Family], dialect: Dialect) -> String {
 }
 
 fn write_family(out: &mut String, family: &Family, dialect: Dialect) -> std::fmt::Result {
-    let Family { name, kind, help, figures } = family;
+    let Name { name, kind, help, .. } = family.name;
     let of_family = match (kind, dialect) {
         (Kind::Counter, Dialect::OpenMetrics) => name.strip_suffix("_total").unwrap_or(name),
         _ => name,
     };
-    let kind = match kind {
-        Kind::Gauge => "gauge",
-        Kind::Counter => "counter",
-        Kind::Histogram => "histogram",
-    };
     writeln!(out, "# HELP {of_family} {help}")?;
-    writeln!(out, "# TYPE {of_family} {kind}")?;
-    for figure in figures {
-        match figure {
-            Figure::Number(None, value) => writeln!(out, "{name} {value}")?,
-            Figure::Number(Some((label, of)), value) => writeln!(out, "{name}{{{label}=\"{of}\"}} {value}")?,
-            Figure::Sizes(sizes) => {
+    writeln!(out, "# TYPE {of_family} {}", kind.word())?;
+    for figure in &family.figures {
+        match &figure.value {
+            Counted::Number(value) => writeln!(out, "{name}{} {value}", labels(family, figure, None))?,
+            Counted::Sizes(sizes) => {
                 for (bound, count) in &sizes.counts {
-                    writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {count}")?;
+                    let labels = labels(family, figure, Some(&bound.to_string()));
+                    writeln!(out, "{name}_bucket{labels} {count}")?;
                 }
-                writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {}", sizes.count)?;
-                writeln!(out, "{name}_sum {}", sizes.sum)?;
-                writeln!(out, "{name}_count {}", sizes.count)?;
+                writeln!(out, "{name}_bucket{} {}", labels(family, figure, Some("+Inf")), sizes.count)?;
+                let labels = labels(family, figure, None);
+                writeln!(out, "{name}_sum{labels} {}", sizes.sum)?;
+                writeln!(out, "{name}_count{labels} {}", sizes.count)?;
             }
         }
     }
     Ok(())
+}
+
+/// `{a="b",le="1"}`, or nothing.
+fn labels(family: &Family, figure: &Figure, bound: Option<&str>) -> String {
+    let own = family.name.labels.iter().copied().zip(figure.labels.iter().map(String::as_str));
+    let all: Vec<String> = own
+        .chain(bound.map(|bound| ("le", bound)))
+        .map(|(label, value)| {
+            let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+            format!("{label}=\"{value}\"")
+        })
+        .collect();
+    if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
 }
 
 #[cfg(test)]
@@ -61,44 +70,39 @@ mod tests {
     use super::*;
     use crate::meter::{Histogram, SECONDS};
 
+    const A: Name = Name { name: "a_score", kind: Kind::Gauge, labels: &[], help: "A." };
+    const B: Name = Name { name: "b_total", kind: Kind::Counter, labels: &["status", "why"], help: "B." };
+    const C: Name = Name { name: "c_seconds", kind: Kind::Histogram, labels: &["type"], help: "C." };
+
     fn families() -> Vec<Family> {
         let sizes = Histogram::new(&SECONDS);
         sizes.value(0.002);
-        let ended = vec![Figure::Number(Some(("status", "completed")), 3.0)];
+        let figure = |labels: &[&str], value| Figure {
+            labels: labels.iter().map(ToString::to_string).collect(),
+            value,
+        };
         vec![
-            Family {
-                name: "a_score",
-                kind: Kind::Gauge,
-                help: "A.",
-                figures: vec![Figure::Number(None, 0.5)],
-            },
-            Family { name: "b_total", kind: Kind::Counter, help: "B.", figures: ended },
-            Family {
-                name: "c_seconds",
-                kind: Kind::Histogram,
-                help: "C.",
-                figures: vec![Figure::Sizes(sizes.get())],
-            },
+            Family { name: &A, figures: vec![figure(&[], Counted::Number(0.5))] },
+            Family { name: &B, figures: vec![figure(&["completed", "a\\\"b\nc"], Counted::Number(3.0))] },
+            Family { name: &C, figures: vec![figure(&["wait"], Counted::Sizes(sizes.get()))] },
         ]
     }
 
     #[test]
     fn a_counters_family_has_its_suffix_in_one_dialect_only() {
+        let row = r#"b_total{status="completed",why="a\\\"b\nc"} 3"#;
         let prometheus = render(&families(), Dialect::Prometheus);
-        assert!(
-            prometheus.contains("# TYPE b_total counter\nb_total{status=\"completed\"} 3\n"),
-            "{prometheus}"
-        );
+        assert!(prometheus.contains(&format!("# TYPE b_total counter\n{row}\n")), "{prometheus}");
         assert!(!prometheus.contains("# EOF"));
         let open = render(&families(), Dialect::OpenMetrics);
-        assert!(open.contains("# TYPE b counter\nb_total{status=\"completed\"} 3\n"), "{open}");
+        assert!(open.contains(&format!("# TYPE b counter\n{row}\n")), "{open}");
         assert!(open.ends_with("# EOF\n"));
         for text in [prometheus, open] {
             assert!(text.contains("a_score 0.5\n"), "{text}");
-            assert!(text.contains("c_seconds_bucket{le=\"0.001\"} 0\n"), "{text}");
-            assert!(
-                text.contains("c_seconds_bucket{le=\"+Inf\"} 1\nc_seconds_sum 0.002\nc_seconds_count 1\n")
-            );
+            assert!(text.contains("c_seconds_bucket{type=\"wait\",le=\"0.001\"} 0\n"), "{text}");
+            let end = "c_seconds_bucket{type=\"wait\",le=\"+Inf\"} 1\nc_seconds_sum{type=\"wait\"} 0.002\n\
+                       c_seconds_count{type=\"wait\"} 1\n";
+            assert!(text.contains(end), "{text}");
         }
     }
 }

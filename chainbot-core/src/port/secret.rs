@@ -103,6 +103,10 @@ pub trait Secrets: Send + Sync {
     /// Opens a secret for what belongs to `owner` (`None` is the operator), which may use its owner's and the operator's. Another
     /// one's is as if there were none. From memory; does not block.
     fn open(&self, owner: Option<UserId>, name: &str) -> Result<OpenSecret>;
+    /// Opens a secret that the operator's configuration names: of the vault, or a reference that definitions cannot reach.
+    fn open_of_operator(&self, name: &str) -> Result<OpenSecret> {
+        self.open(None, name)
+    }
     /// The text with every secret's value replaced by `***`; `None` when there is none in it.
     fn redact(&self, text: &str) -> Option<String>;
 }

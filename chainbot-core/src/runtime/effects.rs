@@ -18,6 +18,7 @@ impl Runtime {
     /// Carries an effect out. Its `StepStarted` is on disk.
     pub(super) fn execute(self: &Arc<Self>, cell: &Arc<Cell>, execute: Execute) {
         let Execute { kind, place, attempt, key, input, timeout } = execute;
+        let step_type = kind.step_type();
         let (run, owner) = (cell.id, self.owner_of(cell.workflow));
         let effect = Effect { kind, input, key, attempt, run, owner, timeout: Some(timeout) };
         let (runtime, owner, at) = (self.clone(), cell.clone(), place.clone());
@@ -31,7 +32,11 @@ impl Runtime {
             // Given back after the answer is in the mailbox, so that a stop sees the one or the other.
             let _running = running;
             let Ok(permit) = runtime.effects.acquire().await else { return };
+            let begun = runtime.env.monotonic();
             let result = carry_out(&runtime.executors, effect).await;
+            if let Some(meter) = runtime.meters.step_time(step_type) {
+                meter.time(runtime.env.monotonic().saturating_sub(begun));
+            }
             drop(permit);
             runtime.post_wherever(&owner, Mail::Input(Input::EffectDone { place: at, attempt, result }));
         });

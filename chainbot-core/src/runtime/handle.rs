@@ -26,6 +26,9 @@ use super::core::Runtime;
 pub use super::listen::{Gap, Subscription};
 use super::who::{Deed, written_down};
 
+/// Tries in a row, twenty a second, after which the host's bus is called stuck: a second.
+const BUS_TRIES: u32 = 20;
+
 /// A cheap, cloneable handle on a running runtime, for somebody: what is outside of their scope is not there.
 #[derive(Clone)]
 pub struct Handle(pub(super) Arc<Runtime>, pub(super) Scope);
@@ -398,7 +401,20 @@ impl Handle {
                 Component::new(0.6, Some(format!("{lost} threads were lost to expressions that did not end")))
             }
         };
-        vec![("database", database), ("workflow_engine", engine), ("event_bus", Component::new(1.0, None))]
+        let refused = self.0.outbox.as_ref().map_or(0, super::outbox::Outbox::refused);
+        let bus = match refused {
+            0..BUS_TRIES => Component::new(1.0, None),
+            tries => Component::new(0.6, Some(format!("the host's bus took no event in {tries} tries"))),
+        };
+        let mut all = vec![("database", database), ("workflow_engine", engine), ("event_bus", bus)];
+        if let Some(pins) = &self.0.pins {
+            let pins = match pins.list() {
+                Ok(_) => Component::new(1.0, None),
+                Err(error) => Component::new(0.6, Some(format!("the pins cannot be read: {error}"))),
+            };
+            all.push(("gpio", pins));
+        }
+        all
     }
 
     /// Counts, from memory.

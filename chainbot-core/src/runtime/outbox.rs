@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -37,6 +38,7 @@ pub(super) struct Outbox {
     host: Arc<dyn EventBus>,
     queue: Mutex<Queue>,
     changed: Condvar,
+    refused: AtomicU32,
 }
 
 #[derive(Default)]
@@ -109,7 +111,7 @@ impl Outbox {
         // Behind from the first moment: workers may commit before it is known what was left untold, and what they make ready
         // would be told, and the cursor set, past that.
         let queue = Queue { is_behind: true, ..Queue::default() };
-        Self { host, queue: Mutex::new(queue), changed: Condvar::new() }
+        Self { host, queue: Mutex::new(queue), changed: Condvar::new(), refused: AtomicU32::new(0) }
     }
 
     /// Before a batch is handed to the writer.
@@ -241,13 +243,24 @@ impl Outbox {
     /// True when the host has it, or will never have it; false when it has no room.
     fn deliver(&self, what: &Announcement) -> bool {
         match self.publish(what) {
-            Published::Sent => true,
+            Published::Sent => {
+                self.refused.store(0, Ordering::Relaxed);
+                true
+            }
             Published::Refused => {
                 log::warn!("the host refused event {} on {}", what.id, what.topic);
                 true
             }
-            Published::Busy => false,
+            Published::Busy => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                false
+            }
         }
+    }
+
+    /// Tries in a row that found the host without room.
+    pub(super) fn refused(&self) -> u32 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn publish(&self, what: &Announcement) -> Published {

@@ -65,6 +65,8 @@ pub struct Vault {
 }
 
 struct State {
+    /// What the configuration refers to, by the text of the reference. Definitions cannot reach it.
+    given: Vec<(String, OpenSecret)>,
     rows: BTreeMap<String, StoredSecret>,
     key: std::result::Result<Option<Key>, Refusal>,
     redactor: Redactor,
@@ -80,6 +82,16 @@ impl Refusal {
 }
 
 impl Vault {
+    /// With what the configuration refers to, and with more that is taken out of everything written down.
+    pub fn with_given(self, given: Vec<(String, OpenSecret)>) -> Result<Self> {
+        {
+            let mut state = self.state.write();
+            state.given = given;
+            state.renew()?;
+        }
+        Ok(self)
+    }
+
     /// Reads the rows and the key. A key that is missing or wrong is told in the log and at each use.
     pub fn open<S: Store + SecretRows + 'static>(
         store: Arc<S>,
@@ -91,8 +103,8 @@ impl Vault {
         if let Err(refusal) = &key {
             log::error!("secrets cannot be used: {}", refusal.0);
         }
-        let redactor = redactor(&rows, key.as_ref().ok().and_then(Option::as_ref))?;
-        let state = RwLock::new(State { rows, key, redactor });
+        let redactor = redactor(&rows, &[], key.as_ref().ok().and_then(Option::as_ref))?;
+        let state = RwLock::new(State { given: Vec::new(), rows, key, redactor });
         Ok(Self { store, folder, env, state, changes: tokio::sync::Mutex::default() })
     }
 
@@ -197,6 +209,12 @@ impl Secrets for Vault {
         Ok(OpenSecret { value: seal::open(state.key()?, row)?, hosts: row.hosts.clone() })
     }
 
+    fn open_of_operator(&self, name: &str) -> Result<OpenSecret> {
+        let given =
+            self.state.read().given.iter().find(|(known, _)| known == name).map(|(_, secret)| secret.clone());
+        given.map_or_else(|| self.open(name), Ok)
+    }
+
     fn redact(&self, text: &str) -> Option<String> {
         self.state.read().redactor.redact(text)
     }
@@ -226,16 +244,19 @@ impl State {
     }
 
     fn renew(&mut self) -> Result<()> {
-        self.redactor = redactor(&self.rows, self.key.as_ref().ok().and_then(Option::as_ref))?;
+        self.redactor = redactor(&self.rows, &self.given, self.key.as_ref().ok().and_then(Option::as_ref))?;
         Ok(())
     }
 }
 
 /// Knows every value that can be opened, also of secrets that nothing has used yet: an echo may come from anywhere.
-fn redactor(rows: &BTreeMap<String, StoredSecret>, key: Option<&Key>) -> Result<Redactor> {
-    let Some(key) = key else { return Ok(Redactor::default()) };
-    let mut values = Vec::with_capacity(rows.len());
-    for row in rows.values() {
+fn redactor(
+    rows: &BTreeMap<String, StoredSecret>,
+    given: &[(String, OpenSecret)],
+    key: Option<&Key>,
+) -> Result<Redactor> {
+    let mut values: Vec<SecretText> = given.iter().map(|(_, secret)| secret.value.clone()).collect();
+    for (key, row) in key.iter().flat_map(|key| rows.values().map(move |row| (key, row))) {
         match seal::open(key, row) {
             Ok(value) => values.push(value),
             Err(error) => log::error!("{error}"),

@@ -66,6 +66,21 @@ pub enum Way {
     },
 }
 
+impl Way {
+    /// The secret that it takes, and the entry of the host that it goes to.
+    pub fn secret(&self) -> Option<(&str, String)> {
+        match self {
+            Self::Ntfy { url, token: Some(token), .. } | Self::Telegram { url, token, .. } => {
+                Some((token, Endpoint::of_url(url).ok()?.entry()))
+            }
+            Self::Mqtt { broker, password: Some(password), .. } => {
+                Some((password, format!("{}:{}", broker.host.trim_end_matches('.'), broker.port)))
+            }
+            _ => None,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
@@ -102,7 +117,7 @@ pub(crate) async fn execute(executors: &Executors, effect: &Effect) -> Result<Va
         Way::Mqtt { broker, topic, user, password, retain } => {
             let login = match (user, password) {
                 (Some(user), Some(name)) => {
-                    let secret = sealed::open(executors, sealed::OPERATOR, name)?;
+                    let secret = sealed::open_of_operator(executors, name)?;
                     // The way there is encrypted, or the operator's word and the address table allow it to be clear.
                     let host = broker.host.trim_end_matches('.').to_ascii_lowercase();
                     sealed::check_host(
@@ -162,7 +177,7 @@ async fn ntfy(
     let url = format!("{url}/");
     let mut request = post(&url, &body, effect);
     if let Some(name) = token {
-        let secret = sealed::open(executors, sealed::OPERATOR, name)?;
+        let secret = sealed::open_of_operator(executors, name)?;
         sealed::check_host(name, &secret, &Endpoint::of_url(&url)?)?;
         request.headers.push(("authorization".to_owned(), format!("Bearer {}", secret.value.reveal())));
         request.has_secrets = true;
@@ -187,7 +202,7 @@ async fn telegram(
     if units > TELEGRAM_CHARS_MAX {
         return Err(too_long(input, "Telegram", &format!("{TELEGRAM_CHARS_MAX} characters")));
     }
-    let secret = sealed::open(executors, sealed::OPERATOR, token)?;
+    let secret = sealed::open_of_operator(executors, token)?;
     sealed::check_host(token, &secret, &Endpoint::of_url(url)?)?;
     let value = secret.value.reveal();
     // It becomes a part of the path, and must not become more than that.

@@ -79,7 +79,7 @@ fn login(
     account: &MailAccount,
 ) -> Result<Option<(String, Zeroizing<String>)>, Failure> {
     let (Some(user), Some(name)) = (&account.user, &account.password) else { return Ok(None) };
-    let secret = sealed::open(executors, sealed::OPERATOR, name)?;
+    let secret = sealed::open_of_operator(executors, name)?;
     let MailServer { host, port, .. } = &account.server;
     // The way to the server is encrypted, or the operator's word and the address table allow it to be clear.
     let to =

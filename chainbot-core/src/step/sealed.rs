@@ -17,7 +17,7 @@ use crate::error::code::secret as code;
 use crate::id::UserId;
 use crate::model::{Json, StepError, class};
 use crate::net::{Endpoint, percent_encoded};
-use crate::port::OpenSecret;
+use crate::port::{OpenSecret, Secrets};
 
 /// What is sent in no way: keys of signatures.
 const KEYS_AT: &str = "/secret";
@@ -110,17 +110,27 @@ pub(crate) fn fill(
     Ok(filled)
 }
 
-/// Channels and mail accounts are the operator's, and so are their secrets.
-pub(crate) const OPERATOR: Option<UserId> = None;
-
 /// Opens one secret for what belongs to `owner`, for whatever host.
 pub(crate) fn open(executors: &Executors, owner: Option<UserId>, name: &str) -> Result<OpenSecret, Failure> {
+    opened(executors, name, |secrets| secrets.open(owner, name))
+}
+
+/// Opens one that the operator's configuration names, for whatever host: channels and mail accounts are the operator's.
+pub(crate) fn open_of_operator(executors: &Executors, name: &str) -> Result<OpenSecret, Failure> {
+    opened(executors, name, |secrets| secrets.open_of_operator(name))
+}
+
+fn opened(
+    executors: &Executors,
+    name: &str,
+    open: impl FnOnce(&dyn Secrets) -> crate::error::Result<OpenSecret>,
+) -> Result<OpenSecret, Failure> {
     let Some(secrets) = &executors.secrets else {
         let error =
             StepError::new(class::INVALID, &code::NOT_FOUND, format!("there is no secret `{name}` here"));
         return Err(error.into());
     };
-    secrets.open(owner, name).map_err(|error| {
+    open(secrets.as_ref()).map_err(|error| {
         let message = match error.remedy() {
             Some(remedy) => format!("{}; {remedy}", error.message()),
             None => error.message().to_owned(),

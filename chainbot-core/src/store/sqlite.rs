@@ -107,6 +107,13 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Connections in use, the writer's included, and all there are.
+    pub fn connections(&self) -> (usize, usize) {
+        let (used, all) = self.readers.in_use();
+        let writers = usize::from(all > 0);
+        (used + writers, all + writers)
+    }
+
     /// Opens or makes the database. CB-0400, CB-0401, CB-0402.
     pub fn open(options: OpenOptions) -> Result<Arc<SqliteStore>> {
         Self::open_limited(options, None)

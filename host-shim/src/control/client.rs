@@ -62,7 +62,17 @@ pub fn reconfigure(args: &AskArgs) -> Result<bool> {
         return Ok(last["result"] == "reconfigured");
     }
     match last["result"].as_str() {
-        Some("reconfigured") => crate::say("the module has read its configuration anew").map(|()| true),
+        Some("reconfigured") => {
+            crate::say("the module has read its configuration anew")?;
+            let keys = last["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for one in keys {
+                crate::say(&format!("  {} = {}, from now on", text(&one["key"]), one["value"]))?;
+            }
+            if keys.is_empty() {
+                crate::say("  nothing differs")?;
+            }
+            Ok(true)
+        }
         _ => Err(failure(&last)),
     }
 }

@@ -11,4 +11,5 @@ codes! {
     DOCUMENT = "CB-0507", Malformed, "What the host handed over as configuration is not of the agreed shape";
     PORT = "CB-0508", Storage, "The port cannot be opened";
     NEEDS_RESTART = "CB-0509", Unsupported, "The change needs a restart";
+    REFERENCE = "CB-0510", Invalid, "The reference to a secret is wrong or leads nowhere";
 }

@@ -51,6 +51,9 @@ struct Check {
     /// Why, when not healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// How long the component took to answer when it was last asked, in milliseconds; absent where nothing is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<f64>,
 }
 
 /// The routes of this file.
@@ -63,9 +66,10 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     responses((status = 200, description = "The report, also when unhealthy", body = Health)))]
 async fn health(State(shared): State<Arc<Shared>>) -> Answer {
     let report = (shared.health)();
-    let backups = shared.backups.iter().map(|backups| ("backup", backups.component()));
-    let checks = shared.engine.machine().components().into_iter().chain(backups).map(|(name, component)| {
-        let check = Check { score: component.score, status: component.status, reason: component.reason };
+    let checks = report.checks.into_iter().map(|(name, component, latency)| {
+        let latency_ms = latency.map(|latency| latency.as_secs_f64() * 1_000.0);
+        let check =
+            Check { score: component.score, status: component.status, reason: component.reason, latency_ms };
         (name, check)
     });
     let health = Health {

@@ -16,7 +16,7 @@ use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunCreated, RunStatus, RunView, StepStatus, StepView, Trigger};
 use crate::port::{Page, Scope, StoredQuestion};
 use crate::runtime::{
-    Component, Counts, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
+    Counts, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
     WorkflowSwitched, WorkflowView,
 };
 
@@ -450,10 +450,6 @@ impl Backend for Memory {
                 replayed: call.id.as_deref() == Some("again"),
             }),
         })
-    }
-
-    fn components(&self) -> Vec<(&'static str, Component)> {
-        vec![("database", Component { score: 1.0, status: "healthy", reason: None })]
     }
 
     fn counts(&self) -> Counts {

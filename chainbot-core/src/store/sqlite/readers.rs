@@ -20,6 +20,7 @@ use crate::store::problem;
 pub struct Readers {
     idle: Mutex<Idle>,
     returned: Condvar,
+    count: usize,
 }
 
 struct Idle {
@@ -32,7 +33,7 @@ impl Readers {
     pub fn open(path: &Path, count: usize) -> Result<Self> {
         let count = count.clamp(1, limits::STORE_READERS_MAX);
         let connections = (0..count).map(|_| connection::open_reader(path)).collect::<Result<_>>()?;
-        Ok(Self { idle: Mutex::new(Idle { connections, closed: false }), returned: Condvar::new() })
+        Ok(Self { idle: Mutex::new(Idle { connections, closed: false }), returned: Condvar::new(), count })
     }
 
     /// Runs `read` in one transaction: all it reads is of one moment.
@@ -42,6 +43,15 @@ impl Readers {
         let connection = lease.connection.as_mut().expect("it is taken out on drop only");
         let transaction = connection.transaction().map_err(problem::read)?;
         read(&transaction)
+    }
+
+    /// Connections in use, and all there are.
+    pub fn in_use(&self) -> (usize, usize) {
+        let idle = self.idle.lock();
+        match idle.closed {
+            true => (0, 0),
+            false => (self.count.saturating_sub(idle.connections.len()), self.count),
+        }
     }
 
     /// Closes what is idle; a connection in use closes when it is returned.

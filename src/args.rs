@@ -2,6 +2,7 @@
 
 mod account;
 mod author;
+mod examples;
 mod keep;
 mod machine;
 mod people;
@@ -11,12 +12,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use account::{OfUser, TokenCreate, TokenRevoke, TokenView, UserAdd, UserPassword, UserView};
 use account::{TOKEN_HELP, USER_HELP};
 pub use author::{Format, Graph, Import, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
+#[cfg(test)]
+use examples::of as examples_of;
+pub use examples::{EXIT_CODES, with_examples};
 use keep::{AUDIT_HELP, BACKUP_HELP, RESTORE_HELP};
 pub use keep::{
     AuditExport, AuditList, AuditVerify, AuditView, Backup, BackupMake, BackupVerify, BackupView, Restore,
@@ -179,6 +183,16 @@ pub enum Command {
         #[command(subcommand)]
         view: AuditView,
     },
+    /// Print what a shell needs to complete commands
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// For which shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Write the manual, a page a command
+    #[command(after_help = MAN_HELP)]
+    Man(Man),
     /// Put a backup in the place of the database
     #[command(after_help = RESTORE_HELP)]
     Restore(Restore),
@@ -190,6 +204,38 @@ pub enum Command {
         view: GpioView,
     },
 }
+
+/// Shells that completions are made for.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// GNU bash
+    Bash,
+    /// The Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  chainbot completions bash > ~/.local/share/bash-completion/completions/chainbot
+  chainbot completions zsh > ~/.zfunc/_chainbot
+  chainbot completions fish > ~/.config/fish/completions/chainbot.fish";
+
+/// `chainbot man`.
+#[derive(Args, Debug)]
+pub struct Man {
+    /// Where the pages go; it must be there
+    #[arg(value_name = "DIR", required_unless_present = "markdown")]
+    pub dir: Option<PathBuf>,
+    /// Print all of it as one page of Markdown instead
+    #[arg(long, conflicts_with = "dir")]
+    pub markdown: bool,
+}
+
+const MAN_HELP: &str = "\
+Example:
+  chainbot man ~/.local/share/man/man1 && man chainbot-run";
 
 /// Which data folder and which configuration.
 #[derive(Args, Debug, Clone, Default)]
@@ -537,6 +583,8 @@ pub enum SecretView {
     List(Query),
     /// Remove a secret
     Remove(SecretRemove),
+    /// Seal every secret with a new key, and forget the old one
+    RotateKey(Query),
 }
 
 /// `chainbot secret set`.
@@ -580,7 +628,10 @@ const SECRET_HELP: &str = "\
 Examples:
   chainbot secret set github_token --host api.github.com       asks for the value
   pass show mail | chainbot secret set smtp_password --host smtp.example.com
-  chainbot secret set heating_key --host http://192.168.1.20:8080 --from-file key.txt";
+  chainbot secret set heating_key --host http://192.168.1.20:8080 --from-file key.txt
+  chainbot secret rotate-key
+
+Secrets in backups made before a rotation open with the old secret.key only; those made --with-secrets need none.";
 
 impl Command {
     /// Whether a machine reads the output, errors included.
@@ -620,7 +671,7 @@ impl Command {
             Command::Test(args) => args.json.json,
             Command::Import(args) => args.json.json,
             Command::Secret { view: SecretView::Set(args) } => args.json.json,
-            Command::Secret { view: SecretView::List(args) } => args.json.json,
+            Command::Secret { view: SecretView::List(args) | SecretView::RotateKey(args) } => args.json.json,
             Command::Secret { view: SecretView::Remove(args) } => args.json.json,
             Command::User { view } => view.json().json,
             Command::Token { view } => view.json().json,
@@ -629,6 +680,7 @@ impl Command {
             Command::Backup(Backup { view: None, make }) => make.json.json,
             Command::Backup(Backup { view: Some(BackupView::List(args)), .. }) => args.json.json,
             Command::Backup(Backup { view: Some(BackupView::Verify(args)), .. }) => args.json.json,
+            Command::Completions { .. } | Command::Man(_) => false,
             Command::Restore(args) => args.json.json,
             Command::Audit { view: AuditView::List(args) } => args.json.json,
             Command::Audit { view: AuditView::Verify(args) } => args.json.json,
@@ -648,6 +700,50 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Commands whose output is a text of its own, with the reason.
+    const WITHOUT_JSON: &[(&str, &str)] = &[
+        ("schema", "is JSON"),
+        ("graph", "has --format json"),
+        ("config schema", "is JSON"),
+        ("config default", "is a file in YAML"),
+        ("audit export", "is JSON lines"),
+        ("completions", "is a script for a shell"),
+        ("man", "is pages for people"),
+    ];
+
+    fn leaves(command: &clap::Command, path: &str, all: &mut Vec<(String, clap::Command)>) {
+        let views: Vec<&clap::Command> =
+            command.get_subcommands().filter(|view| view.get_name() != "help").collect();
+        if views.is_empty() || !command.is_subcommand_required_set() {
+            all.push((path.to_owned(), command.clone()));
+        }
+        for view in views {
+            leaves(view, format!("{path} {}", view.get_name()).trim(), all);
+        }
+    }
+
+    #[test]
+    fn every_command_has_json_or_a_reason_and_an_example() {
+        let mut root = Cli::command();
+        root.build();
+        let mut all = Vec::new();
+        root.get_subcommands()
+            .filter(|c| c.get_name() != "help")
+            .for_each(|c| leaves(c, c.get_name(), &mut all));
+        assert!(all.len() > 50, "{}", all.len());
+        for (path, command) in &all {
+            let has_json = command.get_arguments().any(|arg| arg.get_id() == "json");
+            let is_told = WITHOUT_JSON.iter().any(|(known, _)| known == path);
+            assert!(has_json != is_told, "{path}: --json {has_json}");
+            assert!(command.get_about().is_some(), "{path} says nothing of itself");
+            let top = path.split(' ').next().unwrap();
+            assert!(examples_of(&root, top).contains(&format!("  chainbot {top}")), "{top} has no example");
+        }
+        for (path, _) in WITHOUT_JSON {
+            assert!(all.iter().any(|(known, _)| known == path), "{path}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod health;
 mod import;
 mod inbox;
 mod logs;
+mod manual;
 mod outbox;
 mod restore;
 mod run;
@@ -82,6 +83,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Outbox { view } => with_runtime(outbox::run(&view)),
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
         Command::Backup(args) => with_runtime(backup::run(&args)),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man(args) => manual::man(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Audit { view } => with_runtime(audit::run(&view)),
     }

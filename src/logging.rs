@@ -1,6 +1,7 @@
 //! The log of the engine in this process: warnings and errors on stderr, more when the configuration asks for it.
 
 use chainbot_core::config::{Config, Origin};
+use chainbot_core::secret::redact_log;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::output;
@@ -16,7 +17,8 @@ impl Log for ToStderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_ascii_lowercase();
-            output::note(&output::printable(&format!("{level}: {}", record.args())));
+            let line = redact_log(&record.args().to_string()).into_owned();
+            output::note(&output::printable(&format!("{level}: {line}")));
         }
     }
 

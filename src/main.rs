@@ -26,10 +26,12 @@ mod snippet;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
+    let line = args::with_examples(args::Cli::command());
+    let read = line.try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
+    let cli = match read {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too. Nobody listening is no failure.

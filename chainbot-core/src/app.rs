@@ -400,17 +400,14 @@ impl Opened {
             meters,
             ..OpenOptions::new(data_dir.clone())
         })?;
+        let secret_key = config.security.secret_key.as_ref();
+        let secret_key = secret_key.map(|key| key.signing_key(credentials.as_deref())).transpose()?;
         let accounts = Accounts::open(AccountsOptions {
             store: store.clone(),
             folder: Some(data_dir.clone()),
             env: env.clone(),
             local: token(&data_dir, env)?,
-            secret_key: config
-                .security
-                .secret_key
-                .as_ref()
-                .map(|key| key.signing_key(credentials.as_deref()))
-                .transpose()?,
+            secret_key: secret_key.clone(),
             rules: Rules {
                 access: config.security.access_token,
                 login: config.security.refresh_token,
@@ -423,7 +420,10 @@ impl Opened {
             let value = reference.read(credentials.as_deref())?;
             Ok((reference.to_string(), OpenSecret { value, hosts }))
         };
-        let given = config.references().into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        let mut given = config.references().into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        // Definitions cannot reach it, and nothing is sent it: it is here so that no text that is written down shows it.
+        let hidden = |value| ("security.secret_key".to_owned(), OpenSecret { value, hosts: Vec::new() });
+        given.extend(secret_key.map(hidden));
         let vault = Vault::open(store.clone(), data_dir.clone(), env.clone())?.with_given(given)?;
         let vault = Arc::new(vault);
         Ok(Self { data_dir, store, accounts, vault })

@@ -94,11 +94,14 @@ impl Histogram {
     }
 }
 
+/// Method, route and status.
+type RequestKind = (&'static str, Arc<str>, u16);
+
 /// Requests that were answered, by method, route and status.
 #[derive(Debug, Default)]
 pub struct Requests {
     /// A plain lock, held for a look into a map of some hundred entries.
-    by: Mutex<BTreeMap<(&'static str, Arc<str>, u16), u64>>,
+    by: Mutex<BTreeMap<RequestKind, u64>>,
     answered: Counter,
     failed: Counter,
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariants: a value leaves this folder only as a [`crate::port::SecretText`], whose holder checks the host; the key
-//! is a file of its own, never in the database; [`redact`] is the only place that takes values out of text. A key
+//! is a file of its own or a credential of the service, never in the database; [`redact`] is the only place that takes values out of text. A key
 //! that is missing or wrong is an error at the secret's use and loses nothing: sealed rows stay until the right
 //! key is back. Nothing here knows steps, runs or HTTP.
 
@@ -23,4 +23,5 @@ mod vault;
 pub use export::{check_passphrase, seal_again, seal_for_export};
 pub use key::KEY_FILE;
 pub use key_file::{KeyFile, Master};
-pub use vault::{NewSecret, SecretInfo, Vault};
+pub use redact::redact_log;
+pub use vault::{NewSecret, Rotated, SecretInfo, Vault};

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use chainbot_abi::Host;
+use chainbot_core::secret::redact_log;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -50,7 +51,9 @@ impl Log for Forwarder {
             return;
         };
         chainbot_core::fault!("module.host.log" => return);
-        gate.log(level(record.level()), record.target(), &record.args().to_string(), &fields(record));
+        let (line, fields) = (record.args().to_string(), fields(record));
+        // The one door of the log: whatever is written passes here.
+        gate.log(level(record.level()), record.target(), &redact_log(&line), &redact_log(&fields));
     }
 
     fn flush(&self) {}
@@ -105,7 +108,7 @@ fn install_hook() {
             Err(std::sync::TryLockError::WouldBlock) => None,
         };
         if let Some(gate) = gate {
-            gate.log(Host::LOG_ERROR, "chainbot_plugin::panic", &info.to_string(), "");
+            gate.log(Host::LOG_ERROR, "chainbot_plugin::panic", &redact_log(&info.to_string()), "");
         }
     }));
 }

@@ -131,6 +131,8 @@ pub enum TokenView {
     List(Query),
     /// Revoke an API token; it is refused from the next request on
     Revoke(TokenRevoke),
+    /// Sign access tokens with a new key from now on; API tokens stay as they are
+    RotateKey(Query),
 }
 
 impl TokenView {
@@ -138,7 +140,7 @@ impl TokenView {
     pub fn json(&self) -> Json {
         match self {
             TokenView::Create(args) => args.json,
-            TokenView::List(args) => args.json,
+            TokenView::List(args) | TokenView::RotateKey(args) => args.json,
             TokenView::Revoke(args) => args.json,
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::args::{SecretRemove, SecretSet, SecretView};
+use crate::args::{Query, SecretRemove, SecretSet, SecretView};
 use crate::client::segment;
 use crate::error::Result;
 use crate::hidden;
@@ -20,6 +20,7 @@ pub async fn run(view: &SecretView) -> Result<u8> {
             show(&listed?, args.json.json)
         }
         SecretView::Remove(args) => remove(args).await,
+        SecretView::RotateKey(args) => rotate(args).await,
     }
 }
 
@@ -55,6 +56,22 @@ async fn remove(args: &SecretRemove) -> Result<u8> {
     match args.json.json {
         true => output::json(&json!({ "removed": args.name }))?,
         false => output::line(&format!("secret `{}` is removed", args.name))?,
+    }
+    Ok(0)
+}
+
+async fn rotate(args: &Query) -> Result<u8> {
+    let session = Session::open(&args.place, "chainbot secret").await?;
+    let rotated = session.client.post::<Value>("/secrets/rotate-key", &json!({})).await;
+    session.close().await?;
+    let rotated = rotated?;
+    if args.json.json {
+        output::json(&rotated)?;
+        return Ok(0);
+    }
+    output::line(&format!("secrets sealed with a new key: {}", rotated["secrets"]))?;
+    if rotated["credential"] == true {
+        output::note("the keys are a credential of the service: take the second line of its file away now");
     }
     Ok(0)
 }

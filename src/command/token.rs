@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::args::{TokenCreate, TokenRevoke, TokenView};
+use crate::args::{Query, TokenCreate, TokenRevoke, TokenView};
 use crate::client::segment;
 use crate::error::Result;
 use crate::output;
@@ -21,7 +21,24 @@ pub async fn run(view: &TokenView) -> Result<u8> {
             show(&listed?, args.json.json)
         }
         TokenView::Revoke(args) => revoke(args).await,
+        TokenView::RotateKey(args) => rotate(args).await,
     }
+}
+
+/// The key of access tokens, which is no API token and lies beside them.
+async fn rotate(args: &Query) -> Result<u8> {
+    let session = Session::open(&args.place, PROCESS).await?;
+    let rotated = session.client.send("POST", "/auth/rotate-key", &[], None).await;
+    session.close().await?;
+    let reply = rotated?;
+    if reply.status >= 300 {
+        return Err(reply.failure());
+    }
+    match args.json.json {
+        true => output::json(&json!({ "rotated": true }))?,
+        false => output::line("access tokens are signed with a new key; nobody is signed out")?,
+    }
+    Ok(0)
 }
 
 async fn create(args: &TokenCreate) -> Result<u8> {

@@ -16,6 +16,9 @@ const SERIES_MAX: usize = 600;
 /// A sample: its name, its labels, its value.
 type Sample = (String, BTreeMap<String, String>, f64);
 
+/// A histogram: its bounds with their counts, its sum, its count.
+type Sizes = (Vec<(f64, f64)>, Option<f64>, Option<f64>);
+
 /// A family as a scraper sees it.
 #[derive(Debug)]
 struct Family {
@@ -122,8 +125,7 @@ fn check(name: &str, family: &Family) {
 }
 
 fn histograms(name: &str, family: &Family) {
-    let mut by: BTreeMap<BTreeMap<String, String>, (Vec<(f64, f64)>, Option<f64>, Option<f64>)> =
-        BTreeMap::new();
+    let mut by: BTreeMap<BTreeMap<String, String>, Sizes> = BTreeMap::new();
     for (sample, labels, value) in &family.samples {
         let mut labels = labels.clone();
         let bound = labels.remove("le");

@@ -27,6 +27,7 @@ use crate::limits::{AUDIT_REFUSALS_EVERY_S, PASSWORD_HASHES_MAX, TOKEN_USED_EVER
 use crate::port::{
     AccountOp, Action, Batch, Digest, Op, Role, SecretText, Store, StoredAccounts, StoredApiToken, StoredUser,
 };
+use crate::runtime::{Deed, written_down};
 use crate::store::{DataDir, Landed, commit_then};
 use crate::time::Timestamp;
 
@@ -121,6 +122,18 @@ impl Accounts {
             rules,
             pause,
         }))
+    }
+
+    /// Signs access tokens with a new key from here on. Nobody is signed out by it.
+    pub async fn rotate_signing_key(&self) -> Result<()> {
+        let jwt = self.jwt.clone();
+        // Writes a file.
+        let rotated = tokio::task::spawn_blocking(move || jwt.rotate()).await;
+        rotated
+            .map_err(|error| Error::new(&general::INTERNAL, "a new key was cut short").because(error))??;
+        let deed = Deed::new(Action::SigningRotate, "key", "access_tokens");
+        let ops = written_down(self.env.now(), deed).into_iter().collect();
+        crate::store::commit(self.store.as_ref(), ops).await
     }
 
     /// Who holds this credential: an access token, an API token or the data folder's. `None` for every wrong one.

@@ -63,8 +63,10 @@ pub struct Claims {
 pub struct Tokens {
     folder: Option<Arc<DataDir>>,
     env: Env,
-    // Read on every request with an access token; written once.
+    // Read on every request with an access token; written at first and by a rotation.
     keys: RwLock<Vec<Key>>,
+    /// The operator's secret makes the key.
+    is_given: bool,
 }
 
 struct Key {
@@ -98,7 +100,7 @@ impl Tokens {
             (None, Some(folder)) => FILE.read(folder)?.iter().map(Key::of).collect(),
             (None, None) => Vec::new(),
         };
-        Ok(Self { folder, env, keys: RwLock::new(keys) })
+        Ok(Self { folder, env, keys: RwLock::new(keys), is_given: secret.is_some() })
     }
 
     /// Makes the key where there is none yet. May write its file, so it blocks once in a folder's life.
@@ -114,6 +116,26 @@ impl Tokens {
             };
             keys.push(Key::of(&master));
         }
+        Ok(())
+    }
+
+    /// Signs with a new key from here on. Tokens of the one before are read until they are over; those of the one before that are not.
+    pub fn rotate(&self) -> Result<()> {
+        if self.is_given {
+            return Err(Error::new(&code::KEY, "access tokens are signed with security.secret_key")
+                .help("change that setting and restart; who is signed in stays so by the refresh token"));
+        }
+        self.prepare()?;
+        let mut keys = self.keys.write();
+        let fresh = Master::new(self.env.bytes());
+        if let Some(folder) = &self.folder {
+            let mut masters = FILE.read(folder)?;
+            masters.insert(0, fresh.clone());
+            masters.truncate(FILE.keys_max);
+            FILE.write(folder, &masters)?;
+        }
+        keys.insert(0, Key::of(&fresh));
+        keys.truncate(FILE.keys_max);
         Ok(())
     }
 

@@ -372,3 +372,38 @@ fn a_token_that_is_not_exactly_ours_is_nobodys() {
     let at = |seconds: i64| tokens.read(&real, Timestamp((now_s + seconds) * 1_000)).is_some();
     assert_eq!([-31, -30, 0, 929, 930].map(at), [false, true, true, true, false]);
 }
+
+#[test]
+fn a_new_key_signs_and_the_one_before_is_read_until_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Arc::new(DataDir::open(folder.path(), "test").unwrap());
+    let tokens = Tokens::open(Some(data.clone()), None, Env::system()).unwrap();
+    tokens.prepare().unwrap();
+    let now = Env::system().now();
+    let (user, login) = (Env::system().bytes::<16>().into(), Env::system().bytes::<16>().into());
+    let make = |tokens: &Tokens| tokens.make(user, login, now, 900).unwrap();
+    let first = make(&tokens);
+    tokens.rotate().unwrap();
+    let second = make(&tokens);
+    assert!(tokens.read(&first, now).is_some() && tokens.read(&second, now).is_some());
+    // The same after a restart.
+    let again = Tokens::open(Some(data.clone()), None, Env::system()).unwrap();
+    assert!(again.read(&first, now).is_some() && again.read(&second, now).is_some());
+    again.rotate().unwrap();
+    assert!(again.read(&first, now).is_none(), "at most two keys are read");
+    assert!(again.read(&second, now).is_some() && again.read(&make(&again), now).is_some());
+    let file = std::fs::read_to_string(folder.path().join(super::KEY_FILE)).unwrap();
+    assert_eq!(file.lines().count(), 2);
+}
+
+#[test]
+fn the_operators_secret_signs_on_every_node_and_is_changed_by_the_operator() {
+    let secret = |text: &str| crate::port::SecretText::new(text.repeat(4));
+    let open = |text: &str| Tokens::open(None, Some(&secret(text)), Env::system()).unwrap();
+    let now = Env::system().now();
+    let (user, login) = (Env::system().bytes::<16>().into(), Env::system().bytes::<16>().into());
+    let token = open("q8TzVb1nRk5x").make(user, login, now, 900).unwrap();
+    assert!(open("q8TzVb1nRk5x").read(&token, now).is_some(), "another node has the same key");
+    assert!(open("r8TzVb1nRk5x").read(&token, now).is_none());
+    assert_eq!(open("q8TzVb1nRk5x").rotate().unwrap_err().code().id, "CB-0849");
+}

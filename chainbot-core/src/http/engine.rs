@@ -11,7 +11,7 @@ use crate::auth::Who;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::port::Scope;
-use crate::runtime::{Component, Counts, Handle};
+use crate::runtime::{Counts, Handle};
 
 /// The runtime, not yet for anybody.
 pub struct Engine(Arc<dyn Backend>);
@@ -78,11 +78,6 @@ pub fn scope_of(who: &Who) -> Scope {
 pub struct Machine<'a>(&'a dyn Backend);
 
 impl<'a> Machine<'a> {
-    /// How well each part goes.
-    pub fn components(&self) -> Vec<(&'static str, Component)> {
-        self.0.components()
-    }
-
     /// How much there is.
     pub fn counts(&self) -> Counts {
         self.0.counts()

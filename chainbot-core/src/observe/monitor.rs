@@ -23,7 +23,7 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::limits::ALERT_LOOKS;
 use crate::meter::Meters;
-use crate::port::{EventBus, Store};
+use crate::port::{EventBus, Scope, Store};
 use crate::runtime::{Component, announce};
 
 /// The event of a change.
@@ -268,7 +268,7 @@ impl Monitor {
         let reading = self.system.read(rules.has_sensors);
         let cpu = self.system.cpu_percent();
         let begun = self.env.monotonic();
-        let questions = self.store.inbox();
+        let questions = self.store.inbox(&Scope::All);
         let took = self.env.monotonic().saturating_sub(begun);
         let requests = self.meters.requests.totals();
         let changed = {

@@ -69,6 +69,8 @@ actions! {
     InboxAnswer = "inbox.answer", "A question was answered.";
     SecretSet = "secret.set", "A secret has a new value.";
     SecretRemove = "secret.remove", "A secret is gone.";
+    SecretRotate = "secret.rotate", "All secrets are sealed with a new key.";
+    SigningRotate = "auth.rotate", "Access tokens are signed with a new key.";
     OutboxResend = "outbox.resend", "A message is sent again.";
     OutboxRemove = "outbox.remove", "A message was forgotten.";
     BackupMake = "backup.make", "A backup was ordered and is made, or failed.";

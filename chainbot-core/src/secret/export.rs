@@ -14,7 +14,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::key::Key;
+use super::key::{self, Keys};
 use super::seal;
 use crate::env::Env;
 use crate::error::code::{backup as code, general};
@@ -78,10 +78,9 @@ pub fn seal_for_export(
     env: &Env,
 ) -> Result<Vec<u8>> {
     check_passphrase(passphrase)?;
-    let key = Key::of_folder(folder)?;
+    let keys = Keys::of_folder(folder, key::credentials().as_deref())?;
     let items = rows.iter().map(|row| {
-        let Some(key) = &key else { return Err(seal::other_key(&row.name)) };
-        let value = seal::open(key, row)?;
+        let value = keys.open(row)?;
         Ok(Item {
             name: row.name.clone(),
             owner: row.owner.clone(),
@@ -147,10 +146,12 @@ pub fn seal_again(
     if items.len() > limits::SECRETS_MAX {
         return Err(damaged("there are more than there may be"));
     }
-    let key = match Key::read(folder)? {
-        Some(key) => key,
-        None => Key::make(folder, env)?,
-    };
+    let mut keys = Keys::read(folder, key::credentials().as_deref())?;
+    if keys.first().is_none() {
+        keys = Keys::make(folder, env)?;
+    }
+    let key =
+        keys.first().ok_or_else(|| Error::new(&general::INTERNAL, "a key that was made is not there"))?;
     let row = |item: &Item| {
         let mut row = StoredSecret {
             name: item.name.clone(),
@@ -164,7 +165,7 @@ pub fn seal_again(
             created_at: item.created_at,
             updated_at: item.updated_at,
         };
-        seal::seal(&key, &mut row, &SecretText::new(item.value.clone()))?;
+        seal::seal(key, &mut row, &SecretText::new(item.value.clone()))?;
         Ok(row)
     };
     items.iter().map(row).collect()

@@ -42,17 +42,12 @@ impl KeyFile {
     /// The keys of a folder that another process may hold.
     pub fn read_in(&self, folder: &Path) -> Result<Vec<Master>> {
         let path = folder.join(self.name);
-        let mut bytes = Zeroizing::new(Vec::new());
-        let read = match std::fs::File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.and_then(|file| file.take(PRIVATE_FILE_BYTES_MAX as u64).read_to_end(&mut bytes)),
-        };
-        read.map_err(|error| {
+        let read = read_bounded(&path).map_err(|error| {
             Error::new(self.code, format!("{} cannot be read", path.display()))
                 .help("use the account that the server runs as")
                 .because(error)
         })?;
-        self.decode(&path, &bytes)
+        read.map_or_else(|| Ok(Vec::new()), |bytes| self.decode(&path, &bytes))
     }
 
     fn decode(&self, path: &Path, bytes: &[u8]) -> Result<Vec<Master>> {
@@ -70,6 +65,10 @@ impl KeyFile {
                 self.exposed
             )));
         }
+        self.decode_text(path, bytes)
+    }
+
+    fn decode_text(&self, path: &Path, bytes: &[u8]) -> Result<Vec<Master>> {
         let keys: Option<Vec<Master>> = std::str::from_utf8(bytes)
             .ok()
             .and_then(|text| text.trim().lines().map(|l| self.line(l)).collect());
@@ -80,16 +79,50 @@ impl KeyFile {
         }
     }
 
+    /// The keys of a credential of the service, by the file's name; none where there is no such credential.
+    pub fn read_credential(&self, credentials: &Path) -> Result<Vec<Master>> {
+        let path = credentials.join(self.name);
+        match read_bounded(&path) {
+            Ok(None) => Ok(Vec::new()),
+            // Its mode is systemd's, and it is this service's alone.
+            Ok(Some(bytes)) => self.decode_text(&path, &bytes),
+            Err(error) => {
+                Err(Error::new(self.code, format!("{} cannot be read", path.display())).because(error))
+            }
+        }
+    }
+
     /// Makes a key. On disk when this returns.
     pub fn make(&self, folder: &DataDir, env: &Env) -> Result<Master> {
         let master = Zeroizing::new(env.bytes::<32>());
-        let text = Zeroizing::new(format!("{}{}\n", self.prefix, STANDARD.encode(*master)));
-        folder.write_private(self.name, text.as_bytes())?;
+        self.write(folder, std::slice::from_ref(&master))?;
         Ok(master)
+    }
+
+    /// Puts these keys in place of those that are there, in one step. On disk when this returns.
+    pub fn write(&self, folder: &DataDir, keys: &[Master]) -> Result<()> {
+        let mut text = Zeroizing::new(String::new());
+        for key in keys {
+            text.push_str(self.prefix);
+            STANDARD.encode_string(&key[..], &mut text);
+            text.push('\n');
+        }
+        folder.write_private(self.name, text.as_bytes())
     }
 
     fn line(&self, line: &str) -> Option<Master> {
         let bytes = Zeroizing::new(STANDARD.decode(line.trim().strip_prefix(self.prefix)?).ok()?);
         <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new)
     }
+}
+
+/// A file's bytes, up to the bound; `None` when it is not there.
+fn read_bounded(path: &Path) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(PRIVATE_FILE_BYTES_MAX as u64).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }

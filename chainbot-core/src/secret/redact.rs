@@ -4,14 +4,46 @@
 //! in base64 at each of the three alignments it can have inside something longer (`user:password` is one), and
 //! line by line when it has several. All patterns are found in one pass, whatever their number.
 
+use std::borrow::Cow;
+use std::sync::{Arc, Weak};
+
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::limits::SECRET_VALUE_BYTES_MIN;
+
+/// What vaults of this process know, for the log, which belongs to no vault. A plain lock, written when a vault is opened and
+/// read with each line of the log; behind it lies a lock that is held for a copy of a pointer.
+static OF_LOG: RwLock<Vec<Weak<Shared>>> = RwLock::new(Vec::new());
+
+/// A redactor that is replaced as a whole when secrets change.
+pub(super) type Shared = RwLock<Arc<Redactor>>;
+
+/// Takes what a vault knows out of the log too, for as long as it lives.
+pub(super) fn watch_log(redactor: &Arc<Shared>) {
+    let mut all = OF_LOG.write();
+    all.retain(|known| known.strong_count() > 0);
+    all.push(Arc::downgrade(redactor));
+}
+
+/// A line of the log without the secrets that this process knows. The loggers of the module and of the command line call it with
+/// everything they write.
+pub fn redact_log(line: &str) -> Cow<'_, str> {
+    let all: Vec<Arc<Redactor>> =
+        OF_LOG.read().iter().filter_map(Weak::upgrade).map(|shared| shared.read().clone()).collect();
+    let mut out = Cow::Borrowed(line);
+    for redactor in all {
+        if let Some(clean) = redactor.redact(&out) {
+            out = Cow::Owned(clean);
+        }
+    }
+    out
+}
 
 /// What stands where a secret was.
 const HIDDEN: &str = "***";

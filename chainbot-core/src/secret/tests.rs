@@ -9,7 +9,7 @@ use crate::Result;
 use crate::env::Env;
 use crate::error::Error;
 use crate::id::UserId;
-use crate::port::{Role, Scope, SecretText, Secrets, Store};
+use crate::port::{OpenSecret, Role, Scope, SecretText, Secrets, Store};
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 
 const CANARY: &str = "canary-7f3b-secret-value";
@@ -245,4 +245,142 @@ async fn a_secret_of_somebody_is_not_there_for_anybody_else() {
     assert!(bench.vault.redact("so: her second value").is_some_and(|text| !text.contains("second")));
     bench.vault.remove(&editor(mia), "hers").await.unwrap();
     assert_eq!(names(&admin), ["house"]);
+}
+
+/// What a rotation that is cut short leaves: the key file and the rows, each as they were or as they become.
+#[tokio::test]
+async fn a_rotation_that_is_cut_short_anywhere_loses_nothing_and_goes_on() {
+    for cut in ["not at all", "before the rows", "before the end"] {
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join(KEY_FILE);
+        let bench = open(dir.path());
+        for name in ["a", "b"] {
+            bench
+                .vault
+                .set(&Scope::All, name, secret(&format!("{CANARY}-{name}"), &["h.test"]))
+                .await
+                .unwrap();
+        }
+        let first = std::fs::read_to_string(&key_file).unwrap();
+        let rows = crate::port::SecretRows::secrets(&*bench.store).unwrap();
+        assert_eq!(bench.vault.rotate_key().await.unwrap(), Rotated { secrets: 2, is_credential: false });
+        let second = std::fs::read_to_string(&key_file).unwrap();
+        assert!(second.lines().count() == 1 && second != first);
+        let again = crate::port::SecretRows::secrets(&*bench.store).unwrap();
+        assert!(
+            rows.iter()
+                .zip(&again)
+                .all(|(a, b)| a.key_id != b.key_id && a.nonce != b.nonce && a.version == b.version)
+        );
+        // The folder as a cut would have left it.
+        if cut != "not at all" {
+            std::fs::write(&key_file, format!("{second}{first}")).unwrap();
+        }
+        if cut == "before the rows" {
+            let ops = rows.into_iter().map(|row| crate::port::Op::SecretPut(Box::new(row))).collect();
+            crate::store::commit(&*bench.store, ops).await.unwrap();
+        }
+        bench.store.close();
+        drop(bench);
+        let bench = open(dir.path());
+        for name in ["a", "b"] {
+            assert_eq!(value(&bench.vault, name).unwrap(), format!("{CANARY}-{name}"), "{cut}");
+        }
+        assert_eq!(bench.vault.redact(&format!("{CANARY}-b")).as_deref(), Some("***"));
+        // A secret that is set meanwhile is sealed with the new key.
+        bench.vault.set(&Scope::All, "c", secret(CANARY, &[])).await.unwrap();
+        let before = std::fs::read_to_string(&key_file).unwrap();
+        bench.vault.rotate_key().await.unwrap();
+        let end = std::fs::read_to_string(&key_file).unwrap();
+        assert_eq!(end.lines().count(), 1, "{cut}");
+        assert_eq!(
+            cut != "not at all",
+            before.starts_with(&end),
+            "one that was begun goes on with its key: {cut}"
+        );
+        assert!(!end.contains(first.trim()), "{cut}");
+        bench.store.close();
+        drop(bench);
+        let bench = open(dir.path());
+        assert_eq!(value(&bench.vault, "a").unwrap(), format!("{CANARY}-a"), "{cut}");
+        assert_eq!(value(&bench.vault, "c").unwrap(), CANARY, "{cut}");
+        assert!(bench.vault.list(&Scope::All).iter().all(|info| info.is_readable));
+        // The old key opens nothing any more.
+        bench.store.close();
+        drop(bench);
+        std::fs::write(&key_file, &first).unwrap();
+        assert_eq!(code(value(&open(dir.path()).vault, "a")), "CB-1001", "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_does_not_open_keeps_a_rotation_from_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let key_file = dir.path().join(KEY_FILE);
+    let bench = open(dir.path());
+    assert_eq!(code(bench.vault.rotate_key().await), "CB-1001", "there is no key");
+    bench.vault.set(&Scope::All, "a", secret(CANARY, &[])).await.unwrap();
+    bench.vault.set(&Scope::All, "b", secret(CANARY, &[])).await.unwrap();
+    bench.store.close();
+    drop(bench);
+    let database = rusqlite::Connection::open(dir.path().join("chainbot.db")).unwrap();
+    database.execute("UPDATE secret SET sealed = randomblob(60) WHERE name = 'a'", []).unwrap();
+    drop(database);
+    let before = std::fs::read(&key_file).unwrap();
+    let bench = open(dir.path());
+    let error = bench.vault.rotate_key().await.unwrap_err();
+    assert!(error.code().id == "CB-1004" && error.message().contains("`a`"), "{error}");
+    assert_eq!(std::fs::read(&key_file).unwrap(), before);
+    assert_eq!(value(&bench.vault, "b").unwrap(), CANARY);
+}
+
+#[test]
+fn keys_come_from_a_credential_of_the_service_and_only_the_operator_changes_them() {
+    use super::key::Keys;
+    let (dir, credentials) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = DataDir::open(dir.path(), "test").unwrap();
+    let env = Env::system();
+    let own = Keys::make(&folder, &env).unwrap().first().unwrap().id;
+    let read = || Keys::read(&folder, Some(credentials.path()));
+    assert_eq!(read().unwrap().first().unwrap().id, own, "no such credential: the file counts");
+    let other = tempfile::tempdir().unwrap();
+    let other = DataDir::open(other.path(), "test").unwrap();
+    let given = Keys::make(&other, &env).unwrap().first().unwrap().id;
+    let line = std::fs::read_to_string(other.path().join(KEY_FILE)).unwrap();
+    let old = std::fs::read_to_string(dir.path().join(KEY_FILE)).unwrap();
+    // systemd's credentials are 0400, or readable by more under some file systems.
+    std::fs::write(credentials.path().join(KEY_FILE), &line).unwrap();
+    assert_eq!(read().unwrap().first().unwrap().id, given);
+    let refused = Keys::begin_rotation(&folder, Some(credentials.path()), &env).err().unwrap();
+    assert!(refused.code().id == "CB-1001" && refused.remedy().unwrap().contains("new line"), "{refused}");
+    std::fs::write(credentials.path().join(KEY_FILE), format!("{line}{old}")).unwrap();
+    let both = Keys::begin_rotation(&folder, Some(credentials.path()), &env).unwrap();
+    assert_eq!(both.first().unwrap().id, given);
+    Keys::end_rotation(&folder, Some(credentials.path())).unwrap();
+    assert_eq!(std::fs::read_to_string(dir.path().join(KEY_FILE)).unwrap(), old, "nothing was written");
+    std::fs::write(credentials.path().join(KEY_FILE), "nonsense").unwrap();
+    assert_eq!(read().err().unwrap().code().id, "CB-1001");
+}
+
+#[tokio::test]
+async fn the_log_shows_no_secret_of_a_vault_that_is_open() {
+    const OF_LOG: &str = "canary-of-the-log-41aa";
+    let dir = tempfile::tempdir().unwrap();
+    let bench = open(dir.path());
+    let line = format!("sent {OF_LOG} to somebody");
+    assert_eq!(redact_log(&line), line, "nobody knows it yet");
+    bench.vault.set(&Scope::All, "a", secret(OF_LOG, &[])).await.unwrap();
+    assert_eq!(redact_log(&line), "sent *** to somebody");
+    bench.vault.rotate_key().await.unwrap();
+    assert_eq!(redact_log(&line), "sent *** to somebody");
+    assert_eq!(redact_log("nothing in it"), "nothing in it");
+    let other = tempfile::tempdir().unwrap();
+    let given = OpenSecret { value: SecretText::new("canary-given-9c".to_owned()), hosts: Vec::new() };
+    let other = open(other.path());
+    let vault = other.vault.with_given(vec![("${file:/x}".to_owned(), given)]).unwrap();
+    assert_eq!(redact_log(&format!("{OF_LOG} canary-given-9c")), "*** ***");
+    assert_eq!(vault.open_of_operator("${file:/x}").unwrap().value.reveal(), "canary-given-9c");
+    assert_eq!(code(vault.open(None, "${file:/x}")), "CB-1000", "definitions cannot reach it");
+    drop(vault);
+    assert_eq!(redact_log("canary-given-9c"), "canary-given-9c");
 }

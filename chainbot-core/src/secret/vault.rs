@@ -4,13 +4,14 @@
 //! decryption and touches no disk.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::key::Key;
+use super::key::{self, Key, Keys};
 use super::name::{check_description, check_name, check_value, read_hosts};
-use super::redact::Redactor;
+use super::redact::{self, Redactor};
 use super::seal;
 use crate::env::Env;
 use crate::error::code::{general, secret as code};
@@ -53,10 +54,20 @@ pub struct SecretInfo {
     pub owner: Option<UserId>,
 }
 
+/// What a rotation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// Secrets that were sealed anew.
+    pub secrets: usize,
+    /// The keys are a credential of the service: its second line is of no use any more.
+    pub is_credential: bool,
+}
+
 /// All secrets of a data folder.
 pub struct Vault {
     store: Arc<dyn Store>,
     folder: Arc<DataDir>,
+    credentials: Option<PathBuf>,
     env: Env,
     /// Read on every use of a secret and every output; written on a change. Never held over an await.
     state: RwLock<State>,
@@ -68,8 +79,9 @@ struct State {
     /// What the configuration refers to, by the text of the reference. Definitions cannot reach it.
     given: Vec<(String, OpenSecret)>,
     rows: BTreeMap<String, StoredSecret>,
-    key: std::result::Result<Option<Key>, Refusal>,
-    redactor: Redactor,
+    keys: std::result::Result<Keys, Refusal>,
+    /// Also the log's, which must not wait for the lock around this: what holds it may log.
+    redactor: Arc<redact::Shared>,
 }
 
 /// Why the key file cannot be used. Kept, because a start must not fail for it.
@@ -99,13 +111,15 @@ impl Vault {
         env: Env,
     ) -> Result<Self> {
         let rows: BTreeMap<_, _> = store.secrets()?.into_iter().map(|row| (row.name.clone(), row)).collect();
-        let key = Key::read(&folder).map_err(Refusal);
-        if let Err(refusal) = &key {
+        let credentials = key::credentials();
+        let keys = Keys::read(&folder, credentials.as_deref()).map_err(Refusal);
+        if let Err(refusal) = &keys {
             log::error!("secrets cannot be used: {}", refusal.0);
         }
-        let redactor = redactor(&rows, &[], key.as_ref().ok().and_then(Option::as_ref))?;
-        let state = RwLock::new(State { given: Vec::new(), rows, key, redactor });
-        Ok(Self { store, folder, env, state, changes: tokio::sync::Mutex::default() })
+        let redactor = Arc::new(RwLock::new(Arc::new(redactor(&rows, &[], keys.as_ref().ok())?)));
+        redact::watch_log(&redactor);
+        let state = RwLock::new(State { given: Vec::new(), rows, keys, redactor });
+        Ok(Self { credentials, store, folder, env, state, changes: tokio::sync::Mutex::default() })
     }
 
     /// All secrets that they see, without their values, by name.
@@ -186,6 +200,41 @@ impl Vault {
         state.renew()
     }
 
+    /// Seals every secret with a new key, and forgets the one before. Whatever it is cut short at, every secret opens, and the next
+    /// call goes on from there. On disk when this returns; how many there are.
+    pub async fn rotate_key(&self) -> Result<Rotated> {
+        let _turn = self.changes.lock().await;
+        // All of them open, or nothing is begun: one that does not would be lost with the old key.
+        let values = {
+            let state = self.state.read();
+            let keys = state.keys()?;
+            state.rows.values().map(|row| Ok((row.clone(), keys.open(row)?))).collect::<Result<Vec<_>>>()?
+        };
+        let credentials = self.credentials.as_deref();
+        let keys = Keys::begin_rotation(&self.folder, credentials, &self.env)?;
+        let is_credential = keys.is_credential();
+        let rows = {
+            let first = keys.first().ok_or_else(no_key)?;
+            let again = values.into_iter().map(|(mut row, value)| {
+                row.nonce = self.env.bytes();
+                seal::seal(first, &mut row, &value)?;
+                Ok(row)
+            });
+            again.collect::<Result<Vec<_>>>()?
+        };
+        // Both keys, until the rows are on disk.
+        self.state.write().keys = Ok(keys);
+        let deed =
+            Deed::new(Action::SecretRotate, "secret", "*").with(serde_json::json!({ "secrets": rows.len() }));
+        let puts = rows.iter().map(|row| Op::SecretPut(Box::new(row.clone())));
+        commit(self.store.as_ref(), puts.chain(written_down(self.env.now(), deed)).collect()).await?;
+        let secrets = rows.len();
+        let mut state = self.state.write();
+        state.rows = rows.into_iter().map(|row| (row.name.clone(), row)).collect();
+        state.keys = Ok(Keys::end_rotation(&self.folder, credentials)?);
+        Ok(Rotated { secrets, is_credential })
+    }
+
     /// `is_known`: of which others a hint may speak.
     fn not_found(&self, is_known: impl Fn(&StoredSecret) -> bool, name: &str) -> Error {
         let shown: String = name.chars().filter(|c| !c.is_control()).take(63).collect();
@@ -206,30 +255,35 @@ impl Secrets for Vault {
             drop(state);
             return Err(self.not_found(|row| row.serves(owner), name));
         };
-        Ok(OpenSecret { value: seal::open(state.key()?, row)?, hosts: row.hosts.clone() })
+        Ok(OpenSecret { value: state.keys()?.open(row)?, hosts: row.hosts.clone() })
     }
 
     fn open_of_operator(&self, name: &str) -> Result<OpenSecret> {
         let given =
             self.state.read().given.iter().find(|(known, _)| known == name).map(|(_, secret)| secret.clone());
-        given.map_or_else(|| self.open(name), Ok)
+        given.map_or_else(|| self.open(None, name), Ok)
     }
 
     fn redact(&self, text: &str) -> Option<String> {
-        self.state.read().redactor.redact(text)
+        let redactor = self.state.read().redactor.read().clone();
+        redactor.redact(text)
     }
 }
 
 impl State {
     fn opens(&self, row: &StoredSecret) -> bool {
-        matches!(&self.key, Ok(Some(key)) if key.id == row.key_id)
+        self.keys.as_ref().is_ok_and(|keys| keys.opens(row))
     }
 
+    /// The one that seals.
     fn key(&self) -> Result<&Key> {
-        match &self.key {
-            Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(Error::new(&code::KEY, "the file `secret.key` is missing from the data folder")
-                .help("put it back from the backup; without it the stored secrets stay sealed")),
+        self.keys()?.first().ok_or_else(no_key)
+    }
+
+    fn keys(&self) -> Result<&Keys> {
+        match &self.keys {
+            Ok(keys) if keys.first().is_some() => Ok(keys),
+            Ok(_) => Err(no_key()),
             Err(refusal) => Err(refusal.again()),
         }
     }
@@ -237,27 +291,35 @@ impl State {
     /// Makes the key at the first use. With rows that another key sealed a fresh key would hide that theirs is
     /// lost, so then the key must come back first, or they must go.
     fn need_key(&mut self, folder: &DataDir, env: &Env) -> Result<()> {
-        if matches!(self.key, Ok(None)) && self.rows.is_empty() {
-            self.key = Ok(Some(Key::make(folder, env)?));
+        if self.keys.as_ref().is_ok_and(|keys| keys.first().is_none()) && self.rows.is_empty() {
+            self.keys = Ok(Keys::make(folder, env)?);
         }
         self.key().map(drop)
     }
 
     fn renew(&mut self) -> Result<()> {
-        self.redactor = redactor(&self.rows, &self.given, self.key.as_ref().ok().and_then(Option::as_ref))?;
+        let fresh = redactor(&self.rows, &self.given, self.keys.as_ref().ok())?;
+        *self.redactor.write() = Arc::new(fresh);
         Ok(())
     }
+}
+
+fn no_key() -> Error {
+    Error::new(&code::KEY, "the file `secret.key` is missing from the data folder")
+        .help("put it back from the backup; without it the stored secrets stay sealed")
 }
 
 /// Knows every value that can be opened, also of secrets that nothing has used yet: an echo may come from anywhere.
 fn redactor(
     rows: &BTreeMap<String, StoredSecret>,
     given: &[(String, OpenSecret)],
-    key: Option<&Key>,
+    keys: Option<&Keys>,
 ) -> Result<Redactor> {
     let mut values: Vec<SecretText> = given.iter().map(|(_, secret)| secret.value.clone()).collect();
-    for (key, row) in key.iter().flat_map(|key| rows.values().map(move |row| (key, row))) {
-        match seal::open(key, row) {
+    // Without any key nothing can be opened and nothing can be sent, so nothing can come back.
+    let keys = keys.filter(|keys| keys.first().is_some());
+    for (keys, row) in keys.iter().flat_map(|keys| rows.values().map(move |row| (keys, row))) {
+        match keys.open(row) {
             Ok(value) => values.push(value),
             Err(error) => log::error!("{error}"),
         }

@@ -151,6 +151,7 @@ impl Session {
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new()
+        .routes(routes!(rotate))
         .routes(routes!(set_up))
         .routes(routes!(login))
         .routes(routes!(refresh))
@@ -235,6 +236,16 @@ async fn refresh(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     };
     let pair = shared.accounts.renew(&token, kind).await?;
     tokens(&shared, &call, pair)
+}
+
+/// Signs access tokens with a new key
+#[utoipa::path(post, path = "/api/chainbot/auth/rotate-key", tag = "accounts",
+    responses(
+        (status = 204, description = "From now on; tokens of the key before are read until they are over"),
+        (status = 500, description = "The operator gives the key: change security.secret_key")))]
+async fn rotate(State(shared): State<Arc<Shared>>) -> Answer {
+    shared.accounts.rotate_signing_key().await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Ends the login by which the request comes; its access tokens end with it

@@ -19,7 +19,7 @@ use crate::http::problem::Answer;
 use crate::http::request::Call;
 use crate::limits::BODY_BYTES_MAX;
 use crate::port::SecretText;
-use crate::secret::{NewSecret, SecretInfo, Vault};
+use crate::secret::{NewSecret, Rotated, SecretInfo, Vault};
 
 /// A secret without its value.
 #[derive(Serialize, ToSchema)]
@@ -75,7 +75,7 @@ struct NewSecretBody {
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(set, remove))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(rotate)).routes(routes!(set, remove))
 }
 
 /// All secrets without their values, by name
@@ -107,6 +107,25 @@ async fn set(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let (info, is_new) = vault(&shared)?.set(&scope_of(call.who()?), call.path("name")?, new).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Secret::from(info))).into_response())
+}
+
+/// What a rotation did.
+#[derive(Serialize, ToSchema)]
+struct RotatedKey {
+    /// Secrets that were sealed anew.
+    secrets: usize,
+    /// The keys are a credential of the service: take its second line away.
+    credential: bool,
+}
+
+/// Seals every secret with a new key, and forgets the one before
+#[utoipa::path(post, path = "/api/chainbot/secrets/rotate-key", tag = "secrets",
+    responses(
+        (status = 200, description = "Done; repeated after an interruption, it goes on", body = RotatedKey),
+        (status = 500, description = "A secret does not open, so nothing was begun; or the key is a credential with one line")))]
+async fn rotate(State(shared): State<Arc<Shared>>) -> Answer {
+    let Rotated { secrets, is_credential } = vault(&shared)?.rotate_key().await?;
+    Ok(Json(RotatedKey { secrets, credential: is_credential }).into_response())
 }
 
 /// Removes a secret

@@ -87,6 +87,7 @@ impl House {
         let handle = Handle::new(runtime.clone());
         let token = AccessToken::generate(&env);
         let accounts = Accounts::open(AccountsOptions {
+            secret_key: None,
             store: store.clone(),
             folder: None,
             env: env.clone(),
@@ -100,9 +101,10 @@ impl House {
             backend: Arc::new(handle.clone()),
             accounts: accounts.clone(),
             env,
-            health: Arc::new(|| HealthReport { score: 1.0, detail: "ok".to_owned() }),
+            health: Arc::new(|| HealthReport { score: 1.0, detail: "ok".to_owned(), checks: Vec::new() }),
             metrics: Arc::new(crate::observe::Metrics::default),
             config: Arc::new(|_| serde_json::json!({})),
+            meters: Arc::default(),
             manifest: json!({ "name": "chainbot" }),
             own_port: None,
             insecure_lan: false,

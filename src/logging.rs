@@ -15,6 +15,7 @@ impl Log for ToStderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
+            chainbot_core::observe::note(record);
             let level = record.level().as_str().to_ascii_lowercase();
             output::note(&output::printable(&format!("{level}: {}", record.args())));
         }

@@ -23,6 +23,7 @@ use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::gpio::{Mode, PinSetup, Pins, SimBackend};
+use crate::http::live::{Live, SocketLimits, Tee, of_health};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSource};
 use crate::id::UserId;
 use crate::meter::Meters;
@@ -88,6 +89,7 @@ pub struct App {
     runtime: Arc<Runtime>,
     pins: Arc<Pins>,
     backups: Arc<Backups>,
+    live: Arc<Live>,
     store: Arc<SqliteStore>,
     data_dir: Arc<DataDir>,
     bus: Option<Arc<dyn EventBus>>,
@@ -98,6 +100,17 @@ pub struct App {
     meters: Arc<Meters>,
     begun: Duration,
     serving: Mutex<Option<Serving>>,
+    /// Ended by `stop`, or with the app.
+    watch: Watching,
+}
+
+/// The task that looks after the log and health for those who listen.
+struct Watching(JoinHandle<()>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The task behind the port.
@@ -130,6 +143,20 @@ impl App {
             blocking(move || Opened::open(&config, &process, &env, meters, is_served)).await?
         };
         let Opened { data_dir, store, accounts, vault } = opened;
+        let live = Live::new(
+            SocketLimits {
+                connections: config.websocket.max_connections,
+                ping_interval: config.websocket.ping_interval,
+                ping_timeout: config.websocket.ping_timeout,
+                close_timeout: config.websocket.close_timeout,
+                message_bytes: config.websocket.max_message_size,
+                ..SocketLimits::default()
+            },
+            env.clone(),
+        );
+        // Whoever listens hears what the host is told besides runs.
+        let bus: Option<Arc<dyn EventBus>> =
+            bus.map(|host| Arc::new(Tee { host, live: live.clone() }) as Arc<dyn EventBus>);
         let listener = match config.api.port {
             None => None,
             Some(port) => Some(listen_as_before(config.api.host, port, port_hint).await?),
@@ -185,12 +212,13 @@ impl App {
             }
         };
         let running = Arc::new(Mutex::new(config.clone()));
+        let parts = Parts { handle: handle.clone(), backups: backups.clone(), live: live.clone() };
         let face = ApiOptions {
             backend: Arc::new(handle.clone()),
             accounts,
             env: env.clone(),
-            health: health_source(handle.clone(), backups.clone()),
-            metrics: metrics_source(handle.clone(), backups.clone(), meters.clone(), env.clone(), begun),
+            health: parts.health_source(),
+            metrics: parts.clone().metrics_source(meters.clone(), env.clone(), begun),
             config: config_source(running.clone()),
             manifest: manifest(),
             own_port: port,
@@ -201,10 +229,12 @@ impl App {
                 request_time: config.api.timeout,
                 ..ApiLimits::default()
             },
-            secrets: Some(vault),
+            secrets: Some(vault.clone()),
             pins: Some(pins.clone()),
             backups: Some(backups.clone()),
+            live: live.clone(),
         };
+        let redactor: Arc<dyn Secrets> = vault;
         let told = match port {
             None => Ok(()),
             Some(address) => {
@@ -220,6 +250,7 @@ impl App {
             undo_start(&runtime, &store).await;
             return Err(error);
         }
+        let watch = tokio::spawn(parts.clone().watch(redactor, env.clone()));
         let api = Api::new(routes, face);
         let serving = listener.map(|(listener, _)| serve(&api, listener));
         let app = App {
@@ -228,6 +259,7 @@ impl App {
             runtime,
             pins,
             backups,
+            live,
             store,
             data_dir,
             bus,
@@ -238,6 +270,7 @@ impl App {
             meters,
             begun,
             serving: Mutex::new(serving),
+            watch: Watching(watch),
         };
         app.announce(
             "chainbot.module.ready",
@@ -257,8 +290,7 @@ impl App {
     /// Takes an event of the host's bus, for the steps that wait for it and the triggers that ask for it. Never blocks.
     pub fn handle_event(&self, event: HostEvent) -> Result<()> {
         let HostEvent { topic, payload, id, at_ms } = event;
-        self.handle.hear(&topic, &id, payload.clone(), Timestamp(at_ms))?;
-        self.handle.take_event(Event { id, topic, at: Timestamp(at_ms), data: payload })
+        self.handle.offer(Event { id, topic, at: Timestamp(at_ms), data: payload })
     }
 
     /// What the API offers, for callers in the same process.
@@ -273,7 +305,7 @@ impl App {
 
     /// How well it goes; cheap, from memory.
     pub fn health(&self) -> HealthReport {
-        health(&self.handle, &self.backups)
+        self.parts().health()
     }
 
     /// Resolves when the app cannot work on (a failed commit, lost threads), with the reason.
@@ -289,6 +321,7 @@ impl App {
         self.announce("chainbot.module.stopping", &data);
         let until = self.env.monotonic() + deadline;
         self.api.close();
+        self.watch.0.abort();
         let serving = self.serving.lock().take();
         let task = serving.map(|serving| {
             // The task may have ended by itself.
@@ -316,6 +349,10 @@ impl App {
             removed
         })
         .await
+    }
+
+    fn parts(&self) -> Parts {
+        Parts { handle: self.handle.clone(), backups: self.backups.clone(), live: self.live.clone() }
     }
 
     fn announce(&self, topic: &str, data: &Value) {
@@ -505,33 +542,58 @@ async fn undo_start(runtime: &Arc<Runtime>, store: &Arc<SqliteStore>) {
     store.close();
 }
 
-fn metrics_source(
+/// Whoever has a say in the report of health.
+#[derive(Clone)]
+struct Parts {
     handle: Handle,
     backups: Arc<Backups>,
-    meters: Arc<Meters>,
-    env: Env,
-    begun: Duration,
-) -> crate::http::MetricsSource {
-    Arc::new(move || {
-        let uptime = env.monotonic().saturating_sub(begun).as_secs_f64();
-        Metrics::take(&handle, &meters, health(&handle, &backups).score, uptime)
-    })
+    live: Arc<Live>,
 }
 
-fn health_source(handle: Handle, backups: Arc<Backups>) -> crate::http::HealthSource {
-    Arc::new(move || health(&handle, &backups))
-}
+impl Parts {
+    fn metrics_source(self, meters: Arc<Meters>, env: Env, begun: Duration) -> crate::http::MetricsSource {
+        Arc::new(move || {
+            let uptime = env.monotonic().saturating_sub(begun).as_secs_f64();
+            Metrics::take(&self.handle, &meters, self.health().score, uptime, self.live.seats.open())
+        })
+    }
 
-/// The lowest component is the whole: a chain is as strong as that.
-fn health(handle: &Handle, backups: &Backups) -> HealthReport {
-    let all = handle.components().into_iter().chain([("backup", backups.component())]);
-    let lowest = all.min_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
-    match lowest {
-        Some((name, component)) if component.score < 1.0 => HealthReport {
-            score: component.score,
-            detail: format!("{name}: {}", component.reason.as_deref().unwrap_or(component.status)),
-        },
-        _ => HealthReport { score: 1.0, detail: "ok".to_owned() },
+    /// Tells those who listen of the log and of health, to the end of the app. A look at health is some reads of memory.
+    async fn watch(self, redactor: Arc<dyn Secrets>, env: Env) {
+        let look = Duration::from_secs(crate::limits::HEALTH_LOOK_S);
+        let mut was = self.health();
+        loop {
+            tokio::select! {
+                () = self.live.lines.came() => self.live.settle_log(|text| redactor.redact(text)),
+                () = tokio::time::sleep(look) => {
+                    let is = self.health();
+                    if (is.score, &is.detail) != (was.score, &was.detail) {
+                        let status = crate::http::label(is.score);
+                        self.live.signal(|| of_health(status, is.score, &is.detail, env.now()));
+                        was = is;
+                    }
+                }
+            }
+        }
+    }
+
+    fn health_source(&self) -> crate::http::HealthSource {
+        let parts = self.clone();
+        Arc::new(move || parts.health())
+    }
+
+    /// The lowest component is the whole: a chain is as strong as that.
+    fn health(&self) -> HealthReport {
+        let others = [("backup", self.backups.component()), ("websocket", self.live.seats.component())];
+        let all = self.handle.components().into_iter().chain(others);
+        let lowest = all.min_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
+        match lowest {
+            Some((name, component)) if component.score < 1.0 => HealthReport {
+                score: component.score,
+                detail: format!("{name}: {}", component.reason.as_deref().unwrap_or(component.status)),
+            },
+            _ => HealthReport { score: 1.0, detail: "ok".to_owned() },
+        }
     }
 }
 

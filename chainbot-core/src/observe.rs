@@ -3,6 +3,7 @@
 //! Names are a promise: dashboards and alerts are written against them. A name is added, never changed, and every
 //! one that is shown is really counted. Reading takes from memory and from `/proc/self`; nothing waits.
 
+mod lines;
 mod process;
 mod text;
 
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::meter::{Buckets, Meters};
 use crate::runtime::Handle;
 
+pub use lines::{Line, Lines, note};
 pub use text::Dialect;
 
 /// What a family of figures is.
@@ -51,8 +53,8 @@ pub struct Family {
 pub struct Metrics(Vec<Family>);
 
 impl Metrics {
-    /// Takes them. `score`: of the health report; `uptime_s`: since the start.
-    pub fn take(handle: &Handle, meters: &Meters, score: f64, uptime_s: f64) -> Self {
+    /// Takes them. `score`: of the health report; `uptime_s`: since the start; `sockets`: WebSockets that are open.
+    pub fn take(handle: &Handle, meters: &Meters, score: f64, uptime_s: f64, sockets: usize) -> Self {
         use Kind::{Counter, Gauge, Histogram};
         let counts = handle.counts();
         let one = |value: f64| vec![Figure::Number(None, value)];
@@ -92,6 +94,12 @@ impl Metrics {
                 Counter,
                 "Runs that ended since the start, by how.",
                 by("status", &ended),
+            ),
+            family(
+                "chainbot_websocket_connections_active",
+                Gauge,
+                "WebSockets that are open.",
+                one(sockets as f64),
             ),
             family("chainbot_effects_active", Gauge, "Effects under way.", one(counts.effects as f64)),
             family(

@@ -27,6 +27,7 @@ mod furnished;
 mod hardening;
 mod host_shim;
 mod kill_loop;
+mod live;
 mod overload;
 mod power_cut;
 mod real_model;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{App, defaults, health, plan, policy};
+use super::{App, defaults, plan, policy};
 use crate::config::{Changes, Config};
 use crate::error::code::config as config_code;
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ impl App {
     /// The figures as they are now.
     pub fn metrics(&self) -> Metrics {
         let uptime = self.env.monotonic().saturating_sub(self.begun).as_secs_f64();
-        Metrics::take(&self.handle, &self.meters, health(&self.handle, &self.backups).score, uptime)
+        Metrics::take(&self.handle, &self.meters, self.health().score, uptime, self.live.seats.open())
     }
 
     /// First step of a hand-over: event streams end and events that were taken reach their runs; everything else goes

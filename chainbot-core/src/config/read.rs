@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
     AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Notification,
-    Retention, Security, Setting, WorkflowEngine, table,
+    Retention, Security, Setting, WebSocket, WorkflowEngine, table,
 };
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
@@ -259,6 +259,13 @@ fn typed(settings: Vec<Setting>, warnings: Vec<Diagnostic>, file: Option<PathBuf
         },
         logging: Logging { level: values.level("logging.level") },
         email: Email { accounts: super::account::read(values.get("email.accounts")) },
+        websocket: WebSocket {
+            max_connections: values.count("websocket.max_connections") as usize,
+            ping_interval: values.duration("websocket.ping_interval"),
+            ping_timeout: values.duration("websocket.ping_timeout"),
+            close_timeout: values.duration("websocket.close_timeout"),
+            max_message_size: values.count("websocket.max_message_size") as usize,
+        },
         retention: Retention {
             completed: values.duration("retention.completed"),
             failed: values.duration("retention.failed"),

@@ -5,12 +5,14 @@
 //! medians and the ratio of each round's pair. Nothing here is asserted: it is read by people.
 //!
 //! `CB_BENCH_ROUNDS` (5) and `CB_BENCH_RUNS` (1000) make it shorter; `CB_BENCH_ONLY` names one section of
-//! `steps`, `pure`, `alone`, `abi`, `start`, `api`, `waiting`, and `CB_BENCH_PARALLEL` one number of runs in parallel;
-//! `CB_BENCH_WAITING` (100000) is how many runs wait. `CB_BENCH_ONLY=peer` is the part of `make bench-peers`.
+//! `steps`, `pure`, `alone`, `abi`, `start`, `api`, `listeners`, `waiting`, and `CB_BENCH_PARALLEL` one number of runs in
+//! parallel; `CB_BENCH_WAITING` (100000) is how many runs wait, `CB_BENCH_LISTENERS` (500) how many WebSocket clients listen.
+//! `CB_BENCH_ONLY=peer` is the part of `make bench-peers`.
 
 mod abi;
 mod alone;
 mod api;
+mod listeners;
 mod load;
 mod machine;
 mod peer;
@@ -61,6 +63,13 @@ fn main() -> Outcome<()> {
     }
     if wants("api") {
         api::measure(&home, setting("CB_BENCH_SECONDS", 20))?;
+    }
+    if wants("listeners") {
+        listeners::measure(
+            &home,
+            setting("CB_BENCH_LISTENERS", 500),
+            setting("CB_BENCH_LISTENER_RUNS", 200),
+        )?;
     }
     if wants("waiting") {
         waiting::measure(&home, setting("CB_BENCH_WAITING", 100_000))?;

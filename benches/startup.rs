@@ -74,7 +74,8 @@ pub fn artifacts() -> Outcome<(PathBuf, PathBuf)> {
     Ok(found)
 }
 
-fn first_answer(port: u16, begun: Instant) -> Outcome<()> {
+/// Waits until a server on this machine answers.
+pub fn first_answer(port: u16, begun: Instant) -> Outcome<()> {
     while begun.elapsed() < START_MAX {
         if answers(port).unwrap_or(false) {
             return Ok(());

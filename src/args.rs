@@ -4,6 +4,7 @@ mod account;
 mod author;
 mod examples;
 mod keep;
+mod live;
 mod machine;
 mod people;
 mod stored;
@@ -25,6 +26,8 @@ use keep::{AUDIT_HELP, BACKUP_HELP, RESTORE_HELP};
 pub use keep::{
     AuditExport, AuditList, AuditVerify, AuditView, Backup, BackupMake, BackupVerify, BackupView, Restore,
 };
+use live::EVENTS_HELP;
+pub use live::Events;
 use machine::{GPIO_HELP, OUTBOX_HELP};
 pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
 use people::{ANSWER_HELP, FORK_HELP};
@@ -85,6 +88,9 @@ pub enum Command {
     /// Show the server's log, or the journal of a run
     #[command(after_help = LOGS_HELP)]
     Logs(Logs),
+    /// Show what happens on the server, as it happens
+    #[command(after_help = EVENTS_HELP)]
+    Events(Events),
     /// Hold a run: what is under way ends, nothing new begins
     Pause(Pause),
     /// Let a paused run go on
@@ -648,6 +654,7 @@ impl Command {
             Command::Cancel(args) => args.json.json,
             Command::Signal(args) => args.json.json,
             Command::Logs(args) => args.json.json,
+            Command::Events(args) => args.json.json,
             Command::Pause(args) => args.run.json.json,
             Command::Resume(args) | Command::Retry(args) => args.json.json,
             Command::Fork(args) => args.run.json.json,

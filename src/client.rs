@@ -145,7 +145,12 @@ impl Client {
 
     /// Opens the stream of a run's events.
     pub async fn events(&self, run: &str) -> Result<Events> {
-        let path = format!("{BASE}/events?run={run}");
+        self.stream(&format!("run={run}")).await
+    }
+
+    /// Opens a stream of events; `query` says of which.
+    pub async fn stream(&self, query: &str) -> Result<Events> {
+        let path = format!("{BASE}/events?{query}");
         match &self.transport {
             Transport::Remote(client) => match client.events(&path, &[]).await.map_err(gone)? {
                 Ok(lines) => Ok(Events(Source::Remote(Box::new(lines)))),
@@ -226,7 +231,36 @@ enum Source {
     Embedded(Pin<Box<Body>>),
 }
 
+/// An event of a stream.
+#[derive(Debug, Default)]
+pub struct Happened {
+    /// Where to go on after it; none where that is not after this one.
+    pub id: Option<String>,
+    /// Its type; empty for what only says where the stream is.
+    pub kind: String,
+    /// JSON.
+    pub data: String,
+}
+
 impl Events {
+    /// The next event of a server's stream, whole. `None` when the stream has ended.
+    pub async fn next(&mut self) -> Result<Option<Happened>> {
+        let Source::Remote(lines) = &mut self.0 else { return Ok(None) };
+        let mut happened = Happened::default();
+        loop {
+            let Some(line) = lines.next().await.map_err(gone)? else { return Ok(None) };
+            match line.split_once(": ") {
+                Some(("id", id)) => happened.id = Some(id.to_owned()),
+                Some(("event", kind)) => kind.clone_into(&mut happened.kind),
+                Some(("data", data)) => data.clone_into(&mut happened.data),
+                None if line.is_empty() && (happened.id.is_some() || !happened.kind.is_empty()) => {
+                    return Ok(Some(happened));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Waits until something has happened. False when the stream has ended. What happened is asked of the API,
     /// which has it whole; so an event that is cut or repeated here does no harm.
     pub async fn happened(&mut self) -> Result<bool> {

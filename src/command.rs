@@ -8,6 +8,7 @@ mod control;
 mod deploy;
 mod doctor;
 mod dry;
+mod events;
 mod fsck;
 mod gpio;
 mod graph;
@@ -55,6 +56,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Cancel(args) => with_runtime(cancel::run(&args)),
         Command::Signal(args) => with_runtime(signal::run(&args)),
         Command::Logs(args) => with_runtime(logs::run(&args)),
+        Command::Events(args) => with_runtime(events::run(&args)),
         Command::Pause(args) => with_runtime(control::pause(&args)),
         Command::Resume(args) => with_runtime(control::resume(&args)),
         Command::Retry(args) => with_runtime(control::retry(&args)),

@@ -16,6 +16,7 @@ impl Log for ToStderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
+            chainbot_core::observe::note(record);
             let level = record.level().as_str().to_ascii_lowercase();
             let line = redact_log(&record.args().to_string()).into_owned();
             output::note(&output::printable(&format!("{level}: {line}")));

@@ -23,6 +23,7 @@ use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::gpio::{Mode, PinSetup, Pins, SimBackend};
+use crate::http::live::{Live, SocketLimits, Tee, of_health};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSource};
 use crate::id::UserId;
 use crate::meter::Meters;
@@ -99,6 +100,17 @@ pub struct App {
     monitor: Arc<Monitor>,
     figures: Arc<Figures>,
     serving: Mutex<Option<Serving>>,
+    /// Ended by `stop`, or with the app.
+    watch: Watching,
+}
+
+/// The task that looks after the log and health for those who listen.
+struct Watching(JoinHandle<()>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The task behind the port.
@@ -131,6 +143,20 @@ impl App {
             blocking(move || Opened::open(&config, &process, &env, meters, is_served)).await?
         };
         let Opened { data_dir, store, accounts, vault } = opened;
+        let live = Live::new(
+            SocketLimits {
+                connections: config.websocket.max_connections,
+                ping_interval: config.websocket.ping_interval,
+                ping_timeout: config.websocket.ping_timeout,
+                close_timeout: config.websocket.close_timeout,
+                message_bytes: config.websocket.max_message_size,
+                ..SocketLimits::default()
+            },
+            env.clone(),
+        );
+        // Whoever listens hears what the host is told besides runs.
+        let bus: Option<Arc<dyn EventBus>> =
+            bus.map(|host| Arc::new(Tee { host, live: live.clone() }) as Arc<dyn EventBus>);
         let listener = match config.api.port {
             None => None,
             Some(port) => Some(listen_as_before(config.api.host, port, port_hint).await?),
@@ -185,7 +211,6 @@ impl App {
                 return Err(error);
             }
         };
-        let running = Arc::new(Mutex::new(config.clone()));
         let watching = MonitorOptions {
             store: store.clone(),
             system: System::new("/", Disk::Of(data_dir.path().to_owned())),
@@ -194,9 +219,10 @@ impl App {
             env: env.clone(),
             bus: bus.clone(),
             components: {
-                let (handle, backups) = (handle.clone(), backups.clone());
+                let (handle, backups, live) = (handle.clone(), backups.clone(), live.clone());
                 Box::new(move || {
-                    handle.components().into_iter().chain([("backup", backups.component())]).collect()
+                    let others = [("backup", backups.component()), ("websocket", live.seats.component())];
+                    handle.components().into_iter().chain(others).collect()
                 })
             },
         };
@@ -214,9 +240,12 @@ impl App {
             monitor: monitor.clone(),
             store: store.clone(),
             backups: backups.clone(),
+            live: live.clone(),
             env: env.clone(),
             begun,
         });
+        let running = Arc::new(Mutex::new(config.clone()));
+        let parts = Parts { monitor: monitor.clone(), live: live.clone() };
         let face = ApiOptions {
             backend: Arc::new(handle.clone()),
             accounts,
@@ -240,10 +269,12 @@ impl App {
                 request_time: config.api.timeout,
                 ..ApiLimits::default()
             },
-            secrets: Some(vault),
+            secrets: Some(vault.clone()),
             pins: Some(pins.clone()),
             backups: Some(backups.clone()),
+            live: live.clone(),
         };
+        let redactor: Arc<dyn Secrets> = vault;
         let told = match port {
             None => Ok(()),
             Some(address) => {
@@ -260,6 +291,7 @@ impl App {
             undo_start(&runtime, &store).await;
             return Err(error);
         }
+        let watch = tokio::spawn(parts.clone().watch(redactor, env.clone()));
         let api = Api::new(routes, face);
         let serving = listener.map(|(listener, _)| serve(&api, listener));
         let app = App {
@@ -278,6 +310,7 @@ impl App {
             monitor,
             figures,
             serving: Mutex::new(serving),
+            watch: Watching(watch),
         };
         app.announce(
             "chainbot.module.ready",
@@ -297,8 +330,7 @@ impl App {
     /// Takes an event of the host's bus, for the steps that wait for it and the triggers that ask for it. Never blocks.
     pub fn handle_event(&self, event: HostEvent) -> Result<()> {
         let HostEvent { topic, payload, id, at_ms } = event;
-        self.handle.hear(&topic, &id, payload.clone(), Timestamp(at_ms))?;
-        self.handle.take_event(Event { id, topic, at: Timestamp(at_ms), data: payload })
+        self.handle.offer(Event { id, topic, at: Timestamp(at_ms), data: payload })
     }
 
     /// What the API offers, for callers in the same process.
@@ -329,6 +361,7 @@ impl App {
         self.announce("chainbot.module.stopping", &data);
         let until = self.env.monotonic() + deadline;
         self.api.close();
+        self.watch.0.abort();
         let serving = self.serving.lock().take();
         let task = serving.map(|serving| {
             // The task may have ended by itself.
@@ -567,6 +600,7 @@ struct Figures {
     monitor: Arc<Monitor>,
     store: Arc<SqliteStore>,
     backups: Arc<Backups>,
+    live: Arc<Live>,
     env: Env,
     begun: Duration,
 }
@@ -579,8 +613,37 @@ impl Figures {
             monitor: &self.monitor,
             connections: self.store.connections(),
             backup: self.backups.last_success(),
+            sockets: self.live.seats.open(),
             uptime_s: self.env.monotonic().saturating_sub(self.begun).as_secs_f64(),
         })
+    }
+}
+
+/// What those who listen are told besides runs.
+#[derive(Clone)]
+struct Parts {
+    monitor: Arc<Monitor>,
+    live: Arc<Live>,
+}
+
+impl Parts {
+    /// Tells those who listen of the log and of health, to the end of the app. A look at health is some reads of memory.
+    async fn watch(self, redactor: Arc<dyn Secrets>, env: Env) {
+        let look = Duration::from_secs(crate::limits::HEALTH_LOOK_S);
+        let mut was = self.monitor.report();
+        loop {
+            tokio::select! {
+                () = self.live.lines.came() => self.live.settle_log(|text| redactor.redact(text)),
+                () = tokio::time::sleep(look) => {
+                    let is = self.monitor.report();
+                    if (is.score, &is.detail) != (was.score, &was.detail) {
+                        let status = crate::http::label(is.score);
+                        self.live.signal(|| of_health(status, is.score, &is.detail, env.now()));
+                        was = is;
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Config {
     pub logging: Logging,
     /// Mail.
     pub email: Email,
+    /// WebSockets.
+    pub websocket: WebSocket,
     /// What is kept for how long.
     pub retention: Retention,
     /// Backups.
@@ -111,6 +113,21 @@ pub struct Api {
     pub rate_limit_burst: u32,
     /// Plain HTTP beyond loopback was asked for.
     pub insecure_lan: bool,
+}
+
+/// Section `websocket`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Open at once.
+    pub max_connections: usize,
+    /// Between two pings.
+    pub ping_interval: Duration,
+    /// For the answer to one.
+    pub ping_timeout: Duration,
+    /// For the answer to the end.
+    pub close_timeout: Duration,
+    /// Of a client's message, in bytes.
+    pub max_message_size: usize,
 }
 
 /// Section `security`.

@@ -45,6 +45,7 @@ pub use decide::{
     Agenda, CANCEL_TIMER_SEQ, Command, Constants, Context, Decision, Defaults, Input, decide, settle,
 };
 pub use hear::Heard;
+pub use leaf::check_topic;
 pub use people::Answer;
 pub use program::Program;
 pub use state::RunState;

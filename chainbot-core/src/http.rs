@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::gpio::Pins;
 use crate::limits;
 use crate::meter::Meters;
-use crate::port::Actor;
+use crate::port::{Actor, Secrets};
 use crate::runtime::{Who, acting};
 use crate::secret::Vault;
 use crate::time::Timestamp;
@@ -43,6 +43,7 @@ mod contract;
 mod cookie;
 mod engine;
 mod guard;
+pub mod live;
 mod openapi;
 mod page;
 mod problem;
@@ -67,6 +68,7 @@ use rate::Rate;
 pub use crate::auth::AccessToken;
 pub use crate::observe::HealthReport;
 pub use backend::Backend;
+pub use route::label;
 
 /// Marks a request that came over the host's door; an extension of the request. It gives no rights.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +139,8 @@ pub struct ApiOptions {
     pub pins: Option<Arc<Pins>>,
     /// Who makes backups, where somebody does.
     pub backups: Option<Arc<Backups>>,
+    /// Where events come from.
+    pub live: Arc<live::Live>,
 }
 
 /// Bounds of the API.
@@ -232,11 +236,24 @@ struct Shared {
     secrets: Option<Arc<Vault>>,
     pins: Option<Arc<Pins>>,
     backups: Option<Arc<Backups>>,
+    live: Arc<live::Live>,
+    reports: route::reports::Reports,
 }
 
 impl Shared {
     fn uptime_s(&self) -> u64 {
         self.env.monotonic().saturating_sub(self.started).as_secs()
+    }
+
+    /// Tells those who listen that a definition was made, changed or deleted.
+    fn tell_workflow(&self, view: &crate::runtime::WorkflowView, word: &'static str) {
+        let (id, version) = (view.id.to_string(), Some(view.version));
+        self.live.signal(|| live::of_workflow(&view.name, &id, version, word, self.env.now()));
+    }
+
+    /// Takes up what was logged, without secrets.
+    fn settle_log(&self) {
+        self.live.settle_log(|text| self.secrets.as_ref().and_then(|vault| vault.redact(text)));
     }
 
     fn is_closing(&self) -> bool {
@@ -262,6 +279,7 @@ impl Api {
             secrets,
             pins,
             backups,
+            live,
         } = options;
         let Routes { router, openapi } = routes;
         let cookies = Cookies { insecure_lan };
@@ -290,6 +308,8 @@ impl Api {
             secrets,
             pins,
             backups,
+            live,
+            reports: route::reports::Reports::default(),
         });
         let router =
             router.method_not_allowed_fallback(no_method).fallback(no_route).with_state(shared.clone());
@@ -378,7 +398,7 @@ impl Api {
         {
             return busy("this token has sent too many requests", seconds).into_response();
         }
-        if request::is_websocket(request.headers()) {
+        if via_host && request::is_websocket(request.headers()) {
             return Failure::from(no_websocket()).into_response();
         }
         let slot = match self.slot(&caller, &request) {
@@ -417,7 +437,7 @@ impl Api {
             // Probes must answer when everything is busy, and they hold nothing.
             Caller::Anyone if request.method().is_safe() => return Ok(None),
             // Strangers who sign in have places of their own, so that they take none from anybody.
-            Caller::Anyone => &self.shared.strangers,
+            Caller::Anyone | Caller::Socket => &self.shared.strangers,
             Caller::Known(_) | Caller::Hook if request.uri().path() == "/api/chainbot/events" => {
                 return Ok(None);
             }
@@ -441,7 +461,7 @@ fn word(method: &Method) -> &'static str {
 fn actor(caller: &Caller) -> Option<Actor> {
     match caller {
         Caller::Known(who) => Some(who.user.map_or(Actor::Local, |user| Actor::User(user.to_string()))),
-        Caller::Anyone | Caller::Hook => None,
+        Caller::Anyone | Caller::Hook | Caller::Socket => None,
     }
 }
 
@@ -450,7 +470,7 @@ fn busy(what: &str, seconds: u64) -> Failure {
 }
 
 fn no_websocket() -> Error {
-    Error::new(&general::NOT_HERE, "there is no WebSocket here")
+    Error::new(&general::NOT_HERE, "a host forwards no WebSockets")
         .help("GET /api/chainbot/events has the same events as server-sent events")
 }
 

@@ -113,6 +113,40 @@ pub const RETRY_MAX_DELAY_DEFAULT: Duration = Duration::from_secs(300);
 pub const EVENTS_KEPT_MAX: usize = 4_096;
 /// Stream clients at once.
 pub const STREAMS_MAX: usize = 64;
+/// WebSockets of one user at once: tabs and programs of one person, not a crowd.
+pub const SOCKETS_PER_USER_MAX: usize = 64;
+/// WebSockets that have still to say who they are: strangers take no place of others.
+pub const SOCKET_STRANGERS_MAX: usize = 16;
+/// How long a WebSocket may be open before it says who it is.
+pub const SOCKET_AUTH_S: u64 = 5;
+/// First frame of such a one: a token and the JSON around it.
+pub const SOCKET_AUTH_BYTES_MAX: usize = 8 * 1024;
+/// Between two looks whether who opened a WebSocket may still listen. A logout is seen at once; this finds what runs out.
+pub const SOCKET_RECHECK_S: u64 = 60;
+/// Patterns of topics of one WebSocket or event stream: each is compared with every event.
+pub const TOPICS_MAX: usize = 64;
+/// Frames that wait for one WebSocket client. Beyond, nothing more is taken from the journal for it.
+pub const SOCKET_QUEUE_FRAMES_MAX: usize = 512;
+/// What they may weigh together.
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes between a WebSocket's queue and the kernel.
+pub const SOCKET_WRITE_BYTES: usize = 16 * 1024;
+/// Frames that cannot be read before a WebSocket is closed: its program is not one that will get better.
+pub const SOCKET_MISTAKES_MAX: u32 = 16;
+/// Records whose events are held ready, so that many clients cost one rendering.
+pub const EVENTS_READY_MAX: usize = 256;
+/// Runs whose workflow is known without reading, for topics.
+pub const EVENT_RUNS_MAX: usize = 4_096;
+/// Records from the newest one back among which notifications are looked for: some 6 MB of journal, read in a tenth of a second.
+pub const EVENT_SEARCH_RECORDS_MAX: i64 = 20_000;
+/// Lines of the log that are held for readers: some hundred kilobytes as a rule.
+pub const LOG_LINES_MAX: usize = 1_024;
+/// One of them; the host's log has the rest.
+pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Between two looks whether health has changed, while somebody listens.
+pub const HEALTH_LOOK_S: u64 = 2;
+/// Events outside of the journal that wait for slow listeners.
+pub const SIGNALS_KEPT_MAX: usize = 512;
 /// Body of an API request that is not a definition.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Body that carries a definition: the definition and the JSON around it.

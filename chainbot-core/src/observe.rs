@@ -4,6 +4,7 @@
 //! Every name that is shown is in one table, and every one of the table is really counted. Reading takes from memory, from
 //! `/proc` and `/sys`; nothing waits.
 
+mod lines;
 mod monitor;
 mod process;
 pub mod system;
@@ -16,6 +17,7 @@ use crate::meter::{Buckets, Meters, STEP_TYPES};
 use crate::runtime::Handle;
 use crate::time::Timestamp;
 
+pub use lines::{Line, Lines, note};
 pub use monitor::{Components, HealthReport, Monitor, MonitorOptions, Rules};
 pub use table::{NAMES, Name, page};
 pub use text::Dialect;
@@ -85,6 +87,8 @@ pub struct Sources<'a> {
     pub connections: (usize, usize),
     /// When the newest backup was begun.
     pub backup: Option<Timestamp>,
+    /// WebSockets that are open.
+    pub sockets: usize,
     /// Since the start.
     pub uptime_s: f64,
 }
@@ -166,6 +170,7 @@ impl Taking {
             self.by("chainbot_component_health_score", name, component.score);
         }
         self.one("chainbot_uptime_seconds", sources.uptime_s);
+        self.one("chainbot_websocket_connections_active", sources.sockets as f64);
         self.one("chainbot_database_connections_active", sources.connections.0 as f64);
         self.one("chainbot_database_connections_max", sources.connections.1 as f64);
         let begun = sources.backup.map(|at| at.0 as f64 / 1_000.0);

@@ -26,6 +26,7 @@ mod courier;
 mod diff;
 mod ears;
 mod effects;
+mod emit;
 mod gates;
 pub mod handle;
 mod heads;

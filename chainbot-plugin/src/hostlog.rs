@@ -47,6 +47,7 @@ impl Log for Forwarder {
         if !self.enabled(record.metadata()) {
             return;
         }
+        chainbot_core::observe::note(record);
         let Some(gate) = HOSTS.read().unwrap_or_else(PoisonError::into_inner).last().cloned() else {
             return;
         };

@@ -121,7 +121,6 @@ fn every_command_prints_json_when_asked() {
     bench.ask(0, "versions greets");
     bench.ask(1, "diff greets 1 2");
     bench.ask(0, "rollback greets 1");
-    bench.ask(0, "share greets --with operator");
     bench.ask(0, "triggers");
     bench.ask(0, "disable waits");
     bench.ask(0, "enable waits");

@@ -29,6 +29,7 @@ mod furnished;
 mod hardening;
 mod host_shim;
 mod kill_loop;
+mod live;
 mod metrics;
 mod overload;
 mod power_cut;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::SETUP_FILE;
 use super::access::Access;
@@ -92,6 +92,8 @@ pub struct Accounts {
     refusals: Seldom,
     hashes: Arc<Semaphore>,
     changes: Arc<tokio::sync::Mutex<()>>,
+    /// Counts changes, for those who hold a connection open and must know whether they still may.
+    changed: Arc<watch::Sender<u64>>,
 }
 
 /// The right to make the next change.
@@ -115,6 +117,7 @@ impl Accounts {
             refusals: Seldom::new(Duration::from_secs(AUDIT_REFUSALS_EVERY_S)),
             hashes: Arc::new(Semaphore::new(PASSWORD_HASHES_MAX)),
             changes: Arc::default(),
+            changed: Arc::new(watch::Sender::new(0)),
             tries: Tries::default(),
             store,
             folder,
@@ -160,6 +163,11 @@ impl Accounts {
         let is_same =
             |user: &StoredUser| user.is_active && user.role == who.role && Some(user.id) == who.user;
         is_there && state.users.iter().any(is_same)
+    }
+
+    /// Wakes after every change of users, logins and tokens.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// Whether the first account was made.
@@ -248,11 +256,13 @@ impl Accounts {
     pub(super) async fn commit(&self, turn: Turn, act: Option<Act>, ops: Vec<AccountOp>) -> Result<()> {
         let mut stored: Vec<Op> = ops.iter().cloned().map(|op| Op::Account(Box::new(op))).collect();
         stored.extend(act.as_ref().map(|act| Op::Audit(Box::new(act.entry(self.env.now(), None)))));
-        let state = self.state.clone();
+        let (state, changed) = (self.state.clone(), self.changed.clone());
         commit_then(&*self.store, stored, move |landed| {
             if landed == Landed::OnDisk {
                 let mut state = state.write();
                 ops.iter().for_each(|op| state.apply(op));
+                drop(state);
+                changed.send_modify(|count| *count += 1);
                 if let Some(act) = act {
                     log::info!(target: "chainbot::auth", "{act}");
                 }

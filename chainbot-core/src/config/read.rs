@@ -13,7 +13,7 @@ use super::reference::{Reference, Source};
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
     AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Monitoring,
-    Notification, RaspberryPi, Retention, Security, Setting, WorkflowEngine, table,
+    Notification, RaspberryPi, Retention, Security, Setting, WebSocket, WorkflowEngine, table,
 };
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
@@ -278,6 +278,13 @@ fn typed(
         },
         logging: Logging { level: values.level("logging.level") },
         email: Email { accounts: super::account::read(values.get("email.accounts")) },
+        websocket: WebSocket {
+            max_connections: values.count("websocket.max_connections") as usize,
+            ping_interval: values.duration("websocket.ping_interval"),
+            ping_timeout: values.duration("websocket.ping_timeout"),
+            close_timeout: values.duration("websocket.close_timeout"),
+            max_message_size: values.count("websocket.max_message_size") as usize,
+        },
         retention: Retention {
             completed: values.duration("retention.completed"),
             failed: values.duration("retention.failed"),

@@ -198,6 +198,36 @@ pub const KEYS: &[Key] = &[
               user: bot, password: smtp_password, from: bot@example.com}]. `password` names a secret.",
     },
     Key {
+        path: "websocket.max_connections",
+        kind: Kind::Int { min: 10, max: 1_000 },
+        default: "100",
+        doc: "WebSockets open at once; one user may have 64.",
+    },
+    Key {
+        path: "websocket.ping_interval",
+        kind: Kind::Duration { min_s: 5, max_s: 300 },
+        default: "30",
+        doc: "Between two pings to a WebSocket client.",
+    },
+    Key {
+        path: "websocket.ping_timeout",
+        kind: Kind::Duration { min_s: 1, max_s: 60 },
+        default: "10",
+        doc: "A WebSocket client that answers no ping, or takes nothing of what waits for it, is closed after this.",
+    },
+    Key {
+        path: "websocket.close_timeout",
+        kind: Kind::Duration { min_s: 1, max_s: 60 },
+        default: "10",
+        doc: "How long a WebSocket client has to answer the end of the connection.",
+    },
+    Key {
+        path: "websocket.max_message_size",
+        kind: Kind::Int { min: 1_024, max: 10_485_760 },
+        default: "1048576",
+        doc: "A message of a WebSocket client, in bytes.",
+    },
+    Key {
         path: "retention.completed",
         kind: Kind::Duration { min_s: 0, max_s: TEN_YEARS_S },
         default: "2592000",

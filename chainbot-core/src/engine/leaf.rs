@@ -618,7 +618,8 @@ fn as_time(value: &Data) -> Result<Timestamp, StepError> {
     })
 }
 
-fn check_topic(topic: &str, prefixes: &[String]) -> Result<(), StepError> {
+/// Whether an event may be emitted on a topic.
+pub fn check_topic(topic: &str, prefixes: &[String]) -> Result<(), StepError> {
     let segment = |part: &str| {
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
     };

@@ -31,6 +31,7 @@ pub mod definition;
 pub mod expression;
 pub mod general;
 pub mod gpio;
+pub mod live;
 pub mod mail;
 pub mod model;
 pub mod net;
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         authoring::ALL,
         account::ALL,
         backup::ALL,
+        live::ALL,
     ]
     .into_iter()
     .flatten()

@@ -13,7 +13,7 @@ use crate::model::event::Committed;
 use crate::model::{Diagnostic, Record, RunStatus, RunView, StepView};
 use crate::port::{Page, Scope, StoredQuestion};
 use crate::runtime::{
-    Counts, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, Subscription,
+    Counts, Event, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, Subscription,
     TriggerView, WorkflowSwitched, WorkflowView,
 };
 
@@ -82,6 +82,15 @@ pub trait Backend: Send + Sync {
     /// The step's id in the definition of the run, where it is at hand without reading from disk.
     fn step_id(&self, run: RunId, node: NodeId) -> Option<String> {
         let _ = (run, node);
+        None
+    }
+
+    /// Takes an event from outside; see [`Handle::offer`].
+    fn offer(&self, event: Event) -> Result<()>;
+
+    /// What a run does at this moment, where it is in memory.
+    fn status(&self, run: RunId) -> Option<RunStatus> {
+        let _ = run;
         None
     }
 
@@ -251,6 +260,14 @@ impl Backend for Handle {
 
     fn newest_lsn(&self) -> Option<Lsn> {
         self.newest_lsn()
+    }
+
+    fn status(&self, run: RunId) -> Option<RunStatus> {
+        self.status(run)
+    }
+
+    fn offer(&self, event: Event) -> Result<()> {
+        self.offer(event)
     }
 
     fn handle(&self) -> Option<&Handle> {

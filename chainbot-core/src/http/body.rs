@@ -84,6 +84,22 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<V
     Ok(bytes)
 }
 
+/// Reads an object with any keys. No body at all is an empty one.
+pub fn object(media: Option<Media>, bytes: &[u8]) -> Result<Map<String, Value>> {
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    if media != Some(Media::Json) {
+        return Err(Error::new(&general::MEDIA_TYPE, "the body is not marked as JSON")
+            .help("send it with `Content-Type: application/json`"));
+    }
+    check_depth(bytes)?;
+    match serde_json::from_slice(bytes).map_err(not_json)? {
+        Value::Object(fields) => Ok(fields),
+        other => Err(wrong_type("", "an object", &other)),
+    }
+}
+
 /// The fields of a JSON object, taken out one by one.
 #[derive(Debug)]
 pub struct Fields(Map<String, Value>);
@@ -91,21 +107,9 @@ pub struct Fields(Map<String, Value>);
 impl Fields {
     /// Reads an object whose keys are all in `known`. No body at all is an empty object.
     pub fn parse(media: Option<Media>, bytes: &[u8], known: &[&str]) -> Result<Self> {
-        if bytes.is_empty() {
-            return Ok(Self(Map::new()));
-        }
-        if media != Some(Media::Json) {
-            return Err(Error::new(&general::MEDIA_TYPE, "the body is not marked as JSON")
-                .help("send it with `Content-Type: application/json`"));
-        }
-        check_depth(bytes)?;
-        match serde_json::from_slice(bytes).map_err(not_json)? {
-            Value::Object(fields) => {
-                check_known(fields.keys(), known)?;
-                Ok(Self(fields))
-            }
-            other => Err(wrong_type("", "an object", &other)),
-        }
+        let fields = object(media, bytes)?;
+        check_known(fields.keys(), known)?;
+        Ok(Self(fields))
     }
 
     /// A field as it came; null is not absent.

@@ -53,11 +53,16 @@ impl Engine {
             Some(Caller::Known(who)) => scope_of(who),
             // The signature over the body is the credential, and the hook's alone: nothing else is asked for by one.
             Some(Caller::Hook) => Scope::All,
-            Some(Caller::Anyone) | None => {
+            Some(Caller::Anyone | Caller::Socket) | None => {
                 return Err(Error::new(&general::INTERNAL, "a stranger's request came to the engine"));
             }
         };
         Ok(Asked(self.0.of(scope)))
+    }
+
+    /// For somebody who has said who it is after the request.
+    pub fn of_known(&self, who: &Who) -> Asked {
+        Asked(self.0.of(scope_of(who)))
     }
 
     /// What belongs to nobody.

@@ -15,7 +15,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::cookie::Cookies;
+use super::live::is_socket;
 use super::problem::Failure;
+use super::request::is_websocket;
 use super::{Served, Shared};
 use crate::auth::{Accounts, Need, Seldom, Via, Who};
 use crate::env::Env;
@@ -44,14 +46,17 @@ pub enum Caller {
     Anyone,
     /// Somebody without a credential, at a webhook: the signature of the body decides, once it is read.
     Hook,
+    /// Somebody without a credential who opens a WebSocket: its first frame decides.
+    Socket,
 }
 
 impl Caller {
-    /// Whose rate a request counts for; webhooks without a credential share one.
+    /// Whose rate a request counts for; webhooks without a credential share one, and so do WebSockets.
     pub fn rated(&self) -> Option<Via> {
         match self {
             Caller::Known(who) => Some(who.via),
             Caller::Hook => Some(Via::Token([0; 16].into())),
+            Caller::Socket => Some(Via::Token([1; 16].into())),
             Caller::Anyone => None,
         }
     }
@@ -72,6 +77,13 @@ impl Guard {
             Ok(who) => Ok(Caller::Known(Arc::new(who))),
             // A wrong token is refused like anywhere; who sends none must have signed.
             Err(Refusal::Unknown(_)) if is_signed_hook(method, path, headers) => Ok(Caller::Hook),
+            Err(Refusal::Unknown(_)) if self.is_bare_socket(method, path, headers) => {
+                // A page of another origin has no business here, whatever token it may know.
+                if headers.contains_key(header::ORIGIN) {
+                    self.cookies.check_origin(headers)?;
+                }
+                Ok(Caller::Socket)
+            }
             Err(Refusal::Unknown(why)) => {
                 self.count_refusal(why, peer);
                 Err(Error::new(&general::UNAUTHORIZED, why).help(
@@ -102,7 +114,8 @@ impl Guard {
             Some(token) => {
                 let who = self.accounts.admit(token).filter(|who| matches!(who.via, Via::Login(_)));
                 let who = who.ok_or(Refusal::Unknown("the cookie is wrong, or its login is over"))?;
-                if !method.is_safe() {
+                // A page of another origin could open a WebSocket as well, and would read from it.
+                if !method.is_safe() || is_websocket(headers) {
                     self.cookies.check_origin(headers).map_err(Refusal::Known)?;
                 }
                 Ok(who)
@@ -112,6 +125,22 @@ impl Guard {
                 self.accounts.admit(token).ok_or(Refusal::Unknown("the token is wrong, or it is over"))
             }
         }
+    }
+
+    /// Who holds the token of a first frame.
+    pub fn known(&self, token: &str, peer: &str) -> Result<Who> {
+        self.accounts.admit(token).ok_or_else(|| {
+            let why = "the token of a WebSocket is wrong, or it is over";
+            self.count_refusal(why, peer);
+            Error::new(&general::UNAUTHORIZED, why)
+        })
+    }
+
+    /// Whether a request opens a WebSocket and says nothing of who it is.
+    fn is_bare_socket(&self, method: &Method, path: &str, headers: &HeaderMap) -> bool {
+        let has_credential =
+            headers.contains_key(header::AUTHORIZATION) || !matches!(self.cookies.access(headers), Ok(None));
+        method == Method::GET && is_socket(path) && is_websocket(headers) && !has_credential
     }
 
     fn count_refusal(&self, why: &str, peer: &str) {
@@ -174,6 +203,7 @@ fn may(path: &MatchedPath, request: &Request) -> Result<()> {
             who.may(access, permission, hook)
         }
         (Some(Need::Permission(_)), Some(Caller::Hook)) if path.as_str().starts_with(HOOKS) => Ok(()),
+        (Some(Need::Permission(_)), Some(Caller::Socket)) if is_socket(request.uri().path()) => Ok(()),
         _ => Err(Error::new(&general::UNAUTHORIZED, "the request has no credential for this route")),
     }
 }

@@ -16,13 +16,23 @@ use crate::limits::{PAGE_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
 
 /// Reads `?limit`.
 pub fn limit(query: &Query) -> Result<u32> {
-    let Some(limit) = query.parsed::<u32>("limit", &format!("a number from 1 to {PAGE_MAX}"))? else {
-        return Ok(PAGE_DEFAULT);
+    limit_or(query, PAGE_DEFAULT)
+}
+
+/// Reads `?limit` where a list has a size of its own without it.
+pub fn limit_or(query: &Query, default: u32) -> Result<u32> {
+    number_of(query, "limit", default)
+}
+
+/// Reads how many of something are wanted.
+pub fn number_of(query: &Query, name: &str, default: u32) -> Result<u32> {
+    let Some(number) = query.parsed::<u32>(name, &format!("a number from 1 to {PAGE_MAX}"))? else {
+        return Ok(default);
     };
-    if (1..=PAGE_MAX).contains(&limit) {
-        Ok(limit)
+    if (1..=PAGE_MAX).contains(&number) {
+        Ok(number)
     } else {
-        Err(wrong("limit", &format!("is {limit}"), &format!("give a number from 1 to {PAGE_MAX}")))
+        Err(wrong(name, &format!("is {number}"), &format!("give a number from 1 to {PAGE_MAX}")))
     }
 }
 

@@ -127,6 +127,11 @@ impl Call {
         Client { address, agent: agent.unwrap_or_default().to_owned() }
     }
 
+    /// The connection that the request wants to be; `None` where the way in has none, or it was taken.
+    pub fn take_upgrade(&mut self) -> Option<hyper::upgrade::OnUpgrade> {
+        self.parts.extensions.remove()
+    }
+
     /// All headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.parts.headers
@@ -178,6 +183,13 @@ impl Call {
                 .help("send application/json"));
         }
         body::json(&self.raw(bytes_max).await?)
+    }
+
+    /// A JSON object with any fields, at most `bytes_max`; no body is an empty one.
+    pub async fn object(&mut self, bytes_max: usize) -> Result<serde_json::Map<String, serde_json::Value>> {
+        let media = body::media(&self.parts.headers)?;
+        let bytes = body::read(&self.parts.headers, std::mem::take(&mut self.body), bytes_max).await?;
+        body::object(media, &bytes)
     }
 
     /// The source of a definition.

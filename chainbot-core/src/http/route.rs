@@ -10,6 +10,7 @@ use super::Shared;
 mod audit;
 mod auth;
 mod backups;
+mod bridge;
 mod control;
 mod docs;
 mod events;
@@ -19,9 +20,11 @@ mod health;
 mod import;
 mod inbox;
 mod info;
+mod logs;
 mod metrics;
 mod outbox;
 mod people;
+pub mod reports;
 mod runs;
 mod secrets;
 mod sharing;
@@ -32,6 +35,9 @@ mod triggers;
 mod users;
 mod versions;
 mod workflows;
+mod ws;
+
+pub use health::label;
 
 /// Every route.
 pub fn all() -> OpenApiRouter<Arc<Shared>> {
@@ -61,4 +67,8 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(backups::routes())
         .merge(audit::routes())
         .merge(docs::routes())
+        .merge(ws::routes())
+        .merge(bridge::routes())
+        .merge(reports::routes())
+        .merge(logs::routes())
 }

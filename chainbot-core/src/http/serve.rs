@@ -60,7 +60,10 @@ impl Api {
         }
         drop(listener);
         self.close();
-        let all = async { while connections.join_next().await.is_some() {} };
+        let all = async {
+            while connections.join_next().await.is_some() {}
+            self.shared.live.seats.ended().await;
+        };
         if tokio::time::timeout(Duration::from_secs(PORT_CLOSE_S_MAX), all).await.is_err() {
             log::warn!(target: "chainbot::http", "{} connection(s) cut at the end", connections.len());
             connections.shutdown().await;
@@ -81,6 +84,7 @@ impl Api {
                 .header_read_timeout(self.shared.limits.head_time)
                 .max_buf_size(REQUEST_HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
         );
         let mut closing = self.shared.closing.subscribe();
         let closed = tokio::select! {

@@ -14,44 +14,53 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use super::backend::{Backend, Events};
-use super::record::{Values, to_json, type_of};
+use super::backend::Backend;
+use super::live::{Event, Live, Sight, Source, Told, Topics, is_foreign};
 use crate::error::Result;
 use crate::id::{Lsn, RunId};
 use crate::limits::{POLL_BYTES_MAX, POLL_EVENTS_MAX};
-use crate::model::event::Committed;
 
 /// A client of EventSource reconnects after this; short, because a long poll reconnects all the time.
 const RECONNECT_MS: u32 = 1_000;
-/// How often a listener is taken up again without one record in between, before it is told to come back.
-const RESUBSCRIBES_MAX: u32 = 3;
 /// How long a long poll that has something waits for more of the same burst.
 const BURST: Duration = Duration::from_millis(20);
 
-/// Whether the client may still listen: logins end and roles change while a stream is open.
-pub type Allowed = Box<dyn Fn() -> bool + Send + Sync>;
-
 /// What a client wants to hear.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
     /// From after this place.
     pub since: Option<Lsn>,
     /// Only of this run.
     pub run: Option<RunId>,
+    /// On these topics; without them every record, and nothing else.
+    pub topics: Option<Topics>,
+}
+
+/// Where a client listens.
+pub struct Place {
+    /// The source of all.
+    pub live: Arc<Live>,
+    /// The runtime.
+    pub backend: Arc<dyn Backend>,
+    /// Whether the service closes.
+    pub closing: watch::Receiver<bool>,
+    /// Silence before a comment.
+    pub heartbeat: Duration,
+    /// Counts this client until it goes.
+    pub permit: OwnedSemaphorePermit,
+    /// What the client may see.
+    pub sight: Sight,
 }
 
 /// One client.
 pub struct Listener {
-    backend: Arc<dyn Backend>,
-    events: Box<dyn Events>,
-    run: Option<RunId>,
-    last: Option<Lsn>,
-    resubscribes: u32,
+    source: Source,
+    wanted: Wanted,
     closing: watch::Receiver<bool>,
     heartbeat: Duration,
     over: bool,
     waiting: VecDeque<String>,
-    allowed: Allowed,
+    sight: Sight,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -62,43 +71,21 @@ enum Next {
 }
 
 impl Listener {
-    /// Subscribes. The permit counts this client until it goes.
-    pub async fn open(
-        backend: Arc<dyn Backend>,
-        wanted: Wanted,
-        closing: watch::Receiver<bool>,
-        heartbeat: Duration,
-        permit: OwnedSemaphorePermit,
-        allowed: Allowed,
-    ) -> Result<Self> {
-        let newest = backend.newest_lsn();
-        // A cursor from the future belongs to another journal, such as one from before a restore.
-        let foreign = matches!((wanted.since, newest), (Some(since), Some(newest)) if since > newest);
-        let since = if foreign { newest } else { wanted.since.or(newest) };
-        let events = backend.subscribe(since).await?;
+    /// Subscribes.
+    pub async fn open(place: Place, wanted: Wanted) -> Result<Self> {
+        let Place { live, backend, closing, heartbeat, permit, sight } = place;
+        let foreign = is_foreign(&*backend, wanted.since);
+        let source = Source::open(&live, backend, foreign.or(wanted.since)).await?;
         let mut waiting = VecDeque::new();
         let mut first = format!("retry: {RECONNECT_MS}\n");
-        if let Some(lsn) = since {
+        if let Some(lsn) = source.position() {
             first.push_str(&format!("id: {}\n", lsn.0));
         }
         waiting.push_back(first + "\n");
-        if foreign {
-            waiting.push_back(gap(since, "the cursor is newer than the journal"));
+        if foreign.is_some() {
+            waiting.push_back(gap(foreign, "the cursor is newer than the journal"));
         }
-        let run = wanted.run;
-        Ok(Self {
-            backend,
-            events,
-            run,
-            last: since,
-            resubscribes: 0,
-            closing,
-            heartbeat,
-            over: false,
-            waiting,
-            allowed,
-            _permit: permit,
-        })
+        Ok(Self { source, wanted, closing, heartbeat, over: false, waiting, sight, _permit: permit })
     }
 
     /// The body of a stream: ends when the client goes, the module stops or records are out of reach.
@@ -106,7 +93,7 @@ impl Listener {
         Body::from_stream(stream::unfold(self, |mut listener| async move {
             let next = listener.next(Instant::now() + listener.heartbeat).await;
             // After the wait, so that nothing is told to somebody who was let out meanwhile.
-            if !(listener.allowed)() {
+            if !listener.sight.is_current() {
                 return None;
             }
             let frame = match next {
@@ -132,8 +119,8 @@ impl Listener {
                 Next::Silence | Next::End => break,
             }
         }
-        // Records of other runs were passed by; the next poll need not read them again.
-        if let Some(lsn) = self.events.passed().max(self.last) {
+        // Records of other runs were passed by; the next poll need not read them again. What waits was not told.
+        if let Some(lsn) = self.source.position().filter(|_| self.waiting.is_empty()) {
             body.push_str(&format!("id: {}\n\n", lsn.0));
         }
         body
@@ -147,49 +134,43 @@ impl Listener {
             if self.over {
                 return Next::End;
             }
-            // A backlog in memory never waits; without this it would keep a worker of the runtime to itself.
-            tokio::task::consume_budget().await;
-            let item = tokio::select! {
+            let told = tokio::select! {
                 biased;
                 _ = self.closing.wait_for(|closing| *closing) => return Next::End,
-                item = self.events.next() => item,
+                told = self.source.next() => told,
                 () = tokio::time::sleep_until(deadline) => return Next::Silence,
             };
-            match item {
-                None => return Next::End,
-                Some(Ok(committed)) => {
-                    self.last = Some(committed.lsn);
-                    self.resubscribes = 0;
-                    if self.run.is_none_or(|run| run == committed.run) {
-                        return Next::Frame(event(&*self.backend, &committed));
+            match told {
+                Told::Record(group) => {
+                    let some = if self.wanted.topics.is_some() { &group[..] } else { &group[..1] };
+                    let wanted: Vec<&Event> = some.iter().filter(|event| self.wants(event)).collect();
+                    let last = wanted.len().saturating_sub(1);
+                    // Whoever comes back gets a record again unless it has had all of it.
+                    let frames = wanted.iter().enumerate().map(|(index, event)| {
+                        frame(event.lsn.filter(|_| index == last), &event.kind, &event.data)
+                    });
+                    self.waiting.extend(frames);
+                }
+                Told::Signal(event) => {
+                    if self.wanted.topics.is_some() && self.wants(&event) {
+                        self.waiting.push_back(frame(None, &event.kind, &event.data));
                     }
                 }
-                Some(Err(_)) => self.resubscribe().await,
+                Told::SignalsLost(_) => {}
+                Told::Gap(since, why) => {
+                    self.waiting.push_back(gap(since, why));
+                    self.over = true;
+                }
+                Told::End => return Next::End,
             }
         }
     }
 
-    async fn resubscribe(&mut self) {
-        self.resubscribes += 1;
-        let Some(last) = self.last.filter(|_| self.resubscribes <= RESUBSCRIBES_MAX) else {
-            self.waiting.push_back(gap(self.last, "events were missed"));
-            self.over = true;
-            return;
-        };
-        match self.backend.subscribe(Some(last)).await {
-            Ok(events) => self.events = events,
-            Err(error) => {
-                log::warn!(target: "chainbot::http", "an event stream cannot go on: {error:?}");
-                self.waiting.push_back(gap(Some(last), "the journal could not be read"));
-                self.over = true;
-            }
-        }
+    fn wants(&self, event: &Event) -> bool {
+        self.wanted.run.is_none_or(|run| event.run == Some(run))
+            && self.wanted.topics.as_ref().is_none_or(|topics| topics.want(event))
+            && self.sight.sees(event)
     }
-}
-
-fn event(backend: &dyn Backend, committed: &Committed) -> String {
-    let data = to_json(backend, committed.run, committed.lsn, &committed.record, Values::Small);
-    frame(Some(committed.lsn), type_of(&committed.record.body), &data)
 }
 
 /// Tells that records are missing after `since`; reading the journal gives them.

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod bodies;
+mod bridge;
 mod browser;
 mod conform;
 mod document;
@@ -13,7 +14,10 @@ mod memory;
 mod owners;
 mod port;
 mod routes;
+mod socket;
+mod socket_ends;
 mod triggers;
+mod windows;
 
 use std::sync::Arc;
 
@@ -22,6 +26,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use serde_json::Value;
 
+use super::live::{Live, SocketLimits};
 use super::{AccessToken, Api, ApiLimits, ApiOptions, HealthReport, Peer, Routes};
 use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::env::{Env, SeededRandom, VirtualClock};
@@ -36,6 +41,7 @@ struct Bench {
     token: String,
     accounts: Arc<Accounts>,
     clock: Arc<VirtualClock>,
+    live: Arc<Live>,
     /// How long each answer to a sign-in was held back.
     pauses: Arc<parking_lot::Mutex<Vec<std::time::Duration>>>,
 }
@@ -58,6 +64,10 @@ impl Bench {
     }
 
     fn scored(limits: ApiLimits, score: f64) -> Self {
+        Self::made(limits, score, SocketLimits::default())
+    }
+
+    fn made(limits: ApiLimits, score: f64, sockets: SocketLimits) -> Self {
         let clock = Arc::new(VirtualClock::at(Timestamp(1_767_225_600_000)));
         let env = Env::new(clock.clone(), Arc::new(SeededRandom::new(7)));
         let engine = Arc::new(Memory::new(env.clone()));
@@ -81,15 +91,22 @@ impl Bench {
             is_served: true,
         })
         .unwrap();
+        let live = Live::new(sockets, env.clone());
         let options = ApiOptions {
             backend: engine.clone(),
             accounts: accounts.clone(),
             env,
-            health: Arc::new(move || HealthReport {
-                score,
-                detail: "ok".to_owned(),
-                checks: vec![("database", crate::runtime::Component::new(1.0, None), None)],
-            }),
+            health: {
+                let live = live.clone();
+                Arc::new(move || HealthReport {
+                    score,
+                    detail: "ok".to_owned(),
+                    checks: vec![
+                        ("database", crate::runtime::Component::new(1.0, None), None),
+                        ("websocket", live.seats.component(), None),
+                    ],
+                })
+            },
             metrics: Arc::new(crate::observe::Metrics::default),
             config: Arc::new(|part| serde_json::json!({ "part": format!("{part:?}") })),
             meters: Arc::default(),
@@ -100,9 +117,10 @@ impl Bench {
             secrets: None,
             pins: None,
             backups: None,
+            live: live.clone(),
         };
         let api = Api::new(Routes::new().unwrap(), options);
-        Self { api, engine, token: token.reveal().to_owned(), accounts, clock, pauses }
+        Self { api, engine, token: token.reveal().to_owned(), accounts, clock, live, pauses }
     }
 
     /// A request with the token; `head` is like `POST /path`, each header `Name: value`.

@@ -54,6 +54,66 @@ pub struct WorkflowHead {
     shared: Option<&'static str>,
 }
 
+/// A workflow as the list of all shows it: what the sibling dashboard reads of it, all fields always.
+#[derive(Serialize, ToSchema)]
+pub struct WorkflowEntry {
+    /// Stays the same over all versions.
+    #[schema(format = "uuid")]
+    id: String,
+    /// Unique; usable wherever the id is.
+    name: String,
+    /// From the definition; empty where it has none.
+    description: String,
+    /// `active`, or `disabled`: then no trigger starts it.
+    status: String,
+    /// Of the current version, from 1.
+    version: u32,
+    /// blake3 of the source in hex, the same as the ETag.
+    hash: String,
+    /// The definition as JSON.
+    definition: Value,
+    /// When the first version was made.
+    #[schema(format = "date-time")]
+    created_at: String,
+    /// When the current version was made.
+    #[schema(format = "date-time")]
+    updated_at: String,
+    /// Runs that are kept.
+    execution_count: u64,
+    /// When the newest of them was made.
+    #[schema(format = "date-time")]
+    last_executed: Option<String>,
+    /// More: the version.
+    metadata: Value,
+    /// The user whose it is; null is the operator.
+    #[schema(format = "uuid")]
+    owner: Option<String>,
+    /// The least role that sees and uses it; null is nobody but the owner and admins.
+    shared: Option<&'static str>,
+}
+
+impl WorkflowEntry {
+    /// `runs`: the newest one, and how many there are.
+    pub fn new(view: WorkflowView, runs: &crate::port::Page<RunSummary>) -> Self {
+        Self {
+            id: view.id.to_string(),
+            name: view.name,
+            description: view.description.unwrap_or_default(),
+            status: view.status,
+            metadata: serde_json::json!({ "version": view.version }),
+            version: view.version,
+            hash: view.hash,
+            definition: view.definition,
+            created_at: view.created_at.to_string(),
+            updated_at: view.updated_at.to_string(),
+            execution_count: runs.total,
+            owner: view.owner.map(|user| user.to_string()),
+            shared: view.shared.map(Role::as_str),
+            last_executed: runs.items.first().map(|run| run.created_at.to_string()),
+        }
+    }
+}
+
 impl From<WorkflowView> for Workflow {
     fn from(mut view: WorkflowView) -> Self {
         let definition = view.definition.take();

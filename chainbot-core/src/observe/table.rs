@@ -37,6 +37,7 @@ pub const NAMES: &[Name] = &[
         "Runs that ended since the start, by how.",
     ),
     name("chainbot_inbox_open", Gauge, &[], "Questions to people that are open, at the monitor's last look."),
+    name("chainbot_websocket_connections_active", Gauge, &[], "WebSockets that are open."),
     name("chainbot_effects_active", Gauge, &[], "Effects under way."),
     name("chainbot_effects_total", Counter, &[], "Effects begun since the start."),
     name(

@@ -86,6 +86,8 @@ actions! {
     SignInRefused = "auth.refused", "Somebody was not let in.";
     SignOut = "auth.sign_out", "Logins ended.";
     RefreshReused = "auth.refresh_reused", "A spent refresh token came again, so its login has ended.";
+    HostReport = "host.report", "The host reported something.";
+    EventEmit = "event.emit", "Somebody emitted an event.";
     RequestRefused = "request.refused", "Requests without a valid credential were refused.";
     AuditDrop = "audit.drop", "Old segments of this log were dropped.";
 }

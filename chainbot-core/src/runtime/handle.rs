@@ -272,6 +272,11 @@ impl Handle {
         program.has(node).then(|| program.node(node).id.clone()).filter(|id| !id.is_empty())
     }
 
+    /// What a run does at this moment, when it is in memory.
+    pub fn status(&self, run: RunId) -> Option<RunStatus> {
+        self.0.live(run).map(|cell| cell.status())
+    }
+
     /// The newest committed place.
     pub fn newest_lsn(&self) -> Option<Lsn> {
         match self.0.store.newest_lsn() {

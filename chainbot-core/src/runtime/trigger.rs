@@ -202,6 +202,12 @@ impl Handle {
     pub fn take_event(&self, event: Event) -> Result<()> {
         self.0.take_event(event)
     }
+
+    /// Takes an event from outside, for the steps that wait for it and the triggers that ask for it. Never blocks.
+    pub fn offer(&self, event: Event) -> Result<()> {
+        self.hear(&event.topic, &event.id, event.data.clone(), event.at)?;
+        self.take_event(event)
+    }
 }
 
 impl Runtime {

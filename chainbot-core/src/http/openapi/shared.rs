@@ -3,13 +3,14 @@
 use serde_json::{Map, Value, json};
 
 /// Subjects, in the order in which people meet them.
-pub const TAGS: [(&str, &str); 13] = [
+pub const TAGS: [(&str, &str); 14] = [
     ("health", "How the module does, and what it is"),
     ("workflows", "Definitions: made, changed, checked, versions of them"),
     ("runs", "Runs: started, looked into, controlled"),
     ("triggers", "What starts runs by itself, webhooks among it"),
     ("inbox", "Questions to people"),
     ("events", "What happens, as it happens"),
+    ("bridge", "What the sibling dashboard, older clients and the host call"),
     ("outbox", "Messages that leave after their steps"),
     ("secrets", "Values that no route gives back"),
     ("gpio", "Pins of the machine"),

@@ -24,11 +24,16 @@ const DEGRADED_MIN: f64 = 0.5;
 
 /// The whole report.
 #[derive(Serialize, ToSchema)]
-struct Health {
+pub struct Health {
     /// `healthy` from 0.8, `degraded` from 0.5, else `unhealthy`.
     status: &'static str,
     /// 0.0 to 1.0.
     score: f64,
+    /// The same, as older clients call it.
+    health_score: f64,
+    /// Now.
+    #[schema(format = "date-time")]
+    timestamp: String,
     /// The component that lowers the score most, and why; `ok` when none does.
     detail: String,
     /// Version of the module.
@@ -65,6 +70,18 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 #[utoipa::path(get, path = "/api/chainbot/health", tag = "health",
     responses((status = 200, description = "The report, also when unhealthy", body = Health)))]
 async fn health(State(shared): State<Arc<Shared>>) -> Answer {
+    Ok(Json(report(&shared)).into_response())
+}
+
+impl Health {
+    /// Whether a load balancer should send nothing here.
+    pub fn is_unhealthy(&self) -> bool {
+        self.status == label(0.0)
+    }
+}
+
+/// The whole report.
+pub fn report(shared: &Shared) -> Health {
     let report = (shared.health)();
     let checks = report.checks.into_iter().map(|(name, component, latency)| {
         let latency_ms = latency.map(|latency| latency.as_secs_f64() * 1_000.0);
@@ -72,16 +89,17 @@ async fn health(State(shared): State<Arc<Shared>>) -> Answer {
             Check { score: component.score, status: component.status, reason: component.reason, latency_ms };
         (name, check)
     });
-    let health = Health {
+    Health {
         status: label(report.score),
         score: report.score,
+        health_score: report.score,
+        timestamp: shared.env.now().to_string(),
         detail: report.detail,
         version: crate::VERSION,
         uptime_s: shared.uptime_s(),
         checks: checks.collect(),
         counts: shared.engine.machine().counts().into(),
-    };
-    Ok(Json(health).into_response())
+    }
 }
 
 /// The process answers (public)
@@ -102,7 +120,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
     Ok(Json(Alive { status: "ok" }).into_response())
 }
 
-fn label(score: f64) -> &'static str {
+/// `healthy`, `degraded` or `unhealthy`.
+pub fn label(score: f64) -> &'static str {
     if score >= HEALTHY_MIN {
         "healthy"
     } else if score >= DEGRADED_MIN {

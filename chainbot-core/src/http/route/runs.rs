@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::workflows::REPLAYED;
+use crate::error::code::general;
 use crate::http::Shared;
 use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
@@ -32,6 +33,21 @@ struct Start {
     /// As the workflow's schema asks; `{}` unless given.
     #[schema(value_type = Option<Object>)]
     inputs: Option<Value>,
+}
+
+/// What older clients start one with: one of the three.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the shape in the OpenAPI document; the fields are read one by one")]
+struct Execute {
+    /// As the workflow's schema asks; `{}` unless given.
+    #[schema(value_type = Option<Object>)]
+    inputs: Option<Value>,
+    /// The same.
+    #[schema(value_type = Option<Object>)]
+    input_data: Option<Value>,
+    /// The same.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Value>,
 }
 
 /// The routes of this file.
@@ -57,7 +73,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         (status = 409, description = "The key was used for another request"),
         (status = 422, description = "The inputs do not match the workflow's schema")))]
 async fn start(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    let started = begin(&shared, &mut call).await?;
+    let started = begin(&shared, &mut call, &["inputs"]).await?;
     let location = call.location(&format!("{PATH}/{}", started.run.id));
     let mut response =
         (StatusCode::CREATED, [(header::LOCATION, location)], Json(Run::from(started.run))).into_response();
@@ -72,14 +88,14 @@ async fn start(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     params(
         ("id" = String, Path, description = "Id or name of the workflow"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
-    request_body(content = Start, example = json!({ "inputs": { "who": "Mia" } })),
+    request_body(content = Execute, example = json!({ "inputs": { "who": "Mia" } })),
     responses(
         (status = 200, description = "Started", body = Execution),
         (status = 404, description = "There is no such workflow"),
         (status = 409, description = "The key was used for another request"),
         (status = 422, description = "The inputs do not match the workflow's schema")))]
 async fn execute(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    let started = begin(&shared, &mut call).await?;
+    let started = begin(&shared, &mut call, &["inputs", "input_data", "parameters"]).await?;
     let mut response = Json(Execution::from(started.run)).into_response();
     if started.replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -87,10 +103,19 @@ async fn execute(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     Ok(response)
 }
 
-async fn begin(shared: &Shared, call: &mut Call) -> crate::Result<StartedRun> {
+/// The inputs may stand under one of `names`.
+async fn begin(shared: &Shared, call: &mut Call, names: &[&'static str]) -> crate::Result<StartedRun> {
     let idempotency_key = call.idempotency_key()?;
-    let mut fields = call.fields(&["inputs"]).await?;
-    let inputs = fields.object("inputs")?.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let mut fields = call.fields(names).await?;
+    let mut given = Vec::new();
+    for name in names {
+        given.extend(fields.object(name)?.map(|value| (*name, value)));
+    }
+    if let [(one, _), (other, _), ..] = given.as_slice() {
+        return Err(crate::Error::new(&general::FIELD, format!("`{one}` and `{other}` are the same thing"))
+            .help("send one of them"));
+    }
+    let inputs = given.pop().map_or_else(|| Value::Object(serde_json::Map::new()), |(_, value)| value);
     let workflow = call.path("id")?.to_owned();
     call.engine(shared)?.start_run(NewRun { workflow, inputs, idempotency_key }).await
 }

@@ -158,7 +158,9 @@ async fn rollback(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     })?;
     let reference = call.path("id")?;
     let expected = expected(&call.engine(&shared)?, call.tags("if-match")?, reference).await?;
-    Ok(show(call.engine(&shared)?.people()?.rollback(reference, number, expected.as_deref()).await?)?)
+    let view = call.engine(&shared)?.people()?.rollback(reference, number, expected.as_deref()).await?;
+    shared.tell_workflow(&view, "updated");
+    Ok(show(view)?)
 }
 
 /// What two versions of a workflow differ in

@@ -20,8 +20,8 @@ use crate::http::engine::Asked;
 use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
 use crate::http::request::{Call, Tags};
-use crate::http::view::{Validation, Workflow, WorkflowHead};
-use crate::limits::DEFINITION_BODY_BYTES_MAX;
+use crate::http::view::{Validation, Workflow, WorkflowEntry};
+use crate::limits::{DEFINITION_BODY_BYTES_MAX, PAGE_MAX};
 use crate::runtime::WorkflowView;
 
 const PATH: &str = "/api/chainbot/workflows";
@@ -47,15 +47,21 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 /// All workflows, by name
 #[utoipa::path(get, path = "/api/chainbot/workflows", tag = "workflows",
     params(
-        ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 200 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
     responses((status = 200, description = "A page",
-        body = Vec<WorkflowHead>)))]
+        body = Vec<WorkflowEntry>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
-    let limit = page::limit(&query)?;
+    // The sibling dashboard gives no limit and follows no links.
+    let limit = page::limit_or(&query, PAGE_MAX)?;
     let page = call.engine(&shared)?.workflows(query.text("cursor"), limit).await?;
-    let pager = Pager::of(page.items, |view| (view.name.clone(), WorkflowHead::from(view)))?;
+    let mut entries = Vec::with_capacity(page.items.len());
+    for view in page.items {
+        let runs = call.engine(&shared)?.runs(Some(&view.id.to_string()), None, None, 1).await?;
+        entries.push((view.name.clone(), WorkflowEntry::new(view, &runs)));
+    }
+    let pager = Pager::of(entries, |entry| entry)?;
     pager.reply(&call, PATH, page.total, page.more, limit, &[])
 }
 
@@ -78,6 +84,9 @@ async fn create(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let (view, replayed) = call.engine(&shared)?.create_workflow(&source, key.as_deref()).await?;
     let location = HeaderValue::try_from(call.location(&format!("{PATH}/{}", view.id)))
         .map_err(|e| Error::new(&general::INTERNAL, "the location is no header").because(e))?;
+    if !replayed {
+        shared.tell_workflow(&view, "created");
+    }
     let mut response = show(view)?;
     *response.status_mut() = StatusCode::CREATED;
     response.headers_mut().insert(header::LOCATION, location);
@@ -142,6 +151,7 @@ async fn update(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let reference = call.path("id")?;
     let expected = expected(&call.engine(&shared)?, call.tags("if-match")?, reference).await?;
     let view = call.engine(&shared)?.update_workflow(reference, &source, expected.as_deref()).await?;
+    shared.tell_workflow(&view, "updated");
     Ok(show(view)?)
 }
 
@@ -196,7 +206,9 @@ async fn change(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
 async fn delete(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let reference = call.path("id")?;
     let expected = expected(&call.engine(&shared)?, call.tags("if-match")?, reference).await?;
+    let view = call.engine(&shared)?.workflow(reference).await?;
     call.engine(&shared)?.delete_workflow(reference, expected.as_deref()).await?;
+    shared.tell_workflow(&view, "deleted");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -12,7 +12,7 @@ use crate::http::{ApiLimits, ViaHost};
 
 /// A route as a request.
 fn head(route: &str) -> String {
-    let names = ["{id}", "{name}", "{v}", "{key}", "{pin}"];
+    let names = ["{id}", "{name}", "{v}", "{key}", "{pin}", "{window}", "{user}", "{kind}", "{event}"];
     names
         .iter()
         .fold(route.to_owned(), |head, name| head.replace(name, if *name == "{v}" { "1" } else { "none" }))

@@ -224,11 +224,12 @@ async fn the_hosts_door_gives_no_rights() {
 }
 
 #[tokio::test]
-async fn a_websocket_upgrade_is_sent_to_the_event_stream() {
+async fn over_the_hosts_door_a_websocket_upgrade_is_sent_to_the_event_stream() {
     let bench = Bench::new();
     let upgrade = ["Connection: Upgrade", "Upgrade: websocket"];
     for path in ["ws", "events", "nothing"] {
-        let problem = bench.send(&format!("GET {path}"), &upgrade, "").await.problem(501, "CB-0014");
+        let reply = via_host(&bench, &format!("GET {path}"), &upgrade, "").await;
+        let problem = reply.problem(501, "CB-0014");
         assert!(problem["help"].as_str().unwrap().contains("/api/chainbot/events"));
     }
 }

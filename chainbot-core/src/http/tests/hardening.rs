@@ -133,7 +133,8 @@ async fn a_field_that_a_body_does_not_have_is_422_on_every_route() {
     let mut refused = 0;
     for route in Route::all().iter().filter(|route| !route.method.is_safe()) {
         let head = route.head("none");
-        if route.is_definition() || route.is_hook() {
+        // A report of the host is any object, passed on as it is.
+        if route.is_definition() || route.is_hook() || head.contains("webhooks") {
             continue;
         }
         let nothing = Map::new();

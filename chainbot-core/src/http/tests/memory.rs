@@ -16,7 +16,7 @@ use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunCreated, RunStatus, RunView, StepStatus, StepView, Trigger};
 use crate::port::{Page, Scope, StoredQuestion};
 use crate::runtime::{
-    Counts, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
+    Counts, Event, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
     WorkflowSwitched, WorkflowView,
 };
 
@@ -36,6 +36,7 @@ struct State {
     questions: Vec<StoredQuestion>,
     gaps: u32,
     triggers: Vec<TriggerView>,
+    offered: Vec<Event>,
 }
 
 impl Memory {
@@ -61,6 +62,11 @@ impl Memory {
     pub fn gaps(&self, count: u32) {
         self.state.lock().gaps = count;
         self.grown.send_modify(|_| {});
+    }
+
+    /// What was offered from outside: topic and data.
+    pub fn offered(&self) -> Vec<(String, Value)> {
+        self.state.lock().offered.iter().map(|event| (event.topic.clone(), event.data.clone())).collect()
     }
 
     pub fn question(&self, run: RunId) -> InboxId {
@@ -287,7 +293,8 @@ impl Backend for Memory {
     ) -> Later<'a, Result<Page<RunSummary>>> {
         let state = self.state.lock();
         let matching = |run: &&RunView| {
-            workflow.is_none_or(|name| run.workflow_name == name) && status.is_none_or(|s| s == run.status)
+            workflow.is_none_or(|name| run.workflow_name == name || run.workflow_id.to_string() == name)
+                && status.is_none_or(|s| s == run.status)
         };
         let total = state.runs.values().filter(matching).count();
         let newest_first = state.runs.values().rev().filter(matching);
@@ -458,6 +465,11 @@ impl Backend for Memory {
 
     fn step_id(&self, _: RunId, node: NodeId) -> Option<String> {
         (node.0 < 100).then(|| format!("step_{}", node.0))
+    }
+
+    fn offer(&self, event: Event) -> Result<()> {
+        self.state.lock().offered.push(event);
+        Ok(())
     }
 
     fn newest_lsn(&self) -> Option<Lsn> {

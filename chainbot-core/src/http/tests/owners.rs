@@ -98,6 +98,7 @@ impl House {
         })
         .unwrap();
         let options = ApiOptions {
+            live: crate::http::live::Live::new(Default::default(), env.clone()),
             backend: Arc::new(handle.clone()),
             accounts: accounts.clone(),
             env,
@@ -294,7 +295,7 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
     let family = rest.split("/{").next().unwrap_or_default();
     match family {
         "workflows" => with("{id}", &[&things.workflow, &things.name]),
-        "runs" => with("{id}", &[&things.steered]),
+        "runs" | "executions" => with("{id}", &[&things.steered]),
         "runs/diff" => Case::Somebodys(vec![format!("{path}?a={}&b={}", things.asking, things.steered)]),
         "inbox" => with("{id}", &[&things.question]),
         "outbox" => with("{id}", &[&things.message]),
@@ -304,6 +305,8 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
         "auth/sessions" => with("{id}", &[login]),
         // What is the same for everybody.
         "gpio" | "schemas" | "/docs" | "workflows/templates" => Case::Machines,
+        // What a window tells is what is theirs: `events_are_those_of_runs_that_are_theirs`.
+        "webhooks" | "/api/webhooks/chainbot" | "/api/ws" | "/api/workflows/ws" => Case::Machines,
         other => panic!("no case for {pattern} ({other}): say here whose it is"),
     }
 }
@@ -425,6 +428,22 @@ const NOBODYS: &[&str] = &[
     "/api/chainbot/auth/me",
     "/api/chainbot/auth/sessions",
     "/api/chainbot/tokens",
+    "/health",
+    "/api/health",
+    "/api/chainbot/health/simple",
+    "/api/chainbot/status",
+    "/api/chainbot/alex-agents",
+    "/api/chainbot/ai-agents",
+    "/api/chainbot/agents/all",
+    "/api/chainbot/webhooks",
+    "/api/chainbot/webhooks/health",
+    "/api/chainbot/webhooks/status",
+    "/api/webhooks/chainbot",
+    "/api/webhooks/chainbot/health",
+    "/api/webhooks/chainbot/status",
+    // As event streams: by run.
+    "/api/chainbot/ws",
+    "/api/chainbot/notifications",
 ];
 
 /// What a list says of these things.
@@ -525,6 +544,9 @@ async fn events_are_those_of_runs_that_are_theirs() {
         }
         for things in others {
             assert!(!text.contains(&things.asking) && !text.contains(&things.workflow), "{name}: {text}");
+            let text = house.get(&login, "events?since=0&topics=%23").await.text;
+            assert!(text.contains("run.state") && !text.contains(&things.asking), "{name}: {text}");
+            assert!(!text.contains(&things.workflow) && !text.contains(&things.name), "{name}: {text}");
         }
         // What was passed by need not be read again.
         assert!(text.trim_end().ends_with(&format!("id: {newest}")), "{name}: {text}");

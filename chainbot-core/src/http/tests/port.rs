@@ -14,16 +14,19 @@ use crate::http::ApiLimits;
 use crate::id::NodeId;
 use crate::model::{Place, RecordBody};
 
-struct Port {
-    bench: Bench,
-    address: std::net::SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+pub struct Port {
+    pub bench: Bench,
+    pub address: std::net::SocketAddr,
+    pub stop: oneshot::Sender<()>,
+    pub task: JoinHandle<()>,
 }
 
 impl Port {
     async fn open(limits: ApiLimits) -> Self {
-        let bench = Bench::with(limits);
+        Self::of(Bench::with(limits)).await
+    }
+
+    pub async fn of(bench: Bench) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

@@ -1,0 +1,192 @@
+//! What the sibling dashboard and older clients call: paths and words of the previous system, answered from the same sources.
+//!
+//! The dashboard polls, takes nothing but 200 for an answer, follows no links and compares ids as text. So every list here is a
+//! bare array, and ids are JSON strings.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::health::{self, Health};
+use crate::error::Error;
+use crate::error::code::general;
+use crate::http::Shared;
+use crate::http::problem::Answer;
+use crate::http::request::Call;
+use crate::http::view::{Numbers, Run};
+
+/// An agent, as the dashboard shows it.
+#[derive(Serialize, ToSchema)]
+struct Agent {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// `idle`, `working`, `waiting`, `error` or `terminated`.
+    status: String,
+    /// What it can do.
+    capabilities: Vec<String>,
+    /// When it was made.
+    #[schema(format = "date-time")]
+    created_at: String,
+    /// When it last did something.
+    #[schema(format = "date-time")]
+    last_active: Option<String>,
+    /// More.
+    #[schema(value_type = Object)]
+    metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How well it goes, in few words.
+#[derive(Serialize, ToSchema)]
+struct Simple {
+    /// `healthy`, `degraded` or `unhealthy`.
+    status: &'static str,
+    /// 0.0 to 1.0.
+    health_score: f64,
+    /// Now.
+    #[schema(format = "date-time")]
+    timestamp: String,
+}
+
+/// How the module stands.
+#[derive(Serialize, ToSchema)]
+struct Status {
+    /// `running`, or `stopping`.
+    status: &'static str,
+    /// The module's name.
+    module: &'static str,
+    /// Its version.
+    version: &'static str,
+    /// 0.0 to 1.0.
+    health_score: f64,
+    /// When it started.
+    #[schema(format = "date-time")]
+    started_at: String,
+    /// Since the start, in seconds.
+    uptime_s: u64,
+    /// WebSockets that are open.
+    websocket_connections: usize,
+    /// Runs and effects.
+    counts: Numbers,
+}
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(alex_agents))
+        .routes(routes!(ai_agents))
+        .routes(routes!(all_agents))
+        .routes(routes!(api_health))
+        .routes(routes!(root_health))
+        .routes(routes!(simple_health))
+        .routes(routes!(status))
+        .routes(routes!(execution))
+}
+
+/// Which agents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Without a model.
+    Alex,
+    /// With a model.
+    Ai,
+    /// Both; none is in both of the others.
+    All,
+}
+
+/// Agents there are. This version spawns none, which is what the dashboard must be told.
+fn agents(which: Which) -> Vec<Agent> {
+    match which {
+        Which::Alex | Which::Ai | Which::All => Vec::new(),
+    }
+}
+
+/// Agents without a model, for the sibling dashboard
+#[utoipa::path(get, path = "/api/chainbot/alex-agents", tag = "bridge",
+    responses((status = 200, description = "A bare array; this version has no agents", body = Vec<Agent>)))]
+async fn alex_agents(call: Call) -> Answer {
+    call.query(&[])?;
+    Ok(Json(agents(Which::Alex)).into_response())
+}
+
+/// Agents with a model, for the sibling dashboard
+#[utoipa::path(get, path = "/api/chainbot/ai-agents", tag = "bridge",
+    responses((status = 200, description = "A bare array; this version has no agents", body = Vec<Agent>)))]
+async fn ai_agents(call: Call) -> Answer {
+    call.query(&[])?;
+    Ok(Json(agents(Which::Ai)).into_response())
+}
+
+/// All agents, for the sibling dashboard
+#[utoipa::path(get, path = "/api/chainbot/agents/all", tag = "bridge",
+    responses((status = 200, description = "A bare array; this version has no agents", body = Vec<Agent>)))]
+async fn all_agents(call: Call) -> Answer {
+    call.query(&[])?;
+    Ok(Json(agents(Which::All)).into_response())
+}
+
+/// How well each component does, where older clients ask
+#[utoipa::path(get, path = "/api/health", tag = "bridge",
+    responses((status = 200, description = "As `/api/chainbot/health`, also when unhealthy", body = Health)))]
+async fn api_health(State(shared): State<Arc<Shared>>) -> Answer {
+    Ok(Json(health::report(&shared)).into_response())
+}
+
+/// How well each component does, for load balancers
+#[utoipa::path(get, path = "/health", tag = "bridge",
+    responses(
+        (status = 200, description = "Healthy or degraded", body = Health),
+        (status = 503, description = "Unhealthy")))]
+async fn root_health(State(shared): State<Arc<Shared>>) -> Answer {
+    let health = health::report(&shared);
+    if health.is_unhealthy() {
+        return Err(Error::new(&general::STOPPING, "the module is unhealthy")
+            .help("GET /api/chainbot/health says which component, and why")
+            .into());
+    }
+    Ok(Json(health).into_response())
+}
+
+/// How well it goes, in few words
+#[utoipa::path(get, path = "/api/chainbot/health/simple", tag = "bridge",
+    responses((status = 200, description = "Label and score", body = Simple)))]
+async fn simple_health(State(shared): State<Arc<Shared>>) -> Answer {
+    let score = (shared.health)().score;
+    let timestamp = shared.env.now().to_string();
+    Ok(Json(Simple { status: health::label(score), health_score: score, timestamp }).into_response())
+}
+
+/// How the module stands, in the words of older clients
+#[utoipa::path(get, path = "/api/chainbot/status", tag = "bridge",
+    responses((status = 200, description = "State, version, uptime and counts", body = Status)))]
+async fn status(State(shared): State<Arc<Shared>>) -> Answer {
+    let status = Status {
+        status: if shared.is_closing() { "stopping" } else { "running" },
+        module: "chainbot",
+        version: crate::VERSION,
+        health_score: (shared.health)().score,
+        started_at: shared.started_at.to_string(),
+        uptime_s: shared.uptime_s(),
+        websocket_connections: shared.live.seats.open(),
+        counts: shared.engine.machine().counts().into(),
+    };
+    Ok(Json(status).into_response())
+}
+
+/// A run, where older clients ask
+#[utoipa::path(get, path = "/api/chainbot/executions/{id}", tag = "bridge",
+    params(("id" = String, Path, description = "The run")),
+    responses(
+        (status = 200, description = "As `/api/chainbot/runs/{id}`", body = Run),
+        (status = 404, description = "There is no such run")))]
+async fn execution(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let view = call.engine(&shared)?.run(call.run_id()?).await?;
+    Ok(Json(Run::from(view)).into_response())
+}

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::args::Events;
 use crate::client::{Happened, segment};
-use crate::error::Result;
+use crate::error::{Result, code};
 use crate::output::{self, Stream, Tone, printable};
 use crate::session::Session;
 
@@ -28,7 +28,10 @@ pub async fn run(args: &Events) -> Result<u8> {
             Ok(()) if left == 0 => return Ok(0),
             // The server ended the stream: it stops, or starts anew.
             Ok(()) => {}
-            Err(error) if error.is_away() && away.is_some_and(|since| since.elapsed() < AWAY_MAX) => {}
+            // One that was there may be between its end and its next start, with no place to be found at.
+            Err(error)
+                if (error.is_away() || error.code() == code::NO_SERVER.id)
+                    && away.is_some_and(|since| since.elapsed() < AWAY_MAX) => {}
             Err(error) => return Err(error),
         }
         away.get_or_insert_with(Instant::now);
@@ -51,9 +54,17 @@ async fn follow(
     let mut events = session.client.stream(&query).await?;
     *away = None;
     while *left > 0 {
-        let Some(event) = events.next().await? else {
-            *away = Some(Instant::now());
-            return Ok(());
+        let event = match events.next().await {
+            Ok(Some(event)) => event,
+            // It ended the stream, or died over it.
+            Ok(None) => {
+                *away = Some(Instant::now());
+                return Ok(());
+            }
+            Err(error) => {
+                *away = Some(Instant::now());
+                return Err(error);
+            }
         };
         if let Some(id) = event.id.as_ref().and_then(|id| id.parse().ok()) {
             *since = Some(id);

@@ -121,6 +121,7 @@ fn every_command_prints_json_when_asked() {
     bench.ask(0, "versions greets");
     bench.ask(1, "diff greets 1 2");
     bench.ask(0, "rollback greets 1");
+    bench.ask(0, "share greets --with operator");
     bench.ask(0, "triggers");
     bench.ask(0, "disable waits");
     bench.ask(0, "enable waits");
@@ -183,6 +184,7 @@ fn served(bench: &mut Bench) {
     assert_eq!(bench.ask(1, "config reload")["error"]["code"], "CB-0903");
     bench.ask(0, "start");
     bench.ask(0, "status");
+    bench.ask(0, "events --since 0 --count 1");
     assert_eq!(
         bench.ask(0, "health")["checks"]["system"]["score"].as_f64().map(|score| score > 0.0),
         Some(true)

@@ -72,14 +72,19 @@ pub fn furnish(server: &Server) -> Names {
     while door.ask("GET backups/first", &[], "").json()["status"] == "running" {
         std::thread::yield_now();
     }
-    // Not of the runs that are steered: whoever answers one lets its run end.
-    let questions = list("inbox", "id")[7..8].to_vec();
+    // Not of the runs that are steered: whoever answers one lets its run end. Questions are not in the order of their runs.
+    let inbox = door.ask("GET inbox", &[], "").json();
+    let of_run = |one: &&Value| one["run"] == runs[7].as_str();
+    let questions =
+        inbox.as_array().unwrap().iter().filter(of_run).map(|one| one["id"].as_str().unwrap().to_owned());
+    let questions: Vec<String> = questions.collect();
+    assert_eq!(questions.len(), 1, "{inbox}");
     let keys = list("workflows/alpha/triggers", "key");
     let kind = |begin, stay: Vec<String>, go: Vec<String>| Kind { begin, stay, go };
     Names(vec![
         kind("/api/chainbot/workflows/{id}/triggers/{key}", keys, vec![]),
         kind("/api/chainbot/workflows/{id}", vec!["alpha".into(), "beta".into()], vec!["doomed".into()]),
-        kind("/api/chainbot/runs/{id}", runs[..7].to_vec(), runs[8..].to_vec()),
+        kind("/api/chainbot/runs/{id}", runs[..7].to_vec(), runs[9..].to_vec()),
         kind("/api/chainbot/inbox/{id}", questions, vec![]),
         kind("/api/chainbot/users/{id}", vec!["mia".into(), "tom".into()], vec!["ida".into()]),
         kind("/api/chainbot/tokens/{id}", vec![], list("tokens", "id")),

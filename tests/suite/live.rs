@@ -17,7 +17,7 @@ use crate::support::chainbot;
 /// Only turns a hanging test into a failing one.
 const HANG: Duration = Duration::from_secs(120);
 
-const TICKS: &str = "name: ticks\nsteps:\n  - id: many\n    type: loop\n    config:\n      times: 20\n      steps: [{ id: tick, type: set, checkpoint: true, config: { variables: { n: \"{{ index }}\" } } }]\n";
+const TICKS: &str = "name: ticks\nsteps:\n  - id: many\n    type: loop\n    config:\n      times: 20\n      steps: [{ id: tick, type: set, checkpoint: true, config: { variables: { n: index } } }]\n";
 const DOOR: &str = "name: door\nsteps:\n  - { id: open, type: wait, config: { event: user.door.open } }\n  - { id: say, type: notification, config: { message: opened } }\n";
 
 struct Socket(WebSocket<TcpStream>);

@@ -4,6 +4,10 @@
 
 use super::Taking;
 
+/// What a tick of `/proc` is, everywhere that Linux runs: part of its interface. Asking the loader for it would read the auxiliary vector,
+/// which debuggers and checkers of memory do not always have.
+const TICKS_A_SECOND: f64 = 100.0;
+
 /// The `process_*` names that every Prometheus client has, and what was written to disks.
 pub(super) fn take(taking: &mut Taking) {
     let status = read("/proc/self/status").unwrap_or_default();
@@ -18,7 +22,6 @@ pub(super) fn take(taking: &mut Taking) {
     taking.maybe("process_open_fds", entries("/proc/self/fd"));
     taking.maybe("process_max_fds", max_fds());
     taking.maybe("chainbot_disk_written_bytes_total", written());
-    let ticks_a_second = rustix::param::clock_ticks_per_second() as f64;
     let stat = read("/proc/self/stat").unwrap_or_default();
     // The name of the program stands in parentheses and may hold anything; the fields behind it are numbers.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -26,11 +29,11 @@ pub(super) fn take(taking: &mut Taking) {
     // Fields 14, 15 and 22 of proc(5), counted from the third one, which is the first after the name.
     taking.maybe(
         "process_cpu_seconds_total",
-        ticks(11).zip(ticks(12)).map(|(own, kernel)| (own + kernel) / ticks_a_second),
+        ticks(11).zip(ticks(12)).map(|(own, kernel)| (own + kernel) / TICKS_A_SECOND),
     );
     taking.maybe(
         "process_start_time_seconds",
-        ticks(19).zip(boot()).map(|(at, boot)| boot + at / ticks_a_second),
+        ticks(19).zip(boot()).map(|(at, boot)| boot + at / TICKS_A_SECOND),
     );
 }
 

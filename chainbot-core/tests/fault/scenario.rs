@@ -12,7 +12,7 @@ use chainbot_core::error::code::run as run_code;
 use chainbot_core::id::RunId;
 use chainbot_core::model::RunStatus;
 use chainbot_core::port::upkeep::{Keep, Retention, Upkeep};
-use chainbot_core::port::{RunFilter, SecretText, Store};
+use chainbot_core::port::{RunFilter, Scope, SecretText, Store};
 use chainbot_core::runtime::{Event, NewAnswer, NewFork, NewRun};
 use chainbot_core::secret::NewSecret;
 use serde_json::{Value, json};
@@ -398,10 +398,10 @@ async fn upkeep(world: Arc<World>, life: Arc<Life>) -> Result<()> {
         hosts: vec!["example.org".to_owned()],
         description: None,
     };
-    stage.life.vault.set("kept", secret()).await?;
+    stage.life.vault.set(&Scope::All, "kept", secret()).await?;
     stage.world.acknowledged("secret kept");
-    stage.life.vault.set("gone", secret()).await?;
-    stage.life.vault.remove("gone").await?;
+    stage.life.vault.set(&Scope::All, "gone", secret()).await?;
+    stage.life.vault.remove(&Scope::All, "gone").await?;
     stage.deploy("doubts", DOUBTS).await?;
     stage.deploy("source", SOURCE).await?;
     let doubts = stage.start("doubts", "doubts").await?;

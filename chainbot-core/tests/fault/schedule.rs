@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chainbot_core::env::fault::{self, Kind, Passed, Plan};
 use chainbot_core::id::RunId;
 use chainbot_core::model::{RecordBody, RunStatus};
-use chainbot_core::port::{Actor, RunFilter, SecretRows, Store};
+use chainbot_core::port::{Actor, RunFilter, Scope, SecretRows, Store};
 use chainbot_core::runtime::{Who, acting};
 use chainbot_core::store::check;
 use tempfile::TempDir;

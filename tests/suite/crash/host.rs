@@ -104,6 +104,8 @@ impl Host {
             }
         };
         command.args(["run", "--stop-timeout", "10s", "--module"]).arg(&module.library);
+        // That of whoever runs the tests is no part of a host's.
+        command.env_remove("LD_LIBRARY_PATH");
         command.envs(module.variables.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(data).args(args);
         set.iter().for_each(|value| {

@@ -86,7 +86,9 @@ async fn logs(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query = call.query(&["level", "run", "since", "count"])?;
     let least = query.text("level").map(level_of).transpose()?.unwrap_or(log::Level::Trace);
     let run = query.parsed::<RunId>("run", "a run's id")?.map(|run| run.to_string());
-    let since = query.parsed::<u64>("since", "the `seq` of a line")?.unwrap_or(0);
+    let since = query.parsed::<i64>("since", "the `seq` of a line")?.unwrap_or(0);
+    let since =
+        u64::try_from(since).map_err(|_| wrong("since", "is negative", "give the `seq` of a line"))?;
     let count = page::number_of(&query, "count", PAGE_MAX)?;
     shared.settle_log();
     let lines = shared.live.lines.newest(count as usize, |line| {

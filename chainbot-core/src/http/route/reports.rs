@@ -130,10 +130,10 @@ both! {
     get status_of old_status_of "/status" {
         responses((status = 200, description = "How it stands", body = Standing)) } show;
     /// Takes the host's report of its health; triggers see it as `alex_os.module.health`
-    post health old_health "/health" { request_body(content = serde_json::Value, example = json!({ "event_type": "code_change", "workflow_id": "7" })),
+    post health old_health "/health" { request_body(content = Option<serde_json::Value>, example = json!({ "event_type": "code_change", "workflow_id": "7" })),
         responses((status = 200, description = "Taken", body = Taken)) } take_health;
     /// Takes the host's report of its status; triggers see it as `alex_os.system.status`
-    post status old_status "/status" { request_body(content = serde_json::Value, example = json!({ "event_type": "code_change", "workflow_id": "7" })),
+    post status old_status "/status" { request_body(content = Option<serde_json::Value>, example = json!({ "event_type": "code_change", "workflow_id": "7" })),
         responses((status = 200, description = "Taken", body = Taken)) } take_status;
     /// Takes an event of the host; triggers see it as `alex_os.event.` and its `event_type`
     post event old_event "/event" { request_body(content = serde_json::Value, example = json!({ "event_type": "code_change", "workflow_id": "7" })),
@@ -141,7 +141,7 @@ both! {
             (status = 200, description = "Taken", body = Taken),
             (status = 422, description = "There is no `event_type`")) } take_event;
     /// Takes what happened to a workflow, an agent or an entanglement; triggers see it as `alex_os.KIND.EVENT`
-    post object old_object "/{kind}/{event}" { request_body(content = serde_json::Value, example = json!({ "event_type": "code_change", "workflow_id": "7" })),
+    post object old_object "/{kind}/{event}" { request_body(content = Option<serde_json::Value>, example = json!({ "event_type": "code_change", "workflow_id": "7" })),
         params(
             ("kind" = String, Path, description = "`workflow`, `agent` or `entanglement`"),
             ("event" = String, Path, description = "Such as `started` or `terminated`")),

@@ -1,5 +1,8 @@
 //! Agents: what talks to models, and what a model may do.
 //!
-//! So far the models: [`provider`] has one face for the kinds of servers. Nothing here knows runs, stores or HTTP routes.
+//! So far the models: [`provider`] has one face for the kinds of servers, [`dialect`] for the ways to call tools, and [`probe`] finds out which one
+//! a model speaks. Nothing here knows runs, stores or HTTP routes.
 
+pub mod dialect;
+pub mod probe;
 pub mod provider;

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chainbot_core::agent::dialect::Dialect;
+use chainbot_core::agent::probe::probe;
 use chainbot_core::agent::provider::{
     Anthropic, CallLimits, Delta, DeltaSink, Endpoint, Message, ModelErrorClass, ModelProvider, ModelRequest,
     OpenAi, ReplySchema, Sampling, Stop,
@@ -27,8 +29,8 @@ struct Model {
 }
 
 impl Model {
-    /// `Err` says why there is none here.
-    fn start() -> Result<Self, String> {
+    /// A model by its name, with more arguments for its server. `Err` says why there is none here.
+    fn start(name: &str, args: &[&str]) -> Result<Self, String> {
         let folder = root().join("tests/interop/local-model");
         let fetch = |what: &str| {
             let output = Command::new("bash")
@@ -45,9 +47,9 @@ impl Model {
             }
         };
         fetch("server")?;
-        let model = fetch("smollm2")?;
+        let model = fetch(name)?;
         let mut command = Command::new("python3");
-        command.arg(folder.join("serve.py")).arg(model).arg("--with-parent").stdin(Stdio::null());
+        command.arg(folder.join("serve.py")).arg(model).arg("--with-parent").args(args).stdin(Stdio::null());
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -126,7 +128,7 @@ fn request(text: &str, max_output: u32) -> ModelRequest {
 #[tokio::test]
 async fn a_real_model_streams_counts_and_keeps_to_a_schema() {
     let name = "a_real_model_streams_counts_and_keeps_to_a_schema";
-    let model = match Model::start() {
+    let model = match Model::start("smollm2", &[]) {
         Ok(model) => model,
         Err(why) if std::env::var("CHAINBOT_INTEROP").is_ok_and(|value| value == "require") => {
             panic!("{why}")
@@ -189,6 +191,11 @@ async fn a_real_model_streams_counts_and_keeps_to_a_schema() {
         assert!(fits && value.as_object().is_some_and(|object| object.len() == 3), "{value}");
     }
 
+    // What the probe finds is stored and shown; this model is too small to choose a tool, and is held to a schema all the same.
+    let found = probe(&openai, "local", &limits).await.unwrap();
+    println!("real model: {found:?}, so {:?}", found.dialect());
+    assert!(found.counts_tokens && found.native <= 4 && found.schema <= 4, "{found:?}");
+
     // A budget in the middle of an answer: the stream is left and the server stops its work.
     let before = model.figure("llamacpp:tokens_predicted_total");
     let mut pieces = Pieces { count: 0, most: 10 };
@@ -206,4 +213,25 @@ async fn a_real_model_streams_counts_and_keeps_to_a_schema() {
     let written = model.figure("llamacpp:tokens_predicted_total") - before;
     assert!(written < 500.0, "{written} tokens were written for nobody");
     println!("real model: left after 10 pieces, the server wrote {written} tokens");
+}
+
+#[tokio::test]
+async fn a_larger_real_model_calls_tools_when_it_is_held_to_a_schema() {
+    let name = "a_larger_real_model_calls_tools_when_it_is_held_to_a_schema";
+    if std::env::var("CHAINBOT_REAL_LLM").is_ok_and(|value| value == "qwen") {
+        let template = root().join("tests/interop/local-model/qwen-bare.jinja");
+        for (args, native, dialect) in [
+            (vec![], false, Dialect::Schema),
+            (vec!["--template", template.to_str().unwrap()], true, Dialect::Native),
+        ] {
+            let model = Model::start("qwen", &args).unwrap_or_else(|why| panic!("{why}"));
+            let limits = CallLimits { first: Duration::from_secs(600), ..CallLimits::default() };
+            let found = probe(&OpenAi::new(model.endpoint()), "local", &limits).await.unwrap();
+            println!("real model, larger: {found:?}");
+            assert_eq!((found.schema, found.native >= 3), (4, native), "{args:?}: {found:?}");
+            assert_eq!(found.dialect(), Some(dialect));
+        }
+    } else {
+        skip!(name, "491 MB and minutes; CHAINBOT_REAL_LLM=qwen asks for it");
+    }
 }

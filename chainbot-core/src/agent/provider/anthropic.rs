@@ -230,10 +230,8 @@ impl ModelProvider for Anthropic {
         Box::pin(async move {
             let mut body = self.0.ask("/messages", self.headers(), &body(request), request, limits).await?;
             let mut got = Gathered::default();
-            let mut reply = match self.read(&mut body, &mut got, request, sink).await {
-                Ok(()) => got.finish(request)?,
-                Err(error) => return Err(self.0.billed(error, &got, request)),
-            };
+            let read = self.read(&mut body, &mut got, request, sink).await;
+            let mut reply = self.0.settled(read, got, request)?;
             if let Some(schema) = &request.schema
                 && let Some(at) = reply.calls.iter().position(|call| call.name == schema.name)
             {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::gather::Gathered;
-use super::{ModelError, ModelErrorClass, ModelRequest, Usage};
+use super::{ModelError, ModelErrorClass, ModelReply, ModelRequest, Usage};
 use crate::env::Env;
 use crate::limits::{
     MODEL_FIRST_S_MAX, MODEL_LIST_BYTES_MAX, MODEL_REFUSAL_BYTES_MAX, MODEL_REPLY_BYTES_MAX,
@@ -66,6 +66,11 @@ impl Endpoint {
 
     pub(super) fn key(&self) -> Option<&str> {
         self.key.as_ref().map(|key| key.as_str())
+    }
+
+    /// The credential as most servers want it.
+    pub(super) fn bearer(&self) -> Vec<(String, String)> {
+        self.key().map(|key| ("authorization".to_owned(), format!("Bearer {key}"))).into_iter().collect()
     }
 
     /// Sends a request of a model and gives its reply's stream. A status that is no success is an error with its class.
@@ -151,10 +156,20 @@ impl Endpoint {
         )
     }
 
-    /// A failure after the server took the request: it may have worked for nothing.
-    pub(super) fn billed(&self, mut error: ModelError, got: &Gathered, request: &ModelRequest) -> ModelError {
-        error.usage.get_or_insert_with(|| got.usage(request));
-        self.masked(error)
+    /// The reply once its stream was read, or why there is none: after the server took the request it may have worked for nothing.
+    pub(super) fn settled(
+        &self,
+        read: Result<(), ModelError>,
+        got: Gathered,
+        request: &ModelRequest,
+    ) -> Result<ModelReply, ModelError> {
+        match read {
+            Ok(()) => got.finish(request),
+            Err(mut error) => {
+                error.usage.get_or_insert_with(|| got.usage(request));
+                Err(self.masked(error))
+            }
+        }
     }
 
     /// Servers repeat a wrong key in their answers.

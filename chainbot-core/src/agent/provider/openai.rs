@@ -24,10 +24,6 @@ impl OpenAi {
         Self(endpoint)
     }
 
-    fn headers(&self) -> Vec<(String, String)> {
-        self.0.key().map(|key| ("authorization".to_owned(), format!("Bearer {key}"))).into_iter().collect()
-    }
-
     async fn read(
         &self,
         body: &mut Body,
@@ -189,18 +185,16 @@ impl ModelProvider for OpenAi {
     ) -> Pending<'a, ModelReply> {
         Box::pin(async move {
             let mut body =
-                self.0.ask("/chat/completions", self.headers(), &body(request), request, limits).await?;
+                self.0.ask("/chat/completions", self.0.bearer(), &body(request), request, limits).await?;
             let mut got = Gathered::default();
-            match self.read(&mut body, &mut got, request, sink).await {
-                Ok(()) => got.finish(request),
-                Err(error) => Err(self.0.billed(error, &got, request)),
-            }
+            let read = self.read(&mut body, &mut got, request, sink).await;
+            self.0.settled(read, got, request)
         })
     }
 
     fn list(&self) -> Pending<'_, Vec<String>> {
         Box::pin(async move {
-            let list = self.0.get("/models", self.headers()).await?;
+            let list = self.0.get("/models", self.0.bearer()).await?;
             Ok(super::endpoint::names(&list, "data", "id"))
         })
     }

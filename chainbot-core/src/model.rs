@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod phase;
 pub mod record;
 pub mod run;
+pub mod tool;
 pub mod trigger;
 
 pub use crate::error::{Diagnostic, Severity};
@@ -17,6 +18,7 @@ pub use document::{Document, Node, Pos};
 pub use phase::{Ending, Phase};
 pub use record::*;
 pub use run::*;
+pub use tool::*;
 pub use trigger::*;
 
 /// A JSON value that many places hold at once: step outputs, inputs, items.

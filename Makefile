@@ -1,8 +1,8 @@
 # What people do with this repository. Every target is a line or two; the logic is in cargo, the tests and deploy/.
-# Variables: PROFILE=release|dev  PORT=8000  EXAMPLES_PORT=8090  DATA_DIR=./data
+# Variables: PROFILE=release|dev  PORT=8000  EXAMPLES_PORT=8090  DATA_DIR=./data  MODEL=smollm2|qwen  MODEL_PORT=8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-peers proof fmt lint header openapi docs-check
+.PHONY: help run test bench bench-peers proof model fmt lint header openapi docs-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -23,6 +23,9 @@ bench-peers: ## Measure beside duroxide, DBOS, Restate and Node-RED, installed i
 
 proof: ## The long tests: more kills, more seeds; a night. PART=20 takes a twentieth, ONLY='engine|kills' some stages
 	@PART='$(PART)' ONLY='$(ONLY)' PROFILE='$(PROFILE)' exec bash deploy/proof.sh
+
+model: ## Fetch a small real model (98 MB, once), serve it on loopback, and say how to use it
+	@MODEL='$(MODEL)' MODEL_PORT='$(MODEL_PORT)' exec bash deploy/model.sh
 
 fmt: ## Format the code
 	cargo fmt --all

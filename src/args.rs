@@ -6,6 +6,7 @@ mod examples;
 mod keep;
 mod live;
 mod machine;
+mod models;
 mod people;
 mod stored;
 
@@ -30,6 +31,8 @@ use live::EVENTS_HELP;
 pub use live::Events;
 use machine::{GPIO_HELP, OUTBOX_HELP};
 pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
+use models::MODEL_HELP;
+pub use models::{ModelProbe, ModelView};
 use people::{ANSWER_HELP, FORK_HELP};
 pub use people::{Answer, Fork, Inbox, OfRun, Pause};
 use stored::{DEPLOY_HELP, DIFF_HELP, SHARE_HELP, TRIGGERS_HELP};
@@ -202,6 +205,13 @@ pub enum Command {
     /// Put a backup in the place of the database
     #[command(after_help = RESTORE_HELP)]
     Restore(Restore),
+    /// List the models of agents, and ask one how it calls tools
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = MODEL_HELP)]
+    Model {
+        /// What is done.
+        #[command(subcommand)]
+        view: ModelView,
+    },
     /// List the configured pins, and drive one by hand
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = GPIO_HELP)]
     Gpio {
@@ -692,6 +702,8 @@ impl Command {
             Command::Audit { view: AuditView::List(args) } => args.json.json,
             Command::Audit { view: AuditView::Verify(args) } => args.json.json,
             Command::Audit { view: AuditView::Export(_) } => false,
+            Command::Model { view: ModelView::List(args) } => args.json.json,
+            Command::Model { view: ModelView::Probe(args) } => args.json.json,
             Command::Gpio { view: GpioView::List(args) } => args.json.json,
             Command::Gpio { view: GpioView::Set(args) } => args.json.json,
         }

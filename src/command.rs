@@ -17,6 +17,7 @@ mod import;
 mod inbox;
 mod logs;
 mod manual;
+mod model;
 mod outbox;
 mod restore;
 mod run;
@@ -83,6 +84,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::User { view } => with_runtime(user::run(&view)),
         Command::Token { view } => with_runtime(token::run(&view)),
         Command::Outbox { view } => with_runtime(outbox::run(&view)),
+        Command::Model { view } => with_runtime(model::run(&view)),
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
         Command::Backup(args) => with_runtime(backup::run(&args)),
         Command::Completions { shell } => manual::completions(shell),

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::agent::models::{Models, ModelsOptions, ProviderSetup};
 use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
 use crate::config::{Config, Reference, credentials};
@@ -27,11 +28,11 @@ use crate::http::live::{Live, SocketLimits, Tee, of_health};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSource};
 use crate::id::UserId;
 use crate::meter::Meters;
-use crate::net::{Egress, Grant, MailServer, Policy};
+use crate::net::{Egress, Endpoint, Grant, MailServer, Policy};
 use crate::observe::system::{Disk, System};
 use crate::observe::{Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources};
-use crate::port::{EventBus, OpenSecret, Secrets, SigningKeys, Store};
-use crate::runtime::{Event, Handle, Options, Runtime, announce};
+use crate::port::{EventBus, OpenSecret, ProbeRows, SecretText, Secrets, SigningKeys, Store, StoredProbe};
+use crate::runtime::{Component, Event, Handle, Options, Runtime, announce};
 use crate::secret::Vault;
 use crate::step::{Executors, MailAccount};
 use crate::store::backup::Shelf;
@@ -97,6 +98,10 @@ pub struct App {
     port: Option<SocketAddr>,
     config: Arc<Mutex<Config>>,
     egress: Arc<Egress>,
+    /// The way to servers of models, and to nothing else; steps have no part in its grants.
+    models_egress: Arc<Egress>,
+    models: Arc<Models>,
+    vault: Arc<Vault>,
     monitor: Arc<Monitor>,
     figures: Arc<Figures>,
     serving: Mutex<Option<Serving>>,
@@ -142,7 +147,7 @@ impl App {
             let is_served = config.api.port.is_some() || bus.is_some();
             blocking(move || Opened::open(&config, &process, &env, meters, is_served)).await?
         };
-        let Opened { data_dir, store, accounts, vault } = opened;
+        let Opened { data_dir, store, accounts, vault, probes } = opened;
         let live = Live::new(
             SocketLimits {
                 connections: config.websocket.max_connections,
@@ -163,6 +168,18 @@ impl App {
         };
         let port = listener.as_ref().map(|(_, address)| *address);
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
+        let models_egress = Arc::new(Egress::new(models_policy(&config, port)?, env.clone())?);
+        let models = Arc::new(Models::new(ModelsOptions {
+            settings: config.models.clone(),
+            presets: config.presets.clone(),
+            probes,
+            store: Some(store.clone()),
+            egress: models_egress.clone(),
+            secrets: vault.clone(),
+            env: env.clone(),
+            meters: meters.clone(),
+            pause: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
+        })?);
         // Before any run or trigger: outputs are safe from here on.
         let pins = Pins::open(Arc::new(SimBackend::new(env.clone())), config.gpio.pins.clone(), env.clone())?;
         let options = Options {
@@ -172,7 +189,8 @@ impl App {
                     .with_secrets(vault.clone())
                     .with_mail(mail_accounts(&config))
                     .with_channels(config.notification.channels.clone())
-                    .with_pins(pins.clone()),
+                    .with_pins(pins.clone())
+                    .with_models(models.clone()),
             ),
             env: env.clone(),
             host_bus: bus.clone(),
@@ -219,9 +237,15 @@ impl App {
             env: env.clone(),
             bus: bus.clone(),
             components: {
-                let (handle, backups, live) = (handle.clone(), backups.clone(), live.clone());
+                let (handle, backups, live, models) =
+                    (handle.clone(), backups.clone(), live.clone(), models.clone());
                 Box::new(move || {
-                    let others = [("backup", backups.component()), ("websocket", live.seats.component())];
+                    let (score, why) = models.component();
+                    let others = [
+                        ("backup", backups.component()),
+                        ("websocket", live.seats.component()),
+                        ("models", Component::new(score, why)),
+                    ];
                     handle.components().into_iter().chain(others).collect()
                 })
             },
@@ -271,10 +295,11 @@ impl App {
             },
             secrets: Some(vault.clone()),
             pins: Some(pins.clone()),
+            models: Some(models.clone()),
             backups: Some(backups.clone()),
             live: live.clone(),
         };
-        let redactor: Arc<dyn Secrets> = vault;
+        let redactor: Arc<dyn Secrets> = vault.clone();
         let told = match port {
             None => Ok(()),
             Some(address) => {
@@ -307,6 +332,9 @@ impl App {
             port,
             config: running,
             egress,
+            models_egress,
+            models,
+            vault,
             monitor,
             figures,
             serving: Mutex::new(serving),
@@ -418,6 +446,7 @@ struct Opened {
     store: Arc<SqliteStore>,
     accounts: Arc<Accounts>,
     vault: Arc<Vault>,
+    probes: Vec<StoredProbe>,
 }
 
 impl Opened {
@@ -449,18 +478,26 @@ impl Opened {
             pause: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
             is_served,
         })?;
-        let read = |(reference, hosts): (Reference, Vec<String>)| {
-            let value = reference.read(credentials.as_deref())?;
-            Ok((reference.to_string(), OpenSecret { value, hosts }))
-        };
-        let mut given = config.references().into_iter().map(read).collect::<Result<Vec<_>>>()?;
-        // Definitions cannot reach it, and nothing is sent it: it is here so that no text that is written down shows it.
-        let hidden = |value| ("security.secret_key".to_owned(), OpenSecret { value, hosts: Vec::new() });
-        given.extend(secret_key.map(hidden));
-        let vault = Vault::open(store.clone(), data_dir.clone(), env.clone())?.with_given(given)?;
+        let vault = Vault::open(store.clone(), data_dir.clone(), env.clone())?;
+        let vault = vault.with_given(given(config, secret_key)?)?;
         let vault = Arc::new(vault);
-        Ok(Self { data_dir, store, accounts, vault })
+        let probes = store.probes()?;
+        Ok(Self { data_dir, store, accounts, vault, probes })
     }
+}
+
+/// What the configuration refers to, read.
+fn given(config: &Config, secret_key: Option<SecretText>) -> Result<Vec<(String, OpenSecret)>> {
+    let credentials = credentials();
+    let read = |(reference, hosts): (Reference, Vec<String>)| {
+        let value = reference.read(credentials.as_deref())?;
+        Ok((reference.to_string(), OpenSecret { value, hosts }))
+    };
+    let mut given = config.references().into_iter().map(read).collect::<Result<Vec<_>>>()?;
+    // Definitions cannot reach it, and nothing is sent it: it is here so that no text that is written down shows it.
+    let hidden = |value| ("security.secret_key".to_owned(), OpenSecret { value, hosts: Vec::new() });
+    given.extend(secret_key.map(hidden));
+    Ok(given)
 }
 
 /// The API token: read, or made at the first start.
@@ -539,6 +576,19 @@ fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {
         public: config.egress.public,
         own_addresses: port.into_iter().collect(),
     }
+}
+
+/// The servers of models, and nothing else: who names one in the configuration means it to be called.
+fn models_policy(config: &Config, port: Option<SocketAddr>) -> Result<Policy> {
+    let asked = config.models.providers.iter().filter(|provider| !provider.base_url.is_empty());
+    let grant = |provider: &ProviderSetup| {
+        let server = Endpoint::of_url(&provider.base_url)
+            .map_err(|error| Error::new(&config_code::VALUE, error.message))?;
+        let why = format!("the models of `{}`", provider.name);
+        Ok(Grant { host: server.host, ports: vec![server.port], why })
+    };
+    let grants = asked.map(grant).collect::<Result<_>>()?;
+    Ok(Policy { grants, public: false, own_addresses: port.into_iter().collect() })
 }
 
 fn mail_accounts(config: &Config) -> Vec<MailAccount> {

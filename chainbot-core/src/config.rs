@@ -9,8 +9,11 @@ mod account;
 mod change;
 mod channels;
 mod check;
+mod fields;
 mod key;
 pub mod known;
+mod models;
+mod old_models;
 mod page;
 mod pins;
 mod read;
@@ -75,6 +78,10 @@ pub struct Config {
     pub monitoring: Monitoring,
     /// What is looked at on a Pi.
     pub raspberry_pi: RaspberryPi,
+    /// Sections `models` and `gpt_integration`.
+    pub models: crate::agent::models::ModelSettings,
+    /// What agents are unless they say otherwise.
+    pub presets: Vec<crate::agent::preset::Preset>,
     settings: Vec<Setting>,
     warnings: Vec<Diagnostic>,
     file: Option<PathBuf>,
@@ -341,8 +348,12 @@ impl Config {
             Some((account.password.as_deref()?, server))
         });
         let channels = self.notification.channels.iter().filter_map(|channel| channel.way.secret());
+        let models = self.models.providers.iter().filter_map(|provider| {
+            let server = crate::net::Endpoint::of_url(&provider.base_url).ok()?;
+            Some((provider.api_key.as_deref()?, server.entry()))
+        });
         let mut all: Vec<(Reference, Vec<String>)> = Vec::new();
-        for (text, host) in mail.chain(channels) {
+        for (text, host) in mail.chain(channels).chain(models) {
             let Ok(reference) = Reference::parse(text) else { continue };
             let host = crate::net::allowed_host(&host);
             match all.iter_mut().find(|(known, _)| *known == reference) {

@@ -24,6 +24,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use crate::agent::models::Models;
 use crate::auth::{Access, Accounts};
 use crate::backup::Backups;
 use crate::env::Env;
@@ -137,6 +138,8 @@ pub struct ApiOptions {
     pub secrets: Option<Arc<Vault>>,
     /// The configured pins, where there are some.
     pub pins: Option<Arc<Pins>>,
+    /// The models of agents, where there are some.
+    pub models: Option<Arc<Models>>,
     /// Who makes backups, where somebody does.
     pub backups: Option<Arc<Backups>>,
     /// Where events come from.
@@ -235,6 +238,7 @@ struct Shared {
     limits: ApiLimits,
     secrets: Option<Arc<Vault>>,
     pins: Option<Arc<Pins>>,
+    models: Option<Arc<Models>>,
     backups: Option<Arc<Backups>>,
     live: Arc<live::Live>,
     reports: route::reports::Reports,
@@ -278,6 +282,7 @@ impl Api {
             limits,
             secrets,
             pins,
+            models,
             backups,
             live,
         } = options;
@@ -307,6 +312,7 @@ impl Api {
             limits,
             secrets,
             pins,
+            models,
             backups,
             live,
             reports: route::reports::Reports::default(),

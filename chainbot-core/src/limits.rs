@@ -458,6 +458,36 @@ pub const AUDIT_META_BYTES_MAX: usize = 2_048;
 pub const MODEL_FIRST_S_MAX: u64 = 180;
 /// Between two pieces of a model's reply.
 pub const MODEL_SILENCE_S_MAX: u64 = 60;
+/// One call of a model with all its tries, waits and fallbacks, where nobody says less.
+pub const MODEL_CALL_S_MAX: u64 = 1_800;
+/// Tries of one call at one model, where the configuration does not say.
+pub const MODEL_TRIES_DEFAULT: u32 = 3;
+/// Before the second try; it doubles, and a random part of it is waited.
+pub const MODEL_RETRY_MS: u64 = 500;
+/// A wait before another try, the server's own wish included: who is to wait for longer is asked another time.
+pub const MODEL_WAIT_S_MAX: u64 = 60;
+/// Failures in a row after which a server is left alone.
+pub const MODEL_FAILURES_MAX: u32 = 5;
+/// How long it is, at first.
+pub const MODEL_BREAK_S_MIN: u64 = 15;
+/// How long it is, at most.
+pub const MODEL_BREAK_S_MAX: u64 = 300;
+/// Tokens of a reply where nobody said it.
+pub const MODEL_OUTPUT_DEFAULT: u32 = 2_048;
+/// Models, and servers of models, of a configuration; each is written by a person.
+pub const MODELS_MAX: usize = 64;
+/// A context in tokens beyond which a number is a mistake.
+pub const MODEL_CONTEXT_MAX: u32 = 10_000_000;
+/// A price for a million tokens beyond which it is a mistake.
+pub const MODEL_PRICE_MAX: f64 = 1_000_000.0;
+/// Presets of a configuration; each is written by a person.
+pub const PRESETS_MAX: usize = 64;
+/// Instructions of a preset: some pages.
+pub const PRESET_BYTES_MAX: usize = 16 * 1024;
+/// How long a request waits for a model that is asked how it calls tools, within the least time of a request that is usual.
+pub const PROBE_ANSWER_S: u64 = 20;
+/// Models that figures tell apart: some configurations after one another.
+pub const MODEL_SERIES_MAX: usize = 4 * MODELS_MAX;
 /// A model's reply as it travels: a long answer in pieces of 200 bytes a token is within it.
 pub const MODEL_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A server's list of its models.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::limits::HTTP_SERIES_MAX;
+use crate::limits::{HTTP_SERIES_MAX, MODEL_SERIES_MAX};
 
 /// Bounds of durations, in seconds: from a flush into a cache to a card that is at its end.
 pub const SECONDS: [f64; 12] =
@@ -138,6 +138,79 @@ impl Requests {
     }
 }
 
+/// What one model was asked and gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelCounts {
+    /// Requests by how they ended: `ok`, or the class of the error.
+    pub calls: BTreeMap<&'static str, u64>,
+    /// Tokens, in the order of [`TOKEN_KINDS`].
+    pub tokens: [u64; TOKEN_KINDS.len()],
+    /// In millionths of the currency.
+    pub cost_micros: u64,
+    /// How often another model was asked in its place.
+    pub fallbacks: u64,
+    /// How often its server ignored that a tool must be called.
+    pub choices_ignored: u64,
+}
+
+/// Kinds of tokens, as they are shown.
+pub const TOKEN_KINDS: [&str; 3] = ["input", "cached", "output"];
+
+/// Calls of models, by server and model: names of the configuration, so there are only so many, of one configuration after another.
+#[derive(Debug)]
+pub struct ModelCalls {
+    /// A plain lock, held for a look into a map of some entries.
+    by: Mutex<BTreeMap<(String, String), ModelCounts>>,
+    /// From the request to the end of its answer.
+    pub time: Histogram,
+}
+
+impl ModelCalls {
+    fn with(&self, provider: &str, model: &str, count: impl FnOnce(&mut ModelCounts)) {
+        let mut by = self.by.lock();
+        let key = (provider.to_owned(), model.to_owned());
+        if by.len() >= MODEL_SERIES_MAX && !by.contains_key(&key) {
+            return count(by.entry(("other".to_owned(), "other".to_owned())).or_default());
+        }
+        count(by.entry(key).or_default());
+    }
+
+    /// One request that ended.
+    pub fn called(
+        &self,
+        provider: &str,
+        model: &str,
+        outcome: &'static str,
+        took: Duration,
+        tokens: &[u64; TOKEN_KINDS.len()],
+        cost_micros: u64,
+    ) {
+        self.time.time(took);
+        self.with(provider, model, |counts| {
+            *counts.calls.entry(outcome).or_default() += 1;
+            for (sum, more) in counts.tokens.iter_mut().zip(tokens) {
+                *sum = sum.saturating_add(*more);
+            }
+            counts.cost_micros = counts.cost_micros.saturating_add(cost_micros);
+        });
+    }
+
+    /// Another model was asked in the place of this one.
+    pub fn fell_back(&self, provider: &str, model: &str) {
+        self.with(provider, model, |counts| counts.fallbacks += 1);
+    }
+
+    /// A server ignored that a tool must be called.
+    pub fn choice_ignored(&self, provider: &str, model: &str) {
+        self.with(provider, model, |counts| counts.choices_ignored += 1);
+    }
+
+    /// All, in order.
+    pub fn get(&self) -> Vec<((String, String), ModelCounts)> {
+        self.by.lock().iter().map(|(key, counts)| (key.clone(), counts.clone())).collect()
+    }
+}
+
 /// Types of steps that reach outside, as their durations are shown.
 pub const STEP_TYPES: [&str; 6] = ["api_call", "email", "gpio", "notification", "transform", "webhook"];
 
@@ -168,6 +241,8 @@ pub struct Meters {
     pub requests: Requests,
     /// From the head of a request to that of its answer.
     pub request_time: Histogram,
+    /// Calls of models.
+    pub models: ModelCalls,
     /// Events that listeners inside missed and were told to read from the journal.
     pub bus_gaps: Counter,
 }
@@ -194,6 +269,7 @@ impl Default for Meters {
             step_time: [const { Histogram::new(&LONG_SECONDS) }; STEP_TYPES.len()],
             requests: Requests::default(),
             request_time: Histogram::new(&LONG_SECONDS),
+            models: ModelCalls { by: Mutex::default(), time: Histogram::new(&LONG_SECONDS) },
             bus_gaps: Counter::default(),
         }
     }

@@ -13,7 +13,7 @@ mod text;
 
 use serde_json::{Map, Value, json};
 
-use crate::meter::{Buckets, Meters, STEP_TYPES};
+use crate::meter::{Buckets, Meters, STEP_TYPES, TOKEN_KINDS};
 use crate::runtime::Handle;
 use crate::time::Timestamp;
 
@@ -139,6 +139,7 @@ impl Metrics {
         taking.health(sources);
         taking.runs(sources);
         taking.journal(sources.meters);
+        taking.models(sources.meters);
         taking.requests(sources.meters);
         taking.machine(sources.monitor);
         process::take(&mut taking);
@@ -200,6 +201,24 @@ impl Taking {
             self.put("chainbot_step_duration_seconds", &[step_type], Counted::Sizes(histogram.get()));
         }
         self.one("chainbot_threads_lost", counts.written_off as f64);
+    }
+
+    fn models(&mut self, meters: &Meters) {
+        for ((provider, model), counts) in meters.models.get() {
+            let number = |count: u64| Counted::Number(count as f64);
+            for (outcome, count) in &counts.calls {
+                self.put("chainbot_model_calls_total", &[&provider, &model, outcome], number(*count));
+            }
+            for (kind, count) in TOKEN_KINDS.iter().zip(counts.tokens) {
+                self.put("chainbot_model_tokens_total", &[&provider, &model, kind], number(count));
+            }
+            let of = [provider.as_str(), model.as_str()];
+            let cost = counts.cost_micros as f64 / 1e6;
+            self.put("chainbot_model_cost_total", &of, Counted::Number(cost));
+            self.put("chainbot_model_fallbacks_total", &of, number(counts.fallbacks));
+            self.put("chainbot_model_choices_ignored_total", &of, number(counts.choices_ignored));
+        }
+        self.sizes("chainbot_model_call_duration_seconds", meters.models.time.get());
     }
 
     fn journal(&mut self, meters: &Meters) {

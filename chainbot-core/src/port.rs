@@ -5,6 +5,7 @@
 mod account;
 mod audit;
 mod outbox;
+mod probe;
 mod scope;
 mod secret;
 pub mod upkeep;
@@ -22,6 +23,7 @@ pub use outbox::{
     MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, OutboxRoom, PendingMessage,
     StoredMessage,
 };
+pub use probe::{ProbeRows, StoredProbe};
 pub use scope::{Possession, Scope};
 pub use secret::{OpenSecret, SecretRows, SecretText, Secrets, StoredSecret};
 
@@ -122,6 +124,8 @@ pub enum Op {
     SecretPut(Box<StoredSecret>),
     /// The secret is gone. Does nothing when there is none.
     SecretRemove { name: String },
+    /// What a model was found to be able to do, in place of what was known of it.
+    ProbePut(Box<StoredProbe>),
     /// A message for the courier, pending and due at once. Does nothing when it is there already.
     OutboxPut(Box<NewMessage>),
     /// Where a message stands.

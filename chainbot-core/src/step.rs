@@ -39,6 +39,7 @@ pub use channel::{Channel, Way};
 pub use email::MailAccount;
 pub use failure::Failure;
 
+use crate::agent::models::Models;
 use crate::env::Env;
 use crate::gpio::Pins;
 use crate::id::{RunId, UserId};
@@ -76,6 +77,7 @@ pub struct Executors {
     accounts: Vec<MailAccount>,
     channels: Vec<Channel>,
     pins: Option<Arc<Pins>>,
+    models: Option<Arc<Models>>,
     #[cfg(test)]
     script: Option<Arc<dyn Script>>,
 }
@@ -101,6 +103,7 @@ impl Executors {
             accounts: Vec::new(),
             channels: Vec::new(),
             pins: None,
+            models: None,
             #[cfg(test)]
             script: None,
         }
@@ -135,6 +138,17 @@ impl Executors {
     pub fn with_pins(mut self, pins: Arc<Pins>) -> Self {
         self.pins = Some(pins);
         self
+    }
+
+    /// With models to ask.
+    pub fn with_models(mut self, models: Arc<Models>) -> Self {
+        self.models = Some(models);
+        self
+    }
+
+    /// The models, where there are any to ask.
+    pub fn models(&self) -> Option<&Arc<Models>> {
+        self.models.as_ref()
     }
 
     /// Carries one attempt out. Dropping the future cancels it.

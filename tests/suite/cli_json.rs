@@ -29,6 +29,9 @@ const CONFIG: &str = "\
 api: { port: 0 }
 egress: { public: false, grants: [{ host: 127.0.0.1, ports: [9], why: test }] }
 gpio: { pins: { door: { pin: 24, mode: input } } }
+models:
+  providers: { local: { kind: openai, base_url: 'http://127.0.0.1:9/v1' } }
+  models: { home: { provider: local, model: small } }
 ";
 const OLD: &str = r#"{"name": "old", "type": "sequential", "steps": [{"id": "a", "type": "wait", "config": {"duration": 1}}]}"#;
 
@@ -143,6 +146,8 @@ fn every_command_prints_json_when_asked() {
         shown.code == 0
     });
     assert!(removed);
+    assert_eq!(bench.ask(0, "model list")[0]["name"], "home");
+    bench.ask(1, "model probe home");
     bench.ask(0, "gpio list");
     bench.ask(0, "gpio set door 1");
     bench.ask(0, "backup --name mine");

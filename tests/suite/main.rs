@@ -29,6 +29,7 @@ mod furnished;
 mod hardening;
 mod host_shim;
 mod kill_loop;
+mod litellm;
 mod live;
 mod metrics;
 mod overload;

@@ -12,6 +12,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::provider::{
@@ -20,7 +21,8 @@ use super::provider::{
 };
 
 /// A way to call tools.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// As the server's interface has it.
     Native,
@@ -38,6 +40,11 @@ impl Dialect {
             Self::Schema => "schema",
             Self::Text => "text",
         }
+    }
+
+    /// From its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Native, Self::Schema, Self::Text].into_iter().find(|dialect| dialect.as_str() == word)
     }
 
     /// What is sent for a request.

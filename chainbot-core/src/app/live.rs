@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{App, defaults, plan, policy, rules};
+use super::{App, defaults, given, models_policy, plan, policy, rules};
 use crate::config::{Changes, Config};
 use crate::error::code::config as config_code;
 use crate::error::{Error, Result};
@@ -30,7 +30,15 @@ impl App {
         let mut config = self.config.lock();
         let changes = check_change(&config, new)?;
         // The parts that can refuse come first.
+        let credentials = crate::config::credentials();
+        let secret_key = new.security.secret_key.as_ref();
+        let secret_key = secret_key.map(|key| key.signing_key(credentials.as_deref())).transpose()?;
+        let given = given(new, secret_key)?;
+        let models_policy = models_policy(new, self.port)?;
         self.egress.set_policy(&policy(new, self.port))?;
+        self.models_egress.set_policy(&models_policy)?;
+        self.models.set(new.models.clone(), new.presets.clone())?;
+        self.vault.set_given(given)?;
         self.backups.set_plan(plan(new))?;
         self.runtime.tune(Tuning {
             runs_max: new.workflow_engine.max_concurrent_workflows,

@@ -97,6 +97,15 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
         Kind::Prefixes => prefixes(key, node),
         Kind::Grants => grants(key, node),
         Kind::Accounts => super::account::accounts(items(key, node)?),
+        Kind::NameOrNone => one(or_null(node, || one_text(key, node, super::fields::is_name))),
+        Kind::Url => one(or_null(node, || one_text(key, node, super::fields::is_base_url))),
+        Kind::Key => one(or_null(node, || one_text(key, node, super::fields::is_secret))),
+        Kind::Line => one(one_text(key, node, |text| !text.is_empty())),
+        Kind::Temperature => super::models::temperature(node).ok_or_else(|| vec![wrong(key, node)]),
+        Kind::Providers => super::models::providers(node),
+        Kind::Models => super::models::models(node),
+        Kind::Fallback => super::fields::lists(node, crate::limits::MODELS_MAX),
+        Kind::Presets => super::models::presets(node),
         Kind::Constants => constants(key, node),
         Kind::Secret => one(secret(key, node)),
         Kind::Channels => match &node.value {
@@ -107,6 +116,18 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
             NodeValue::Map(entries) => super::pins::pins(entries),
             _ => Err(vec![wrong(key, node)]),
         },
+    }
+}
+
+fn or_null(node: &Node, read: impl FnOnce() -> Result<Value, Problem>) -> Result<Value, Problem> {
+    if matches!(node.value, NodeValue::Null) { Ok(Value::Null) } else { read() }
+}
+
+/// A text that fits. No message repeats it: somebody may have written a secret where its name goes.
+fn one_text(key: &Key, node: &Node, fits: impl Fn(&str) -> bool) -> Result<Value, Problem> {
+    match text(key, node).ok().map(str::trim).filter(|text| fits(text)) {
+        Some(text) => Ok(Value::from(text)),
+        None => Err(Problem::new(node.pos, format!("`{}` takes {}", key.path, key.kind.takes()))),
     }
 }
 

@@ -61,6 +61,24 @@ pub enum Kind {
     Channels,
     /// A map from names to any values.
     Constants,
+    /// The name of something, or null for none.
+    NameOrNone,
+    /// An address with http or https, or null for none.
+    Url,
+    /// The name of a secret or a reference to one, or null for none.
+    Key,
+    /// A text of one line.
+    Line,
+    /// A number from 0 to 2.
+    Temperature,
+    /// A map from names to `{kind, base_url, api_key, ...}`.
+    Providers,
+    /// A map from names to `{provider, model, ...}`.
+    Models,
+    /// A map from names to lists of names.
+    Fallback,
+    /// A map from names to `{instructions, model, ...}`.
+    Presets,
     /// A text that is never shown, a reference to one, or null.
     Secret,
 }
@@ -86,6 +104,19 @@ impl Kind {
             Kind::Accounts => "a list of {name, host, port, tls, user, password, from}".to_owned(),
             Kind::Secret => {
                 "a text of 32 characters or more, ${file:/path}, ${credential:name}, or null".to_owned()
+            }
+            Kind::NameOrNone => "a name, or null for none".to_owned(),
+            Kind::Url => "an address such as `http://127.0.0.1:8080/v1`, or null for none".to_owned(),
+            Kind::Key => {
+                "the name of a secret, ${file:/path}, ${credential:name}, or null for none".to_owned()
+            }
+            Kind::Line => "a text of one line".to_owned(),
+            Kind::Temperature => "a number from 0 to 2".to_owned(),
+            Kind::Providers => "a map from names to {kind, base_url, api_key, ...}".to_owned(),
+            Kind::Models => "a map from names to {provider, model, context, dialect, price, ...}".to_owned(),
+            Kind::Fallback => "a map from names of models to lists of them".to_owned(),
+            Kind::Presets => {
+                "a map from names to {description, instructions, model, temperature, max_output}".to_owned()
             }
             Kind::Constants => "a map from names to values".to_owned(),
             Kind::Channels => "a map from names to {kind: ntfy | telegram | mqtt, ...}".to_owned(),

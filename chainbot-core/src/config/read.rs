@@ -15,6 +15,9 @@ use super::{
     AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Monitoring,
     Notification, RaspberryPi, Retention, Security, Setting, WebSocket, WorkflowEngine, table,
 };
+use crate::agent::models::ModelSettings;
+use crate::agent::preset::Preset;
+use crate::agent::provider::Scripted;
 use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
 use crate::limits::CONFIG_BYTES_MAX;
@@ -53,12 +56,15 @@ pub(super) fn load(
     let host_pos = reading.values.get("api.host").map_or(Pos::default(), |given| given.pos);
     let secret_key =
         reading.values.get("security.secret_key").and_then(|given| given.value.as_str()).map(Source::of);
+    let places: BTreeMap<&'static str, Pos> =
+        reading.values.iter().map(|(path, given)| (*path, given.pos)).collect();
     let settings = merge(&mut reading);
     check_across(&mut reading, &settings, host_pos);
+    let agents = agents(&mut reading, &settings, &places, path.as_deref());
     let (errors, warnings): (Vec<_>, Vec<_>) =
         reading.diagnostics.into_iter().partition(|d| d.severity == Severity::Error);
     if errors.is_empty() {
-        Ok(typed(settings, secret_key, warnings, path))
+        Ok(typed(settings, secret_key, agents, warnings, path))
     } else {
         Err(invalid(errors, path.as_deref()))
     }
@@ -227,9 +233,65 @@ fn check_across(reading: &mut Reading, settings: &[Setting], host_pos: Pos) {
     }
 }
 
+/// Models, presets, and what is wrong between their keys.
+fn agents(
+    reading: &mut Reading,
+    settings: &[Setting],
+    places: &BTreeMap<&'static str, Pos>,
+    file: Option<&Path>,
+) -> (ModelSettings, Vec<Preset>) {
+    let values = Values::new(settings);
+    let (mut read, mut wrong) = (BTreeMap::new(), super::models::Across::new());
+    let folder = file.and_then(Path::parent).unwrap_or(Path::new("."));
+    for (provider, path) in super::models::scripts(values.get("models.providers")) {
+        match script(&folder.join(path)) {
+            Ok(turns) => drop(read.insert(provider.to_owned(), turns)),
+            Err(error) => {
+                let hint = error.remedy().unwrap_or("correct the file").to_owned();
+                wrong.push((
+                    "models.providers",
+                    format!("the script of `{provider}`: {}", error.message()),
+                    hint,
+                ));
+            }
+        }
+    }
+    let (models, presets, across) = super::models::read(|path| values.get(path), &read);
+    wrong.extend(across);
+    for (path, message, hint) in wrong {
+        let origin = settings.iter().find(|setting| setting.key.path == path);
+        let origin = origin.map_or(Origin::Default, |setting| setting.origin.clone());
+        let pos = places.get(path).copied().unwrap_or_default();
+        reading.say(&code::VALUE, pos, path, &origin, &message, Some(hint));
+    }
+    (models, presets)
+}
+
+/// The turns of a scripted model, from its file.
+fn script(path: &Path) -> Result<Value> {
+    let failed = |error: std::io::Error| {
+        Error::new(&code::FILE, format!("{} cannot be read: {error}", path.display()))
+            .help("check the path and who may read it")
+    };
+    let mut text = String::new();
+    let opened = std::fs::File::open(path).map_err(failed)?;
+    opened.take(CONFIG_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() > CONFIG_BYTES_MAX {
+        return Err(failed(std::io::Error::other(format!("it is over {CONFIG_BYTES_MAX} bytes"))));
+    }
+    let turns = crate::validate::document(&text).map_err(|problems| {
+        let first = problems.first().map_or_else(String::new, |problem| problem.message.clone());
+        Error::new(&code::SYNTAX, format!("{} does not parse: {first}", path.display()))
+    })?;
+    let turns = turns.to_json();
+    Scripted::new(&turns)?;
+    Ok(turns)
+}
+
 fn typed(
     settings: Vec<Setting>,
     secret_key: Option<Source>,
+    (models, presets): (ModelSettings, Vec<Preset>),
     warnings: Vec<Diagnostic>,
     file: Option<PathBuf>,
 ) -> Config {
@@ -316,6 +378,8 @@ fn typed(
             hardware_monitoring: values.flag("raspberry_pi.hardware_monitoring"),
             temperature_threshold: values.count("raspberry_pi.temperature_threshold"),
         },
+        models,
+        presets,
         settings,
         warnings,
         file,

@@ -184,7 +184,7 @@ pub(super) fn weakness(text: &str) -> Option<&'static str> {
 /// What is wrong with the references of a value: their form, or that they are where none is taken.
 pub(super) fn check(key: &Key, node: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let at_root = matches!(key.kind, Kind::Secret);
+    let at_root = matches!(key.kind, Kind::Secret | Kind::Key);
     walk(key, node, String::new(), at_root, &mut problems);
     problems
 }
@@ -217,6 +217,7 @@ fn walk(key: &Key, node: &Node, below: String, is_taken: bool, problems: &mut Ve
             let takes: &[&str] = match key.kind {
                 Kind::Accounts => &["password"],
                 Kind::Channels => &["password", "token"],
+                Kind::Providers => &["api_key"],
                 _ => &[],
             };
             for (name, _, item) in entries {

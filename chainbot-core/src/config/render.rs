@@ -86,6 +86,13 @@ fn property(key: &Key) -> Value {
         Kind::Accounts => super::account::schema(),
         Kind::Pins => super::pins::schema(),
         Kind::Secret => json!({ "type": ["string", "null"], "minLength": 1 }),
+        Kind::NameOrNone | Kind::Url | Kind::Key => json!({ "type": ["string", "null"], "minLength": 1 }),
+        Kind::Line => json!({ "type": "string", "minLength": 1 }),
+        Kind::Temperature => json!({ "type": "number", "minimum": 0, "maximum": 2 }),
+        Kind::Providers => super::models::providers_schema(),
+        Kind::Models => super::models::models_schema(),
+        Kind::Fallback => super::models::fallback_schema(),
+        Kind::Presets => super::models::presets_schema(),
         Kind::Constants => json!({ "type": "object", "description": "Any values by name." }),
         Kind::Channels => super::channels::schema(),
         Kind::Grants => json!({ "type": "array", "items": {

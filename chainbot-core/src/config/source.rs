@@ -257,6 +257,11 @@ fn from_text(kind: Kind, text: &str) -> Node {
         Kind::Bool => text.to_ascii_lowercase().parse().map_or_else(|_| as_text(), NodeValue::Bool),
         Kind::Int { .. } => number(text).unwrap_or_else(as_text),
         Kind::Port if text.is_empty() || text == "null" || text == "none" => NodeValue::Null,
+        Kind::NameOrNone | Kind::Url | Kind::Key if text.is_empty() || text == "null" => NodeValue::Null,
+        Kind::Temperature => match text.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
+            Some(number) => NodeValue::Number(number),
+            None => as_text(),
+        },
         Kind::Secret if text.is_empty() || text == "null" => NodeValue::Null,
         Kind::Port => number(text).unwrap_or_else(as_text),
         Kind::Prefixes if !text.starts_with('[') => NodeValue::List(
@@ -266,7 +271,16 @@ fn from_text(kind: Kind, text: &str) -> Node {
                 .map(|item| Node { pos: Pos::default(), value: NodeValue::String(item.to_owned()) })
                 .collect(),
         ),
-        Kind::Prefixes | Kind::Grants | Kind::Pins | Kind::Channels | Kind::Constants | Kind::Accounts => {
+        Kind::Prefixes
+        | Kind::Grants
+        | Kind::Pins
+        | Kind::Channels
+        | Kind::Constants
+        | Kind::Accounts
+        | Kind::Providers
+        | Kind::Models
+        | Kind::Fallback
+        | Kind::Presets => {
             return serde_json::from_str(text).map_or_else(
                 |_| Node { pos: Pos::default(), value: as_text() },
                 |value: Value| from_json(&value),

@@ -179,8 +179,8 @@ fn a_refused_value_of_one_source_is_not_hidden_by_a_later_one() {
 #[test]
 fn keys_without_effect_are_warnings_and_never_show_their_value() {
     let file =
-        "api:\n  workers: 4\ngpt_integration:\n  openai: { api_key: hunter2 }\nmodels: { a: hunter2 }\n";
-    let variable = [("GPT_INTEGRATION__MACLINK__API_KEY", "hunter2")];
+        "api:\n  workers: 4\ngpt_integration:\n  openai: { organization_id: hunter2 }\nmcp: { a: hunter2 }\n";
+    let variable = [("GPT_INTEGRATION__MACLINK__HEALTH_CHECK_INTERVAL", "hunter2")];
     let config = load(file, &variable, json!({ "audit": { "enabled": true } })).unwrap();
     let lines: Vec<String> = config.warnings().iter().map(line).collect();
     assert_eq!(lines.len(), 5, "{lines:#?}");
@@ -188,9 +188,13 @@ fn keys_without_effect_are_warnings_and_never_show_their_value() {
         lines[0].starts_with("CB-0504 2:3 api.workers | `api.workers` is known and has no effect"),
         "{lines:#?}"
     );
-    assert!(lines[1].contains("4:13 gpt_integration.openai.api_key"), "{lines:#?}");
-    assert!(lines[2].contains("models.a"), "{lines:#?}");
-    assert!(lines[3].contains("environment variable ALEX_OS_CHAINBOT_GPT_INTEGRATION__MACLINK__API_KEY"));
+    assert!(lines[1].contains("4:13 gpt_integration.openai.organization_id"), "{lines:#?}");
+    assert!(lines[2].contains("mcp.a"), "{lines:#?}");
+    assert!(
+        lines[3].contains(
+            "environment variable ALEX_OS_CHAINBOT_GPT_INTEGRATION__MACLINK__HEALTH_CHECK_INTERVAL"
+        )
+    );
     assert!(lines[4].contains("audit.enabled") && lines[4].contains("leave it out"), "{lines:#?}");
     assert!(!format!("{config:?}").contains("hunter2"), "a value that looks secret was kept");
 }

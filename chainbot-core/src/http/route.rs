@@ -22,6 +22,7 @@ mod inbox;
 mod info;
 mod logs;
 mod metrics;
+mod models;
 mod outbox;
 mod people;
 pub mod reports;
@@ -61,6 +62,7 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(state::routes())
         .merge(outbox::routes())
         .merge(gpio::routes())
+        .merge(models::routes())
         .merge(auth::routes())
         .merge(users::routes())
         .merge(tokens::routes())

@@ -116,6 +116,7 @@ impl Bench {
             limits,
             secrets: None,
             pins: None,
+            models: None,
             backups: None,
             live: live.clone(),
         };

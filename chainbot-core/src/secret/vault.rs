@@ -96,12 +96,15 @@ impl Refusal {
 impl Vault {
     /// With what the configuration refers to, and with more that is taken out of everything written down.
     pub fn with_given(self, given: Vec<(String, OpenSecret)>) -> Result<Self> {
-        {
-            let mut state = self.state.write();
-            state.given = given;
-            state.renew()?;
-        }
+        self.set_given(given)?;
         Ok(self)
+    }
+
+    /// The same in place of what was given before.
+    pub fn set_given(&self, given: Vec<(String, OpenSecret)>) -> Result<()> {
+        let mut state = self.state.write();
+        state.given = given;
+        state.renew()
     }
 
     /// Reads the rows and the key. A key that is missing or wrong is told in the log and at each use.

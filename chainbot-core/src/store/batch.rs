@@ -17,7 +17,7 @@ use crate::limits;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::{
     AccountOp, Ack, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op,
-    Possession, StoredSecret,
+    Possession, StoredProbe, StoredSecret,
 };
 use crate::time::Timestamp;
 
@@ -50,6 +50,7 @@ pub enum Change {
     GateLeave { run: RunId },
     SecretPut(Box<StoredSecret>),
     SecretRemove { name: String },
+    ProbePut(Box<StoredProbe>),
     OutboxPut(Box<NewMessage>),
     OutboxMark(Box<MessageMark>),
     OutboxRemove { id: EffectKey },
@@ -245,6 +246,7 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::GateLeave { run } => Change::GateLeave { run },
         Op::SecretPut(secret) => Change::SecretPut(secret),
         Op::SecretRemove { name } => Change::SecretRemove { name },
+        Op::ProbePut(probe) => Change::ProbePut(probe),
         Op::OutboxPut(message) => Change::OutboxPut(message),
         Op::OutboxMark(mark) => Change::OutboxMark(Box::new(mark)),
         Op::OutboxRemove { id } => Change::OutboxRemove { id },
@@ -267,6 +269,7 @@ fn weight(change: &Change) -> usize {
         Change::InboxPut(question) => question.question.len(),
         Change::WorkflowInsert { version, .. } | Change::WorkflowVersion(version) => version.source.len(),
         Change::SecretPut(secret) => secret.sealed.len(),
+        Change::ProbePut(probe) => probe.model.len() + probe.of.len(),
         Change::OutboxPut(message) => message.bytes(),
         Change::Audit(entry) => entry.meta.as_ref().map_or(0, String::len) + entry.target_id.len(),
         _ => 0,

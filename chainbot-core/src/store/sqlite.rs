@@ -20,6 +20,7 @@ pub(super) mod journal;
 mod listen;
 pub(super) mod migrate;
 mod outbox;
+mod probe;
 mod queue;
 mod readers;
 mod repair;
@@ -59,8 +60,8 @@ use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
-    PendingMessage, Recovery, RunFilter, Scope, SecretRows, Store, StoredAccounts, StoredListen,
-    StoredMessage, StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
+    PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows, Store, StoredAccounts, StoredListen,
+    StoredMessage, StoredProbe, StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
 };
 
 /// How to open a store.
@@ -351,6 +352,12 @@ impl Store for SqliteStore {
 impl SecretRows for SqliteStore {
     fn secrets(&self) -> Result<Vec<StoredSecret>> {
         self.read(secret::all)
+    }
+}
+
+impl ProbeRows for SqliteStore {
+    fn probes(&self) -> Result<Vec<StoredProbe>> {
+        self.read(probe::all)
     }
 }
 

@@ -36,6 +36,10 @@ pub enum ModelErrorClass {
     Invalid,
     /// Ended by who asked.
     Cancelled,
+    /// No model or server of this name is configured.
+    Unknown,
+    /// The model was asked how it calls tools, and cannot.
+    Incapable,
 }
 
 impl ModelErrorClass {
@@ -53,6 +57,8 @@ impl ModelErrorClass {
             Self::Refused => "refused",
             Self::Invalid => "model_invalid",
             Self::Cancelled => class::CANCELLED,
+            Self::Unknown => "model_unknown",
+            Self::Incapable => "model_incapable",
         }
     }
 
@@ -69,6 +75,8 @@ impl ModelErrorClass {
             Self::Refused => &code::REFUSED,
             Self::Invalid => &code::INVALID,
             Self::Cancelled => &code::CANCELLED,
+            Self::Unknown => &code::UNKNOWN,
+            Self::Incapable => &code::INCAPABLE,
         }
     }
 }
@@ -87,7 +95,7 @@ pub struct ModelError {
 }
 
 impl ModelError {
-    pub(super) fn new(class: ModelErrorClass, message: impl Into<String>) -> Self {
+    pub(in crate::agent) fn new(class: ModelErrorClass, message: impl Into<String>) -> Self {
         Self { class, message: message.into(), after: None, usage: None }
     }
 
@@ -101,7 +109,7 @@ impl ModelError {
         self.usage.is_some()
     }
 
-    pub(super) fn with_usage(mut self, usage: Usage) -> Self {
+    pub(in crate::agent) fn with_usage(mut self, usage: Usage) -> Self {
         self.usage = Some(usage);
         self
     }

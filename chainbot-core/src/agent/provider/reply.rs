@@ -59,4 +59,6 @@ pub enum Delta {
     Call(String),
     /// More of the arguments of the last call, as so many bytes.
     Arguments(usize),
+    /// What came so far is void: the call is made again.
+    Again,
 }

@@ -12,4 +12,6 @@ codes! {
     REFUSED = "CB-1208", Network, "The model server refuses the request";
     INVALID = "CB-1209", Network, "The model's answer cannot be used";
     CANCELLED = "CB-1210", Conflict, "The call of the model was cancelled";
+    UNKNOWN = "CB-1211", NotFound, "No model of this name is configured";
+    INCAPABLE = "CB-1212", Invalid, "The model cannot call tools";
 }

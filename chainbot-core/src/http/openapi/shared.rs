@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Subjects, in the order in which people meet them.
-pub const TAGS: [(&str, &str); 14] = [
+pub const TAGS: [(&str, &str); 15] = [
     ("health", "How the module does, and what it is"),
     ("workflows", "Definitions: made, changed, checked, versions of them"),
     ("runs", "Runs: started, looked into, controlled"),
@@ -13,6 +13,7 @@ pub const TAGS: [(&str, &str); 14] = [
     ("bridge", "What the sibling dashboard, older clients and the host call"),
     ("outbox", "Messages that leave after their steps"),
     ("secrets", "Values that no route gives back"),
+    ("agents", "Models and presets of agents"),
     ("gpio", "Pins of the machine"),
     ("accounts", "Signing in, users, API tokens"),
     ("audit", "Who changed what"),

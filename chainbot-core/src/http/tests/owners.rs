@@ -112,6 +112,7 @@ impl House {
             limits: ApiLimits { rate_per_s: 0, ..ApiLimits::default() },
             secrets: Some(vault),
             pins: None,
+            models: None,
             backups: None,
         };
         let api = Api::new(Routes::new().unwrap(), options);
@@ -304,7 +305,7 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
         "tokens" => with("{id}", &[token]),
         "auth/sessions" => with("{id}", &[login]),
         // What is the same for everybody.
-        "gpio" | "schemas" | "/docs" | "workflows/templates" => Case::Machines,
+        "gpio" | "models" | "schemas" | "/docs" | "workflows/templates" => Case::Machines,
         // What a window tells is what is theirs: `events_are_those_of_runs_that_are_theirs`.
         "webhooks" | "/api/webhooks/chainbot" | "/api/ws" | "/api/workflows/ws" => Case::Machines,
         other => panic!("no case for {pattern} ({other}): say here whose it is"),
@@ -422,6 +423,8 @@ const NOBODYS: &[&str] = &[
     "/docs",
     "/api/chainbot/events",
     "/api/chainbot/gpio",
+    "/api/chainbot/models",
+    "/api/chainbot/agents/personas",
     "/api/chainbot/runs/diff",
     "/api/chainbot/health/live",
     "/api/chainbot/health/ready",

@@ -250,8 +250,8 @@ impl Tables {
             Op::CursorSet { name, lsn } => {
                 self.cursors.insert(name, *lsn);
             }
-            // Secrets have a vault of their own, which is not asked here.
-            Op::SecretPut(_) | Op::SecretRemove { .. } => {}
+            // Secrets have a vault of their own, and probes the models, which are not asked here.
+            Op::SecretPut(_) | Op::SecretRemove { .. } | Op::ProbePut(_) => {}
             Op::Account(op) => {
                 self.accounts.apply(op);
                 if let AccountOp::UserRemove { id } = **op {

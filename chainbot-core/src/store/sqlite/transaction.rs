@@ -7,8 +7,8 @@
 use rusqlite::{CachedStatement, Connection};
 
 use super::{
-    account, archive, audit, chore, cursor, idempotency, inbox, journal, listen, outbox, run, secret, timer,
-    trigger, workflow,
+    account, archive, audit, chore, cursor, idempotency, inbox, journal, listen, outbox, probe, run, secret,
+    timer, trigger, workflow,
 };
 use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
@@ -149,6 +149,8 @@ impl<'a> Transaction<'a> {
             }
             // The vault is their only writer and keeps their order.
             Change::SecretPut(_) | Change::SecretRemove { .. } => Ok(None),
+            // The models are, too.
+            Change::ProbePut(_) => Ok(None),
             // It says what the others of the batch do, and stands or falls with them.
             Change::Audit(_) => Ok(None),
             // A message is known by its id, whatever becomes of its run; the courier is the only one that marks.
@@ -326,6 +328,7 @@ impl<'a> Transaction<'a> {
             Change::GateLeave { run } => trigger::leave(conn, *run),
             Change::SecretPut(secret) => secret::put(conn, secret),
             Change::SecretRemove { name } => secret::remove(conn, name),
+            Change::ProbePut(found) => probe::put(conn, found),
             Change::OutboxPut(message) => outbox::put(conn, message),
             Change::OutboxMark(mark) => outbox::mark(conn, mark),
             Change::OutboxRemove { id } => outbox::remove(conn, *id),

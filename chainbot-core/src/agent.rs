@@ -2,11 +2,13 @@
 //!
 //! So far the models: [`provider`] has one face for the kinds of servers, [`dialect`] for the ways to call tools, and [`probe`] finds out which one
 //! a model speaks; [`models`] are those of the configuration, as tasks call them. [`preset`] has what an agent is unless it says
-//! otherwise. [`tool`] is the face of what an agent may do. Nothing here knows runs, stores or HTTP routes.
+//! otherwise. [`tool`] is the face of what an agent may do. [`calls`] carries the calls of tasks out. Nothing here knows runs, stores or HTTP routes.
 
+pub mod calls;
 pub mod dialect;
 pub mod models;
 pub mod preset;
 pub mod probe;
 pub mod provider;
+pub mod recall;
 pub mod tool;

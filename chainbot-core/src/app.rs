@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::agent::calls::AgentCalls;
 use crate::agent::models::{Models, ModelsOptions, ProviderSetup};
 use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
@@ -190,7 +191,7 @@ impl App {
                     .with_mail(mail_accounts(&config))
                     .with_channels(config.notification.channels.clone())
                     .with_pins(pins.clone())
-                    .with_models(models.clone()),
+                    .with_calls(Arc::new(AgentCalls::new(models.clone()))),
             ),
             env: env.clone(),
             host_bus: bus.clone(),

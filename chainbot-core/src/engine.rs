@@ -20,6 +20,7 @@
 //! record is on disk. Every entered leaf leaves at least one record in the same decision.
 
 pub mod compile;
+mod compile_agent;
 pub mod decide;
 mod ending;
 mod flow;
@@ -35,12 +36,14 @@ mod resume;
 mod retry;
 mod scope;
 pub mod state;
+mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trigger;
 pub mod view;
 
 pub use compile::compile;
+pub use compile_agent::{agent_in, agent_source, compile_agent};
 pub use decide::{
     Agenda, CANCEL_TIMER_SEQ, Command, Constants, Context, Decision, Defaults, Input, decide, settle,
 };

@@ -6,7 +6,7 @@
 //! ```text
 //! L0  error limits id time env meter  leaves; env is the only clock, randomness, fault switch
 //! L1  model expr schedule topic validate  plain data and pure functions
-//! L2  engine port authoring           decides; no IO, not async
+//! L2  task engine port authoring      decides; no IO, not async
 //! L3  store step net gpio agent       SQL, effects, outbound bytes, models
 //! L4  runtime                         workers, timers, bus, shutdown
 //! L5  auth secret backup observe  accounts, the vault, backups, and the figures that are shown
@@ -39,6 +39,7 @@ pub mod schedule;
 pub mod secret;
 pub mod step;
 pub mod store;
+pub mod task;
 pub mod time;
 pub mod topic;
 pub mod validate;

@@ -498,3 +498,22 @@ pub const MODEL_REFUSAL_BYTES_MAX: usize = 64 * 1024;
 pub const MODEL_CALLS_MAX: usize = 64;
 /// Context in tokens where nobody said it: what every model of today has.
 pub const MODEL_CONTEXT_DEFAULT: u32 = 4_096;
+
+/// Instructions, description and blocks of one agent: a quarter of a small model's context and more.
+pub const AGENT_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Calls of the model in one task unless the budget says another number.
+pub const TASK_TURNS_DEFAULT: u32 = 10;
+/// As above, at most: a longer task belongs in a workflow.
+pub const TASK_TURNS_MAX: u32 = 100;
+/// Calls of tools in one task unless the budget says another number.
+pub const TASK_TOOL_CALLS_DEFAULT: u32 = 25;
+/// As above, at most.
+pub const TASK_TOOL_CALLS_MAX: u32 = 500;
+/// A result of a tool in a prompt: a quarter of a small model's context.
+pub const TOOL_RESULT_BYTES_MAX: usize = 64 * 1024;
+/// How long a person has to allow a call of a tool.
+pub const APPROVAL_TIME: Duration = Duration::from_secs(15 * 60);
+/// Failed tasks in a row after which an agent takes no more until somebody looks at it.
+pub const AGENT_FAILURES_MAX: u32 = 3;
+/// Live agents unless the configuration says another number.
+pub const AGENTS_MAX_DEFAULT: usize = 50;

@@ -3,6 +3,7 @@
 //! Nothing here does IO. Implementations: `store/` for [`Store`], the plugin and the CLI for [`EventBus`].
 
 mod account;
+mod agent;
 mod audit;
 mod outbox;
 mod probe;
@@ -16,6 +17,7 @@ pub use account::{
     AccountOp, AccountRefusal, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts,
     StoredApiToken, StoredLogin, StoredUser,
 };
+pub use agent::{AGENT_PREFIX, AgentFilter, AgentOp, AgentState, StoredAgent, UsageRow, day_of};
 pub use audit::{
     Action, Actor, AuditBreak, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict,
 };
@@ -134,6 +136,8 @@ pub enum Op {
     OutboxRemove { id: EffectKey },
     /// Forgets messages that ended before a time, and all but the newest `keep` delivered and given up; a bounded number.
     OutboxPrune { before: Timestamp, keep: u32 },
+    /// Of agents.
+    Agent(Box<AgentOp>),
     /// Of users, logins and API tokens.
     Account(Box<AccountOp>),
     /// Who did what of the others in the batch.
@@ -452,6 +456,20 @@ pub trait Store: Send + Sync {
     fn listens(&self) -> Result<Vec<StoredListen>>;
     /// The versions of a workflow, newest first.
     fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>>;
+    /// Agents that are not deleted, by name.
+    fn agents(&self, _scope: &Scope, _filter: &AgentFilter) -> Result<Page<StoredAgent>> {
+        Err(no_agents())
+    }
+    /// What agents used of models from a day on, the newest first; `limit` rows at most.
+    fn usage(
+        &self,
+        _scope: &Scope,
+        _agent: Option<WorkflowId>,
+        _since: u32,
+        _limit: u32,
+    ) -> Result<Vec<UsageRow>> {
+        Err(no_agents())
+    }
     /// How far a reader of the journal has come.
     fn cursor(&self, name: &str) -> Result<Option<Lsn>>;
     /// Messages that are to be sent, the next first.
@@ -477,6 +495,11 @@ pub trait Store: Send + Sync {
     fn room(&self) -> Room;
     /// Makes the reserve again when there is room for it. Blocks.
     fn restore_room(&self) -> Result<Room>;
+}
+
+fn no_agents() -> Error {
+    Error::new(&crate::error::code::general::NOT_HERE, "this store keeps no agents")
+        .help("use a store with them")
 }
 
 /// What became of an event handed to the host.

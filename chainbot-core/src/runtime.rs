@@ -18,6 +18,7 @@
 
 mod admission;
 mod again;
+mod agents;
 mod announce;
 mod bus;
 mod cell;
@@ -57,6 +58,7 @@ mod workflows;
 pub use self::core::{Options, Runtime};
 pub use self::history::StateView;
 pub use again::NewFork;
+pub use agents::{AgentView, NewTask, UsageView};
 pub use announce::announce;
 pub use diff::Change;
 pub use handle::{

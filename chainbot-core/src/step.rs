@@ -39,7 +39,6 @@ pub use channel::{Channel, Way};
 pub use email::MailAccount;
 pub use failure::Failure;
 
-use crate::agent::models::Models;
 use crate::env::Env;
 use crate::gpio::Pins;
 use crate::id::{RunId, UserId};
@@ -77,7 +76,7 @@ pub struct Executors {
     accounts: Vec<MailAccount>,
     channels: Vec<Channel>,
     pins: Option<Arc<Pins>>,
-    models: Option<Arc<Models>>,
+    calls: Option<Arc<dyn Calls>>,
     #[cfg(test)]
     script: Option<Arc<dyn Script>>,
 }
@@ -103,7 +102,7 @@ impl Executors {
             accounts: Vec::new(),
             channels: Vec::new(),
             pins: None,
-            models: None,
+            calls: None,
             #[cfg(test)]
             script: None,
         }
@@ -140,15 +139,10 @@ impl Executors {
         self
     }
 
-    /// With models to ask.
-    pub fn with_models(mut self, models: Arc<Models>) -> Self {
-        self.models = Some(models);
+    /// With what carries the calls of agents' tasks out.
+    pub fn with_calls(mut self, calls: Arc<dyn Calls>) -> Self {
+        self.calls = Some(calls);
         self
-    }
-
-    /// The models, where there are any to ask.
-    pub fn models(&self) -> Option<&Arc<Models>> {
-        self.models.as_ref()
     }
 
     /// Carries one attempt out. Dropping the future cancels it.
@@ -164,6 +158,10 @@ impl Executors {
             EffectKind::Hmac => hmac::execute(self, &effect),
             EffectKind::Gpio => gpio::execute(self, &effect).await,
             EffectKind::Channel => channel::execute(self, &effect).await,
+            EffectKind::Prepare | EffectKind::Model | EffectKind::Tool => match &self.calls {
+                Some(calls) => calls.carry_out(&effect).await,
+                None => Err(Failure::from(no_agents())),
+            },
         };
         let outcome = sealed::redacted(self, outcome);
         let Effect { run, key, attempt, kind, .. } = effect;
@@ -179,6 +177,21 @@ impl Executors {
         }
         outcome
     }
+}
+
+/// Carries out the calls of agents' tasks: of a model, of a tool, and what a task begins with.
+pub trait Calls: Send + Sync {
+    /// Carries one attempt out. Dropping the future cancels it.
+    fn carry_out<'a>(&'a self, effect: &'a Effect) -> CallFuture<'a>;
+}
+
+/// A call under way.
+pub type CallFuture<'a> =
+    std::pin::Pin<Box<dyn Future<Output = Result<serde_json::Value, Failure>> + Send + 'a>>;
+
+fn no_agents() -> crate::model::StepError {
+    let message = "there are no agents here: this program runs workflows alone";
+    crate::model::StepError::new(crate::model::class::INVALID, &crate::error::code::agent::TASK, message)
 }
 
 /// Whom the effect's `url` calls.

@@ -59,7 +59,17 @@ fn installed() -> Result<PathBuf, String> {
     };
     said(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).output())?;
     let mut pip = Command::new(folder.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout", "30", "--retries", "1"]);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--timeout",
+        "30",
+        "--retries",
+        "1",
+    ]);
     said(pip.arg(WANTED).output())?;
     std::fs::write(folder.join("installed"), "").map_err(|error| error.to_string())?;
     Ok(program)
@@ -182,7 +192,8 @@ fn hi() -> ModelRequest {
 }
 
 fn with_tool() -> ModelRequest {
-    let room = json!({ "type": "object", "properties": { "room": { "type": "string" } }, "required": ["room"] });
+    let room =
+        json!({ "type": "object", "properties": { "room": { "type": "string" } }, "required": ["room"] });
     let tool =
         ToolOffer { name: "get_temperature".into(), description: "Reads a room.".into(), schema: room };
     ModelRequest { tools: vec![tool], tool_choice: ToolChoice::Auto, ..hi() }
@@ -211,7 +222,10 @@ async fn litellm_is_understood_on_both_wires_and_its_errors_have_their_classes()
         // Q2, Q3: text, counted.
         let answer = ask(&models, "mock-text", &hi()).await.unwrap();
         assert_eq!(answer.reply.text, "Hello", "{kind}");
-        assert!(answer.usage.input > 0 && answer.usage.output > 0 && answer.cost_micros > 0, "{kind}: {answer:?}");
+        assert!(
+            answer.usage.input > 0 && answer.usage.output > 0 && answer.cost_micros > 0,
+            "{kind}: {answer:?}"
+        );
         // Q4, Q18: the class is that of the status, and of the prose where the status says nothing.
         for (name, class, tries) in [
             ("mock-ratelimit", ModelErrorClass::RateLimited, 2),

@@ -35,7 +35,7 @@ pub use error::{ModelError, ModelErrorClass};
 pub use ollama::Ollama;
 pub use openai::OpenAi;
 pub use reply::{Delta, ModelReply, Stop, ToolCall, Usage};
-pub use request::{Message, ModelRequest, ReplySchema, Sampling, ToolChoice, ToolOffer, estimate_tokens};
+pub use request::{Message, ModelRequest, ReplySchema, Sampling, ToolChoice, ToolOffer};
 pub use scripted::Scripted;
 
 /// An answer under way. Dropping it closes the connection.

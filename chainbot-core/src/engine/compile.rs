@@ -10,10 +10,11 @@ use crate::id::{DefinitionHash, NodeId};
 use crate::limits;
 use crate::model::document::NodeValue;
 use crate::model::{
-    Action, ApiCall, Body, Branch, Condition, Definition, Expr, Join, Loop, LoopOver, Node as Tree,
-    Notification, OnError, OnUncertain, Parallel, Pos, ResponseAs, Retry, Step, Text, Transform, Wait,
-    WaitFor, Webhook, WorkflowKind,
+    Action, AgentTask, ApiCall, Body, Branch, Condition, Definition, Expr, Join, Loop, LoopOver,
+    Node as Tree, Notification, OnError, OnUncertain, Parallel, Pos, ResponseAs, Retry, Step, Text,
+    Transform, Wait, WaitFor, Webhook, WorkflowKind,
 };
+use crate::port::AGENT_PREFIX;
 
 use super::program::*;
 
@@ -238,6 +239,12 @@ impl Compiler {
                 ("emit", Op::Emit { topic: text(topic)?, data: data.as_ref().map(template).transpose()? })
             }
             Action::Notification(notification) => ("notification", notify(notification)?),
+            Action::AgentTask(task) => {
+                let agent = &task.agent;
+                let name = Text { pos: agent.pos, source: format!("{AGENT_PREFIX}{}", agent.source) };
+                let inputs = Some(template(&task_inputs(task))?);
+                ("agent_task", Op::Child { workflow: text(&name)?, inputs, wait: true })
+            }
             Action::Workflow { workflow, inputs, wait } => (
                 "workflow",
                 Op::Child {
@@ -372,6 +379,17 @@ fn notify(notification: &Notification) -> Result<Op> {
         level: notification.level.clone(),
         channels: notification.channels.clone(),
     }))
+}
+
+/// What an agent's task is given.
+fn task_inputs(task: &AgentTask) -> Tree {
+    let at = task.agent.pos;
+    let mut entries = vec![("task", task.task.clone())];
+    entries.extend(task.context.clone().map(|context| ("context", context)));
+    entries.extend(task.output_schema.as_ref().map(|schema| ("output_schema", literal(at, schema))));
+    entries.extend(task.budget.clone().map(|budget| ("budget", budget)));
+    entries.extend(task.thread.as_ref().map(|thread| ("thread", text_node(thread))));
+    map(at, entries)
 }
 
 /// The executor's input for an `api_call`, as one tree of templates.

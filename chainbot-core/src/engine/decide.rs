@@ -64,10 +64,37 @@ pub struct Defaults {
     pub emit_prefixes: Vec<String>,
     /// How long effects under way may go on in a cancelled run.
     pub cancel_grace: Duration,
+    /// Working time of an agent's task.
+    pub task_time: Duration,
+    /// How many agents there may be.
+    pub agents: AgentRules,
     /// `config` in expressions.
     pub constants: Constants,
     /// Drawn by the process: no data from outside can look like a secret's marker.
     pub marker_key: [u8; 32],
+}
+
+/// How many agents there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentRules {
+    /// Of all types together.
+    pub max_agents: usize,
+    /// Of `assistant`, `data_processor`, `api`, `workflow`.
+    pub max_of: [usize; 4],
+}
+
+impl Default for AgentRules {
+    fn default() -> Self {
+        Self { max_agents: limits::AGENTS_MAX_DEFAULT, max_of: [20, 15, 10, 5] }
+    }
+}
+
+impl AgentRules {
+    /// Of one type.
+    pub fn max_of(&self, kind: &str) -> usize {
+        let at = crate::task::AgentKind::ALL.iter().position(|own| own.as_str() == kind);
+        at.map_or(0, |at| self.max_of[at])
+    }
 }
 
 impl Default for Defaults {
@@ -78,6 +105,8 @@ impl Default for Defaults {
             effect_timeout: Duration::from_secs(30),
             emit_prefixes: vec!["chainbot.user.".to_owned(), "user.".to_owned()],
             cancel_grace: Duration::from_secs(10),
+            task_time: Duration::from_secs(300),
+            agents: AgentRules::default(),
             constants: Constants::new(),
             marker_key: [0; 32],
         }
@@ -255,6 +284,8 @@ pub(super) enum Todo {
     Undo,
     /// Something in doubt is to be made again once the run goes on.
     Repeat { place: Place },
+    /// A task may begin calls or end.
+    Task { place: Place },
 }
 
 /// Decides. An error means a damaged journal or a bug: the run cannot go on in this process.
@@ -362,6 +393,7 @@ impl Stepper<'_> {
                 Todo::Loop { place } => self.loop_more(place)?,
                 Todo::Undo => self.undo_more()?,
                 Todo::Repeat { place } => self.repeat(place)?,
+                Todo::Task { place } => self.task_more(place)?,
             }
         }
         if self.state.status.is_terminal() {
@@ -419,6 +451,7 @@ impl Stepper<'_> {
     pub(super) fn run_over(&mut self, outcome: Outcome) {
         self.out.is_durable = true;
         self.out.ops.push(StoreOp::InboxCloseRun { run: self.state.id });
+        self.task_over(&outcome);
         if let Some(parent) = self.state.created.parent.clone() {
             self.out.ops.push(StoreOp::TimerSet {
                 run: parent.run,

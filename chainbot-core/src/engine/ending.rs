@@ -111,7 +111,7 @@ impl Stepper<'_> {
             .state
             .instances()
             .filter(|(place, instance)| {
-                let effect = matches!(self.state.program.node(place.node).op, Op::Effect(_));
+                let effect = matches!(self.state.program.node(place.node).op, Op::Effect(_) | Op::Call(_));
                 !instance.status.is_terminal()
                     && instance.control.is_none()
                     && !(effect && instance.is_busy())

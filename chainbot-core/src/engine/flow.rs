@@ -59,6 +59,7 @@ impl Stepper<'_> {
         match &program.node(node).op {
             Op::Condition(condition) => self.start_condition(place, condition),
             Op::Loop(a_loop) => self.start_loop(place, a_loop),
+            Op::Task(_) => self.start_task(place),
             Op::Fork(_) => {
                 self.record(RecordBody::ControlStarted { place: place.clone(), plan: Plan::All })?;
                 self.push(Todo::Fork { place });
@@ -79,6 +80,7 @@ impl Stepper<'_> {
             Owner::Finally => self.state.phase == Some(Phase::Finally),
             Owner::Compensation { .. } => self.state.phase == Some(Phase::Compensate),
             Owner::Fork { node, .. } | Owner::Condition { node } => running(node, path),
+            Owner::Task { node } => path.split_last().is_some_and(|(_, outer)| running(node, outer)),
             Owner::Loop { node } => {
                 let Some((index, outer)) = path.split_last() else { return false };
                 running(node, outer)
@@ -94,6 +96,9 @@ impl Stepper<'_> {
     pub(super) fn ended(&mut self, place: Place) -> Result<()> {
         let program = self.program;
         let node = program.node(place.node);
+        if let Owner::Task { node } = program.block(node.block).owner {
+            return self.task_more_after(node, &place);
+        }
         let Some(instance) = self.state.at(&place) else { return Ok(()) };
         let next = Todo::Enter { block: node.block, path: place.path.clone(), slot: node.slot as usize + 1 };
         match instance.status {
@@ -144,6 +149,8 @@ impl Stepper<'_> {
                 Ok(())
             }
             Owner::Condition { node } => self.complete_condition(Place { node, path }),
+            // Its calls are begun by what they gave, not one after the other.
+            Owner::Task { .. } => Ok(()),
             Owner::Loop { node } => {
                 let mut path = path;
                 let Some(index) = path.pop() else { return Err(bug("an iteration without an index")) };
@@ -175,6 +182,7 @@ impl Stepper<'_> {
                 Ok(())
             }
             Owner::Condition { node } => self.fail_step(Place { node, path }, error),
+            Owner::Task { .. } => Ok(()),
             Owner::Loop { node } => {
                 let mut path = path;
                 let Some(index) = path.pop() else { return Err(bug("an iteration without an index")) };
@@ -504,6 +512,11 @@ impl Stepper<'_> {
             (Op::Loop(a_loop), Some(Control::Loop(state))) => {
                 for index in state.running {
                     self.cancel_iteration(place, a_loop.body, index)?;
+                }
+            }
+            (Op::Task(task), Some(Control::Task(state))) => {
+                for number in state.open.keys() {
+                    self.cancel_iteration(place, task.body, *number)?;
                 }
             }
             _ => {}

@@ -148,6 +148,7 @@ impl RunState {
     }
 
     fn apply_step(&mut self, at: Timestamp, seq: u32, body: &RecordBody) -> Result<()> {
+        self.note_task(at, body);
         match body {
             RecordBody::StepStarted { place, attempt, key, input } => self.change(at, place, |instance| {
                 instance.status = StepStatus::Running;
@@ -344,6 +345,7 @@ impl RunState {
             }
             (Op::Loop(_), Plan::Times { count }) => Control::Loop(new_loop(Some(*count), None)),
             (Op::Loop(_), Plan::Open) => Control::Loop(new_loop(None, None)),
+            (Op::Task(_), Plan::Open) => Control::Task(Box::default()),
             _ => return Err(damaged(self.id, seq, "its plan does not fit the step")),
         };
         let due = node.timeout.map(|timeout| at.after(timeout));

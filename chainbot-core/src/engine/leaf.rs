@@ -247,6 +247,9 @@ impl Stepper<'_> {
 
     /// Sends an effect again, with the input and key of the first time.
     pub(super) fn repeat_effect(&mut self, place: Place) -> Result<()> {
+        if matches!(self.program.node(place.node).op, Op::Call(_)) {
+            return self.repeat_call(place);
+        }
         let Some(instance) = self.state.at(&place) else { return Ok(()) };
         let (Some(key), Some(input)) = (instance.key, instance.input.clone()) else {
             return Err(bug("an effect without key or input"));
@@ -468,7 +471,10 @@ impl Stepper<'_> {
             return Ok(());
         }
         match result {
-            Ok(output) => self.complete_step(place, Data::new(output)),
+            Ok(output) => {
+                self.note_usage(&place, &output);
+                self.complete_step(place, Data::new(output))
+            }
             // Nothing begins any more, so no other try either.
             Err(failure) if self.is_stopping() => self.fail_step(place, failure.error),
             Err(failure) => self.attempt_failed(place, attempt, failure),

@@ -78,9 +78,10 @@ impl Program {
         let mut block = self.node(node).block;
         loop {
             block = match self.block(block).owner {
-                Owner::Fork { node, .. } | Owner::Condition { node } | Owner::Loop { node } => {
-                    self.node(node).block
-                }
+                Owner::Fork { node, .. }
+                | Owner::Condition { node }
+                | Owner::Loop { node }
+                | Owner::Task { node } => self.node(node).block,
                 outermost => return outermost,
             };
         }
@@ -127,6 +128,8 @@ pub enum Owner {
     Finally,
     /// The single step that undoes another.
     Compensation { node: NodeId },
+    /// The calls of an agent's task.
+    Task { node: NodeId },
 }
 
 /// A step.
@@ -184,6 +187,8 @@ impl Node {
                 },
                 // Their work goes on after they were entered, and so does the note.
                 Op::Condition(_) | Op::Loop(_) | Op::Fork(_) | Op::Transform(_) => false,
+                // What it evaluates is schemas, which end.
+                Op::Task(_) | Op::Call(_) => true,
             }
     }
 }
@@ -229,6 +234,18 @@ pub enum Op {
     Notify(NotifyOp),
     /// Starts another workflow.
     Child { workflow: Template, inputs: Option<Template>, wait: bool },
+    /// Works on a task of an agent, call by call.
+    Task(Box<TaskOp>),
+    /// One call of a task: its input is made by the task.
+    Call(crate::task::CallKind),
+}
+
+/// The task of an agent.
+pub struct TaskOp {
+    /// What the agent is.
+    pub spec: crate::task::AgentSpec,
+    /// Its calls.
+    pub body: BlockId,
 }
 
 /// `condition`.
@@ -359,6 +376,12 @@ pub enum EffectKind {
     Gpio,
     /// A notification over a channel of the configuration.
     Channel,
+    /// What an agent's task begins with: its tools, its model, its memory.
+    Prepare,
+    /// A call of a model.
+    Model,
+    /// A call of an agent's tool.
+    Tool,
 }
 
 impl EffectKind {
@@ -371,6 +394,9 @@ impl EffectKind {
             Self::Hmac => "transform",
             Self::Gpio => "gpio",
             Self::Channel => "notification",
+            Self::Prepare => "prepare",
+            Self::Model => "model_call",
+            Self::Tool => "tool_call",
         }
     }
 }

@@ -168,6 +168,26 @@ impl RunState {
                     self.reopen_block(a_loop.body, &path, at);
                 }
             }
+            (Op::Task(task), Some(Control::Task(mut state))) => {
+                // What did not end well has not begun: it is called again, under a number of its own.
+                let calls: Vec<Place> = self
+                    .inner
+                    .iter()
+                    .filter(|(path, _)| path.split_last().is_some_and(|(_, outer)| outer == place.path))
+                    .flat_map(|(path, nodes)| {
+                        let own = nodes.iter().filter(|(node, instance)| {
+                            program.node(**node).block == task.body
+                                && instance.status != StepStatus::Completed
+                        });
+                        own.map(|(node, _)| Place { node: *node, path: path.clone() }).collect::<Vec<_>>()
+                    })
+                    .collect();
+                calls.iter().for_each(|call| self.take_out(call));
+                state.reopened();
+                if let Some(instance) = self.at_mut(place) {
+                    instance.control = Some(Control::Task(state));
+                }
+            }
             _ => {}
         }
     }

@@ -128,6 +128,22 @@ impl Stepper<'_> {
                 self.push(Todo::Loop { place });
                 Ok(())
             }
+            (Op::Task(task), Control::Task(state)) => {
+                for number in state.open.keys() {
+                    let mut path = place.path.clone();
+                    path.push(*number);
+                    for node in &program.block(task.body).nodes {
+                        let place = Place { node: *node, path: path.clone() };
+                        if let Some(instance) = self.state.at(&place).cloned()
+                            && !instance.status.is_terminal()
+                        {
+                            self.resume_step(place, &instance)?;
+                        }
+                    }
+                }
+                self.push(Todo::Task { place });
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -89,6 +89,10 @@ fn enclosing_loops<'a>(state: &'a RunState, place: &Place, loops: &mut Vec<LoopN
         let owner = match state.program.block(block).owner {
             Owner::Run | Owner::Catch | Owner::Finally => return,
             Owner::Fork { node, .. } | Owner::Condition { node } | Owner::Compensation { node } => node,
+            Owner::Task { node } => {
+                depth = depth.saturating_sub(1);
+                node
+            }
             Owner::Loop { node } => {
                 depth = depth.saturating_sub(1);
                 let Op::Loop(a_loop) = &state.program.node(node).op else { return };

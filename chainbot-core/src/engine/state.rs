@@ -162,6 +162,8 @@ pub enum Control {
     Fork(Vec<BranchState>),
     /// A loop.
     Loop(LoopState),
+    /// A task of an agent.
+    Task(Box<crate::task::TaskState>),
 }
 
 /// Where a branch of a fork stands.

@@ -1,5 +1,6 @@
 //! The engine alone: tables of cases, generated definitions against a reference interpreter, crashes everywhere.
 
+mod agent;
 mod case;
 pub(crate) mod driver;
 mod ending;

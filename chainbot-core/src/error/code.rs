@@ -24,6 +24,7 @@ macro_rules! codes {
 }
 
 pub mod account;
+pub mod agent;
 pub mod authoring;
 pub mod backup;
 pub mod config;
@@ -53,6 +54,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         secret::ALL,
         mail::ALL,
         model::ALL,
+        agent::ALL,
         outbox::ALL,
         gpio::ALL,
         authoring::ALL,

@@ -7,6 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::Shared;
 
+mod agents;
 mod audit;
 mod auth;
 mod backups;
@@ -52,6 +53,7 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(templates::routes())
         .merge(import::routes())
         .merge(runs::routes())
+        .merge(agents::routes())
         .merge(control::routes())
         .merge(inbox::routes())
         .merge(events::routes())

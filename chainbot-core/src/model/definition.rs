@@ -205,10 +205,29 @@ pub enum Action {
         /// Whether this step ends with the child (the default) or at once.
         wait: bool,
     },
+    /// Gives an agent a task.
+    AgentTask(AgentTask),
     /// Sends a mail.
     Email(Email),
     /// Uses a pin of the machine.
     Gpio(Gpio),
+}
+
+/// `agent_task`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentTask {
+    /// The agent's name.
+    pub agent: Text,
+    /// What is to be done.
+    pub task: Template,
+    /// What belongs to it.
+    pub context: Option<Template>,
+    /// JSON Schema of the answer.
+    pub output_schema: Option<serde_json::Value>,
+    /// Narrows the agent's.
+    pub budget: Option<Template>,
+    /// The conversation that it goes on with.
+    pub thread: Option<Text>,
 }
 
 /// `transform`, by its `type` key.

@@ -67,6 +67,10 @@ actions! {
     RunFork = "run.fork", "A new run has its history.";
     RunDelete = "run.delete", "A finished run was forgotten.";
     InboxAnswer = "inbox.answer", "A question was answered.";
+    AgentCreate = "agent.create", "An agent was made.";
+    AgentUpdate = "agent.update", "It has a new definition.";
+    AgentState = "agent.state", "It takes tasks again, or none any more.";
+    AgentDelete = "agent.delete", "It was deleted.";
     SecretSet = "secret.set", "A secret has a new value.";
     SecretRemove = "secret.remove", "A secret is gone.";
     SecretRotate = "secret.rotate", "All secrets are sealed with a new key.";

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::engine::{Input, inputs, view};
-use crate::error::code::{general, run as run_code};
+use crate::error::code::{definition, general, run as run_code};
 use crate::error::{Error, Result};
 use crate::expr;
 use crate::id::{Lsn, RunId, UserId, WorkflowId};
@@ -16,8 +16,8 @@ use crate::limits;
 use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
 use crate::port::upkeep::Room;
 use crate::port::{
-    Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page, Role, RunFilter,
-    Scope, StoredQuestion,
+    AGENT_PREFIX, Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page,
+    Role, RunFilter, Scope, StoredQuestion,
 };
 use crate::time::Timestamp;
 
@@ -153,7 +153,21 @@ impl Handle {
     /// Starts a run; durable when this returns.
     pub async fn start_run(&self, new: NewRun) -> Result<StartedRun> {
         self.0.check_open()?;
+        if new.workflow.starts_with(AGENT_PREFIX) {
+            let why = format!("there is no workflow `{}`", new.workflow);
+            return Err(Error::new(&definition::NOT_FOUND, why)
+                .help("POST /api/chainbot/agents/{id}/tasks gives an agent a task"));
+        }
         let workflow = self.0.head_of(&self.1, &new.workflow).await?;
+        self.begin_run(workflow, new).await
+    }
+
+    /// Starts a run of a workflow, or a task of an agent.
+    pub(super) async fn begin_run(
+        &self,
+        workflow: Arc<super::heads::Head>,
+        new: NewRun,
+    ) -> Result<StartedRun> {
         let (_guard, key) = match &new.idempotency_key {
             None => (None, None),
             Some(key) => {
@@ -214,7 +228,7 @@ impl Handle {
         Ok(Page { items, total: page.total, more: page.more })
     }
 
-    fn summary(&self, row: RunRow) -> RunSummary {
+    pub(super) fn summary(&self, row: RunRow) -> RunSummary {
         let live = self.0.live(row.id);
         let (status, detail) = match &live {
             Some(cell) => (cell.status(), cell.waiting_for.lock().clone()),

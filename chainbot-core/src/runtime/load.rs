@@ -10,7 +10,7 @@ use crate::error::code::{definition, general, store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::model::{Json, Place, Record, RecordBody, RunStatus, StepError, class};
-use crate::port::{Possession, Scope};
+use crate::port::{AGENT_PREFIX, Possession, Scope};
 
 use super::cell::{Cell, Mail, Mailbox, Parked, Refusal};
 use super::core::{Job, Runtime, Slot};
@@ -199,6 +199,9 @@ impl Runtime {
             crate::fault!("child.resolve", crate::error::Error::on_purpose);
             let parent = self.store.workflow(&Scope::All, parent)?.map(|parent| parent.possession);
             let scope = Scope::of_workflow(&parent.unwrap_or(Possession::HOUSE));
+            if let Some(agent) = workflow.strip_prefix(AGENT_PREFIX) {
+                return self.task_of(&scope, agent, given);
+            }
             let stored = self.store.workflow_named(&scope, workflow)?.ok_or_else(|| {
                 Error::new(&definition::NOT_FOUND, format!("there is no workflow `{workflow}`"))
                     .help("create it, or mend the step's `workflow`")

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::engine::{Program, compile};
+use crate::engine::{Program, agent_in, compile, compile_agent};
 use crate::error::code::{definition, store};
 use crate::error::{Error, Result};
 use crate::id::DefinitionHash;
-use crate::port::{Scope, Store};
+use crate::port::{AGENT_PREFIX, Scope, Store};
 use crate::validate;
 
 /// Programs kept when no run holds them. A program is some tens of kilobytes.
@@ -62,11 +62,20 @@ impl Programs {
         if let Some(program) = self.cached(DefinitionHash::of(source)) {
             return Ok(program);
         }
-        let checked = validate::check(source);
-        let Some(parsed) = checked.definition else {
-            return Err(problems(checked.diagnostics));
-        };
-        let program = Arc::new(compile(&parsed, source)?);
+        let program = Arc::new(match agent_in(source) {
+            Some(spec) => {
+                let spec = spec?;
+                let name = format!("{AGENT_PREFIX}{}", spec.name);
+                compile_agent(spec, &name, source)?
+            }
+            None => {
+                let checked = validate::check(source);
+                let Some(parsed) = checked.definition else {
+                    return Err(problems(checked.diagnostics));
+                };
+                compile(&parsed, source)?
+            }
+        });
         let mut cache = self.cache.lock();
         cache.clock += 1;
         let now = cache.clock;

@@ -9,7 +9,7 @@ use crate::error::code::{account, definition, general};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
-use crate::port::{Action, Idempotency, Op, Page, Scope, StoredWorkflow};
+use crate::port::{AGENT_PREFIX, Action, Idempotency, Op, Page, Scope, StoredWorkflow};
 use crate::validate;
 
 use super::core::Runtime;
@@ -183,7 +183,8 @@ impl Runtime {
                 Err(_) => runtime.store.workflow_named(&scope, &reference),
             })
             .await?;
-        found.ok_or(missing)
+        // An agent is a workflow for the engine alone: people reach it by its own routes.
+        found.filter(|stored| !stored.name.starts_with(AGENT_PREFIX)).ok_or(missing)
     }
 
     /// As [`Self::workflow_of`], from memory when it is known there.

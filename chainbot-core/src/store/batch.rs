@@ -16,8 +16,8 @@ use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::{
-    AccountOp, Ack, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage, Op,
-    Possession, StoredProbe, StoredSecret,
+    AccountOp, Ack, AgentOp, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage,
+    Op, Possession, StoredProbe, StoredSecret,
 };
 use crate::time::Timestamp;
 
@@ -55,6 +55,7 @@ pub enum Change {
     OutboxMark(Box<MessageMark>),
     OutboxRemove { id: EffectKey },
     OutboxPrune { before: Timestamp, keep: u32 },
+    Agent(Box<AgentOp>),
     Account(Box<AccountOp>),
     Audit(Box<AuditEntry>),
 }
@@ -251,6 +252,7 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::OutboxMark(mark) => Change::OutboxMark(Box::new(mark)),
         Op::OutboxRemove { id } => Change::OutboxRemove { id },
         Op::OutboxPrune { before, keep } => Change::OutboxPrune { before, keep },
+        Op::Agent(op) => Change::Agent(op),
         Op::Account(op) => Change::Account(op),
         Op::Audit(entry) => Change::Audit(entry),
     })

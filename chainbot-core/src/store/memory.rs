@@ -4,6 +4,7 @@
 //! Invariants: a batch is refused before its first change or applied whole; acknowledgements come from one thread, after
 //! the change can be read, in order. Without a thread of its own that thread is the caller's.
 
+mod agent;
 mod audit;
 mod automation;
 mod outbox;
@@ -23,9 +24,9 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
-    PendingMessage, Recovery, RunFilter, Scope, Store, StoredAccounts, StoredListen, StoredMessage,
-    StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
+    AgentFilter, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
+    PendingMessage, Recovery, RunFilter, Scope, Store, StoredAccounts, StoredAgent, StoredListen,
+    StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow, UsageRow,
 };
 
 /// The store.
@@ -184,6 +185,20 @@ impl Store for MemoryStore {
 
     fn accounts(&self) -> Result<StoredAccounts> {
         self.read(|tables| tables.accounts())
+    }
+
+    fn agents(&self, scope: &Scope, filter: &AgentFilter) -> Result<Page<StoredAgent>> {
+        self.read(|tables| tables.agents(scope, filter))
+    }
+
+    fn usage(
+        &self,
+        scope: &Scope,
+        agent: Option<WorkflowId>,
+        since: u32,
+        limit: u32,
+    ) -> Result<Vec<UsageRow>> {
+        self.read(|tables| tables.usage(scope, agent, since, limit))
     }
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {

@@ -7,6 +7,7 @@
 //! cursor secret account` hold the SQL of their tables, which is static text with bound values.
 
 pub(super) mod account;
+mod agent;
 pub(super) mod archive;
 pub(super) mod audit;
 mod checkpoint;
@@ -59,9 +60,10 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
-    PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows, Store, StoredAccounts, StoredListen,
-    StoredMessage, StoredProbe, StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow,
+    AgentFilter, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
+    PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows, Store, StoredAccounts, StoredAgent,
+    StoredListen, StoredMessage, StoredProbe, StoredQuestion, StoredRun, StoredSecret, StoredVersion,
+    StoredWorkflow, UsageRow,
 };
 
 /// How to open a store.
@@ -293,6 +295,20 @@ impl Store for SqliteStore {
 
     fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
         self.rows(|conn| workflow::versions(conn, scope, id))
+    }
+
+    fn agents(&self, scope: &Scope, filter: &AgentFilter) -> Result<Page<StoredAgent>> {
+        self.rows(|conn| agent::list(conn, scope, filter))
+    }
+
+    fn usage(
+        &self,
+        scope: &Scope,
+        agent: Option<WorkflowId>,
+        since: u32,
+        limit: u32,
+    ) -> Result<Vec<UsageRow>> {
+        self.rows(|conn| agent::usage(conn, scope, agent, since, limit))
     }
 
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {

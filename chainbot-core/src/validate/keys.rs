@@ -262,9 +262,10 @@ pub static STEP_TYPES: &[(&str, &Table)] = &[
     ("workflow", &WORKFLOW),
     ("email", &auth::EMAIL),
     ("gpio", &gpio::GPIO),
+    ("agent_task", &AGENT_TASK),
 ];
 /// Types of step of the language that this version does not have.
-pub const STEP_TYPES_LATER: &[&str] = &["agent_task"];
+pub const STEP_TYPES_LATER: &[&str] = &[];
 
 /// `api_call`.
 pub static API_CALL: Table = Table {
@@ -447,6 +448,27 @@ pub static WORKFLOW: Table = Table {
         must("workflow", Shape::Text, "Name of the workflow to start."),
         may("inputs", Shape::Template, "Its inputs."),
         may("wait", Shape::Flag, "Whether this step ends with the child (the default) or at once."),
+    ],
+};
+
+/// `agent_task`.
+pub static AGENT_TASK: Table = Table {
+    what: "`config` of `agent_task`",
+    keys: &[
+        must("agent", Shape::Text, "Name of the agent."),
+        must("task", Shape::Template, "What is to be done: text, or what the agent's type takes."),
+        may(
+            "context",
+            Shape::Template,
+            "What belongs to it. It taints the task, since it may come from anywhere.",
+        ),
+        may("output_schema", Shape::Schema, "JSON Schema of the answer; it is held to it."),
+        may(
+            "budget",
+            Shape::TemplateMap,
+            "Narrows the agent's: `tokens`, `cost`, `turns`, `tool_calls`, `time`.",
+        ),
+        may("thread", Shape::Text, "The conversation that it goes on with."),
     ],
 };
 

@@ -3,10 +3,7 @@
 //! Servers disagree about how a call comes in pieces: with an index or without, two calls under one index, an id in the first piece only, in every
 //! piece, or never. What decides is written at [`Gathered::call`].
 
-use super::{
-    Delta, DeltaSink, ModelError, ModelErrorClass, ModelReply, ModelRequest, Stop, ToolCall, Usage,
-    estimate_tokens,
-};
+use super::{Delta, DeltaSink, ModelError, ModelErrorClass, ModelReply, ModelRequest, Stop, ToolCall, Usage};
 use crate::limits::MODEL_CALLS_MAX;
 
 /// A call in the making.
@@ -121,9 +118,10 @@ impl Gathered {
     pub fn usage(&self, request: &ModelRequest) -> Usage {
         let came = || {
             let calls = self.calls.iter().map(|partial| {
-                estimate_tokens(&partial.call.name) + estimate_tokens(&partial.call.arguments)
+                crate::task::estimate_tokens(&partial.call.name)
+                    + crate::task::estimate_tokens(&partial.call.arguments)
             });
-            estimate_tokens(&self.text) + calls.sum::<u64>()
+            crate::task::estimate_tokens(&self.text) + calls.sum::<u64>()
         };
         Usage {
             input: self.input.unwrap_or_else(|| request.estimated_input()),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::ToolCall;
+use crate::task::estimate_tokens;
 
 /// One request. Everything that a server could fill in by itself is said: a default of somebody else is no bound.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,9 +137,4 @@ impl ModelRequest {
         });
         messages.chain(tools).map(|tokens| tokens + AROUND).sum()
     }
-}
-
-/// Tokens of a text, by an estimate that errs high: three bytes a token. English has about four, other scripts about three.
-pub fn estimate_tokens(text: &str) -> u64 {
-    text.len().div_ceil(3) as u64
 }

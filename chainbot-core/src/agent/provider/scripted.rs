@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     CallLimits, Delta, DeltaSink, Message, ModelError, ModelErrorClass, ModelProvider, ModelReply,
-    ModelRequest, Pending, Stop, ToolCall, Usage, estimate_tokens,
+    ModelRequest, Pending, Stop, ToolCall, Usage,
 };
 use crate::error::code::config as code;
 use crate::{Error, Result};
@@ -175,7 +175,7 @@ impl Turn {
         let usage = Usage {
             input: self.input.unwrap_or_else(|| request.estimated_input()),
             cached: 0,
-            output: self.output.unwrap_or_else(|| estimate_tokens(&self.text)),
+            output: self.output.unwrap_or_else(|| crate::task::estimate_tokens(&self.text)),
             is_reported: self.input.is_some() && self.output.is_some(),
         };
         if let Some(class) = self.error.as_deref().and_then(class) {

@@ -24,7 +24,10 @@ fn part(program: &Program, node: NodeId) -> Part {
         Owner::Catch => Part::Catch,
         Owner::Finally => Part::Finally,
         Owner::Compensation { .. } => Part::Undo,
-        Owner::Fork { node, .. } | Owner::Loop { node } | Owner::Condition { node } => part(program, node),
+        Owner::Fork { node, .. }
+        | Owner::Loop { node }
+        | Owner::Condition { node }
+        | Owner::Task { node } => part(program, node),
     }
 }
 

@@ -20,6 +20,8 @@ use crate::http::Shared;
 use crate::http::problem::Answer;
 use crate::http::request::Call;
 use crate::http::view::{Numbers, Run};
+use crate::runtime::AgentView;
+use crate::task::AgentKind;
 
 /// An agent, as the dashboard shows it.
 #[derive(Serialize, ToSchema)]
@@ -101,35 +103,62 @@ enum Which {
     All,
 }
 
-/// Agents there are. This version spawns none, which is what the dashboard must be told.
-fn agents(which: Which) -> Vec<Agent> {
-    match which {
-        Which::Alex | Which::Ai | Which::All => Vec::new(),
+/// Agents that they see; a page is as much as the dashboard shows.
+async fn agents(shared: &Shared, call: Call, which: Which) -> Answer {
+    call.query(&[])?;
+    let page = call.engine(shared)?.people()?.agents(None, crate::limits::PAGE_MAX).await?;
+    let has_model = |view: &AgentView| {
+        view.kind == AgentKind::Assistant.as_str() || view.definition.get("model").is_some()
+    };
+    let wanted = |view: &AgentView| match which {
+        Which::Alex => !has_model(view),
+        Which::Ai => has_model(view),
+        Which::All => true,
+    };
+    let agents: Vec<Agent> = page.items.into_iter().filter(wanted).map(Agent::from).collect();
+    Ok(Json(agents).into_response())
+}
+
+impl From<AgentView> for Agent {
+    fn from(view: AgentView) -> Self {
+        let tools = view.definition.get("tools").and_then(|tools| tools.as_object());
+        let mut metadata = serde_json::Map::new();
+        metadata.insert("type".to_owned(), view.kind.clone().into());
+        metadata.insert("tasks_completed".to_owned(), view.tasks_completed.into());
+        metadata.insert("tasks_failed".to_owned(), view.tasks_failed.into());
+        Self {
+            id: view.id.to_string(),
+            name: view.name,
+            status: view.status,
+            capabilities: std::iter::once(view.kind)
+                .chain(tools.into_iter().flatten().map(|(name, _)| name.clone()))
+                .collect(),
+            created_at: view.created_at.to_string(),
+            last_active: Some(view.last_activity.to_string()),
+            metadata,
+        }
     }
 }
 
 /// Agents without a model, for the sibling dashboard
 #[utoipa::path(get, path = "/api/chainbot/alex-agents", tag = "bridge",
-    responses((status = 200, description = "A bare array; this version has no agents", body = Vec<Agent>)))]
-async fn alex_agents(call: Call) -> Answer {
-    call.query(&[])?;
-    Ok(Json(agents(Which::Alex)).into_response())
+    responses((status = 200, description = "A bare array", body = Vec<Agent>)))]
+async fn alex_agents(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    agents(&shared, call, Which::Alex).await
 }
 
 /// Agents with a model, for the sibling dashboard
 #[utoipa::path(get, path = "/api/chainbot/ai-agents", tag = "bridge",
-    responses((status = 200, description = "A bare array; this version has no agents", body = Vec<Agent>)))]
-async fn ai_agents(call: Call) -> Answer {
-    call.query(&[])?;
-    Ok(Json(agents(Which::Ai)).into_response())
+    responses((status = 200, description = "A bare array", body = Vec<Agent>)))]
+async fn ai_agents(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    agents(&shared, call, Which::Ai).await
 }
 
 /// All agents, for the sibling dashboard
 #[utoipa::path(get, path = "/api/chainbot/agents/all", tag = "bridge",
-    responses((status = 200, description = "A bare array; this version has no agents", body = Vec<Agent>)))]
-async fn all_agents(call: Call) -> Answer {
-    call.query(&[])?;
-    Ok(Json(agents(Which::All)).into_response())
+    responses((status = 200, description = "A bare array", body = Vec<Agent>)))]
+async fn all_agents(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    agents(&shared, call, Which::All).await
 }
 
 /// How well each component does, where older clients ask

@@ -81,9 +81,9 @@ async fn openapi(State(shared): State<Arc<Shared>>) -> Answer {
     Ok(([(header::CONTENT_TYPE, json)], shared.openapi.to_string()).into_response())
 }
 
-/// A schema: of workflow definitions, of the configuration, or this description
+/// A schema: of workflow definitions, of agents' definitions, of the configuration, or this description
 #[utoipa::path(get, path = "/api/chainbot/schemas/{name}", tag = "system",
-    params(("name" = String, Path, description = "`workflow.json`, `config.json` or `openapi.json`")),
+    params(("name" = String, Path, description = "`workflow.json`, `agent.json`, `config.json` or `openapi.json`")),
     responses(
         (status = 200, description = "JSON Schema 2020-12; for `openapi.json` OpenAPI 3.1", body = Object),
         (status = 404, description = "There is no such schema")))]
@@ -91,10 +91,11 @@ async fn schema(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let text = match call.path("name")? {
         "workflow.json" => crate::validate::schema_text(),
         "config.json" => (shared.config)(ConfigPart::Schema).to_string(),
+        "agent.json" => crate::task::schema().to_string(),
         "openapi.json" => shared.openapi.to_string(),
         other => {
             return Err(Error::new(&general::DOCUMENT, format!("there is no schema `{}`", printable(other)))
-                .help("there are workflow.json, config.json and openapi.json")
+                .help("there are workflow.json, agent.json, config.json and openapi.json")
                 .into());
         }
     };

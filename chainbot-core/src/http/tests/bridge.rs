@@ -48,14 +48,6 @@ async fn an_unhealthy_module_is_503_at_the_root_and_200_where_people_look() {
 }
 
 #[tokio::test]
-async fn agents_are_bare_arrays() {
-    let bench = Bench::new();
-    for path in ["alex-agents", "ai-agents", "agents/all"] {
-        assert_eq!(call(&bench, &format!("GET {path}"), "").await, json!([]), "{path}");
-    }
-}
-
-#[tokio::test]
 async fn workflows_have_the_fields_that_the_dashboard_reads() {
     let bench = Bench::new();
     for number in 0..60 {

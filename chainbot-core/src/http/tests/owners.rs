@@ -55,6 +55,7 @@ struct Things {
     message: String,
     secret: String,
     hook: String,
+    agent: String,
 }
 
 impl House {
@@ -207,7 +208,21 @@ impl House {
         assert_eq!(set.status, 201, "{}", set.text);
         let (asking, steered) = (runs[0].clone(), runs[1].clone());
         let (message, hook) = (id.to_string(), format!("{name}-hook"));
-        Things { workflow, name: name.to_owned(), trigger, asking, steered, question, message, secret, hook }
+        let made = self.ask(token, "POST agents", json!({ "name": name, "instructions": "d" })).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let agent = made.json()["id"].as_str().unwrap().to_owned();
+        Things {
+            workflow,
+            name: name.to_owned(),
+            trigger,
+            asking,
+            steered,
+            question,
+            message,
+            secret,
+            hook,
+            agent,
+        }
     }
 
     async fn until_waiting(&self, run: RunId) {
@@ -296,6 +311,7 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
     let family = rest.split("/{").next().unwrap_or_default();
     match family {
         "workflows" => with("{id}", &[&things.workflow, &things.name]),
+        "agents" => with("{id}", &[&things.agent, &things.name]),
         "runs" | "executions" => with("{id}", &[&things.steered]),
         "runs/diff" => Case::Somebodys(vec![format!("{path}?a={}&b={}", things.asking, things.steered)]),
         "inbox" => with("{id}", &[&things.question]),
@@ -320,6 +336,7 @@ fn body(method: &str, pattern: &str, things: &Things) -> Value {
         ("PUT", "{id}") => source(&things.name, "three"),
         ("PUT", "{name}") => json!({ "value": "another value", "hosts": [] }),
         ("PATCH", "sharing") => json!({ "shared": "viewer" }),
+        (_, "tasks" | "execute") if pattern.contains("/agents/") => json!({ "task": "hello" }),
         (_, "answer") => json!({ "action": "approve" }),
         (_, "fork") => json!({ "from": "ok" }),
         (_, "rollback") => json!({ "version": 1 }),
@@ -411,6 +428,9 @@ const LISTS: &[(&str, &str)] = &[
     ("/api/chainbot/outbox", "id"),
     ("/api/chainbot/secrets", "name"),
     ("/api/chainbot/schedules", "workflow_id"),
+    ("/api/chainbot/agents", "id"),
+    ("/api/chainbot/agents/all", "id"),
+    ("/api/chainbot/ai-agents", "id"),
 ];
 /// What is nobody's, or has tests of its own.
 const NOBODYS: &[&str] = &[
@@ -436,8 +456,8 @@ const NOBODYS: &[&str] = &[
     "/api/chainbot/health/simple",
     "/api/chainbot/status",
     "/api/chainbot/alex-agents",
-    "/api/chainbot/ai-agents",
-    "/api/chainbot/agents/all",
+    "/api/chainbot/agents/types",
+    // Those without a model; these here all have one.
     "/api/chainbot/webhooks",
     "/api/chainbot/webhooks/health",
     "/api/chainbot/webhooks/status",
@@ -458,6 +478,7 @@ fn listed(path: &str, things: &Things) -> Vec<String> {
         "inbox" => vec![things.question.clone()],
         "outbox" => vec![things.message.clone()],
         "secrets" => vec![things.secret.clone()],
+        "agents" | "all" | "ai-agents" => vec![things.agent.clone()],
         other => panic!("{other}"),
     }
 }
@@ -519,7 +540,7 @@ async fn every_list_shows_exactly_what_is_theirs_and_the_houses() {
             }
         }
     }
-    assert_eq!(seen, 41);
+    assert_eq!(seen, 62);
     // A filter finds nothing either, and the name of a workflow as a filter is as unknown as any.
     let tom = house.login("tom").await;
     house.get(&tom, "runs?workflow=hers").await.problem(404, "CB-0190");

@@ -10,12 +10,13 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::upkeep::{Tidied, Upkeep};
 use crate::port::{
-    AccountOp, Automation, Idempotency, IdempotencyHit, Op, Page, Possession, Recovery, RunFilter, Scope,
-    StoredAccounts, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
-    Timer,
+    AGENT_PREFIX, AccountOp, AgentFilter, Automation, Idempotency, IdempotencyHit, Op, Page, Possession,
+    Recovery, RunFilter, Scope, StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredQuestion,
+    StoredRun, StoredVersion, StoredWorkflow, Timer, UsageRow,
 };
 use crate::store::problem;
 
+use super::agent::Agents;
 use super::audit::Log;
 use super::automation::Rules;
 use super::outbox::Messages;
@@ -46,6 +47,7 @@ pub struct Tables {
     pub messages: Messages,
     accounts: StoredAccounts,
     pub audit: Log,
+    pub agents: Agents,
     made: i64,
 }
 
@@ -259,6 +261,7 @@ impl Tables {
                     self.workflows.values_mut().filter(of).for_each(|one| one.possession.owner = None);
                 }
             }
+            Op::Agent(op) => self.agents.apply(op),
             Op::Audit(entry) => self.audit.append(entry),
             other if self.messages.apply(other) => {}
             rule => self.rules.apply(rule),
@@ -425,7 +428,9 @@ impl Tables {
     }
 
     pub fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Page<StoredWorkflow> {
-        let is_one = |one: &&StoredWorkflow| one.deleted_at.is_none() && scope.sees(&one.possession);
+        let is_one = |one: &&StoredWorkflow| {
+            one.deleted_at.is_none() && scope.sees(&one.possession) && !one.name.starts_with(AGENT_PREFIX)
+        };
         let mut all: Vec<_> = self.workflows.values().filter(is_one).cloned().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let total = all.len() as u64;
@@ -433,6 +438,47 @@ impl Tables {
         let more = all.len() > limit as usize;
         all.truncate(limit as usize);
         Page { items: all, total, more }
+    }
+
+    pub fn agents(&self, scope: &Scope, filter: &AgentFilter) -> Page<StoredAgent> {
+        let mut all: Vec<StoredAgent> = self
+            .agents
+            .rows
+            .iter()
+            .filter_map(|(id, row)| {
+                let workflow = self.workflows.get(id)?.clone();
+                let is_one = workflow.deleted_at.is_none() && scope.sees(&workflow.possession);
+                is_one.then(|| StoredAgent {
+                    workflow,
+                    kind: row.kind.clone(),
+                    state: row.state,
+                    reason: row.reason.clone(),
+                    failed_in_row: row.failed_in_row,
+                    done: row.done,
+                    failed: row.failed,
+                    last_at: row.last_at,
+                })
+            })
+            .collect();
+        all.sort_by(|a, b| a.workflow.name.cmp(&b.workflow.name));
+        let total = all.len() as u64;
+        let after = filter.after.as_deref().unwrap_or("");
+        all.retain(|one| {
+            one.workflow.name.as_str() > after && filter.id.is_none_or(|id| id == one.workflow.id)
+        });
+        let more = all.len() > filter.limit as usize;
+        all.truncate(filter.limit as usize);
+        Page { items: all, total, more }
+    }
+
+    pub fn usage(&self, scope: &Scope, agent: Option<WorkflowId>, since: u32, limit: u32) -> Vec<UsageRow> {
+        let of = |row: &&UsageRow| {
+            row.day >= since && agent.is_none_or(|id| id == row.agent) && self.sees(scope, row.agent)
+        };
+        let mut rows: Vec<UsageRow> = self.agents.usage.iter().filter(of).cloned().collect();
+        rows.sort_by_key(|row| (std::cmp::Reverse(row.day), std::cmp::Reverse(row.cost)));
+        rows.truncate(limit as usize);
+        rows
     }
 
     pub fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Option<String> {

@@ -7,8 +7,8 @@
 use rusqlite::{CachedStatement, Connection};
 
 use super::{
-    account, archive, audit, chore, cursor, idempotency, inbox, journal, listen, outbox, probe, run, secret,
-    timer, trigger, workflow,
+    account, agent, archive, audit, chore, cursor, idempotency, inbox, journal, listen, outbox, probe, run,
+    secret, timer, trigger, workflow,
 };
 use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
@@ -158,6 +158,8 @@ impl<'a> Transaction<'a> {
             | Change::OutboxMark(_)
             | Change::OutboxRemove { .. }
             | Change::OutboxPrune { .. } => Ok(None),
+            // It goes with the workflow or the run of the batch, which is checked.
+            Change::Agent(_) => Ok(None),
             Change::Account(op) => {
                 let refusal = account::check(self.conn, op).map_err(problem::read)?;
                 Ok(refusal.map(problem::account))
@@ -335,6 +337,7 @@ impl<'a> Transaction<'a> {
             Change::OutboxPrune { before, keep } => {
                 outbox::prune(conn, *before, *keep, crate::limits::OUTBOX_PRUNE_ROWS_MAX)
             }
+            Change::Agent(op) => agent::apply(conn, op),
             Change::Account(op) => account::apply(conn, op),
             Change::Audit(entry) => audit::append(conn, entry),
         }

@@ -27,10 +27,10 @@ const BY_NAME: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.creat
      WHERE w.name = ?1 AND w.deleted_at IS NULL AND (?2 OR w.owner IS ?3 OR w.shared <= ?4)";
 const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
      w.owner, w.shared FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
-     WHERE w.name > ?1 AND w.deleted_at IS NULL AND (?3 OR w.owner IS ?4 OR w.shared <= ?5) \
+     WHERE w.name > ?1 AND substr(w.name, 1, 6) <> 'agent:' AND w.deleted_at IS NULL AND (?3 OR w.owner IS ?4 OR w.shared <= ?5) \
      ORDER BY w.name LIMIT ?2";
 const COUNT: &str = "SELECT count(*) FROM workflow w \
-     WHERE w.deleted_at IS NULL AND (?1 OR w.owner IS ?2 OR w.shared <= ?3)";
+     WHERE substr(w.name, 1, 6) <> 'agent:' AND w.deleted_at IS NULL AND (?1 OR w.owner IS ?2 OR w.shared <= ?3)";
 const SOURCE: &str = "SELECT d.source FROM definition d WHERE d.hash = ?1 AND (?2 OR EXISTS \
      (SELECT 1 FROM workflow w WHERE w.id = d.workflow AND (w.owner IS ?3 OR w.shared <= ?4))) LIMIT 1";
 const VERSIONS: &str = "SELECT d.version, d.hash, d.created_at FROM definition d WHERE d.workflow = ?1 AND (?2 OR EXISTS \

@@ -177,6 +177,15 @@ impl Walker<'_, '_> {
                 self.text(workflow, scope);
                 inputs.iter().for_each(|node| self.template(node, scope));
             }
+            Action::AgentTask(task) => {
+                self.text(&task.agent, scope);
+                self.template(&task.task, scope);
+                [&task.context, &task.budget]
+                    .into_iter()
+                    .flatten()
+                    .for_each(|node| self.template(node, scope));
+                task.thread.iter().for_each(|text| self.text(text, scope));
+            }
             Action::Gpio(gpio) => gpio.value.iter().for_each(|node| self.template(node, scope)),
             Action::Email(email) => {
                 let nodes =

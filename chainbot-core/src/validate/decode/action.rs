@@ -9,7 +9,7 @@ use super::{Decoder, Map};
 use crate::error::code::definition as code;
 use crate::limits::CHANNELS_MAX;
 use crate::model::document::{Node, NodeValue};
-use crate::model::{Action, Expr, Notification, Text, Wait, WaitFor};
+use crate::model::{Action, AgentTask, Expr, Notification, Text, Wait, WaitFor};
 use crate::time::{Timestamp, parse_duration};
 use crate::validate::findings::{index_path, key_path, shown};
 use crate::validate::keys;
@@ -47,6 +47,7 @@ impl Decoder<'_> {
                 Action::Gpio(gpio)
             }
             "workflow" => self.workflow(map),
+            "agent_task" => self.agent_task(map),
             _ => self.set(map),
         };
         Configured { action, timeout, timeout_default }
@@ -142,6 +143,21 @@ impl Decoder<'_> {
             inputs,
             wait: self.flag(map, "wait").unwrap_or(true),
         }
+    }
+
+    fn agent_task(&mut self, map: &Map<'_>) -> Action {
+        let agent = self.text(map, "agent");
+        if let (Some(name), Some(node)) = (agent.as_ref().and_then(constant), map.get("agent")) {
+            self.check_name(node, &map.path_of("agent"), name, Rule::Safe);
+        }
+        Action::AgentTask(AgentTask {
+            agent: agent.unwrap_or_else(|| nothing(map)),
+            task: self.template(map, "task").unwrap_or(Node { pos: map.pos, value: NodeValue::Null }),
+            context: map.has("context").then(|| self.template(map, "context")).flatten(),
+            output_schema: self.schema(map, "output_schema"),
+            budget: map.has("budget").then(|| self.template_map(map, "budget")).flatten(),
+            thread: map.has("thread").then(|| self.text(map, "thread")).flatten(),
+        })
     }
 
     fn wait(&mut self, map: &Map<'_>) -> Action {

@@ -1,0 +1,387 @@
+//! Carries out the calls of agents' tasks: gathers what a task begins with, asks models, uses tools.
+//!
+//! Invariants: nothing is decided here, what may be called was decided by `task::policy` before; a model's request is made of what was journaled and
+//! of nothing else; what a tool gave is cut at its bound with a word to the model that it was, never passed on whole; the pieces of a reply go to
+//! whoever watches and are not kept.
+//!
+//! Must not know the journal, workflows, routes.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::models::{AfterResult, Models, Needs, Pinned};
+use super::preset::Preset;
+use super::provider::{
+    Delta, DeltaSink, Message, ModelErrorClass, ModelRequest, ReplySchema, Sampling, Stop, ToolCall,
+    ToolChoice, ToolOffer,
+};
+use super::recall::Recall;
+use super::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
+use crate::engine::program::EffectKind;
+use crate::error::code::agent as code;
+use crate::id::{RunId, WorkflowId};
+use crate::limits::TOOL_RESULT_BYTES_MAX;
+use crate::model::{StepError, ToolSpec, class};
+use crate::step::{CallFuture, Calls, Effect, Failure};
+use crate::task::{AgentKind, MemorySpec, Prepared, TaskModel};
+
+/// Tools of one task, at most: beyond that no model finds its way, and the schemas fill the prompt.
+const TOOLS_MAX: usize = 64;
+
+/// Hears the pieces of replies, for people who watch. Must not block.
+pub trait Watcher: Send + Sync {
+    /// More of a reply.
+    fn piece(&self, agent: WorkflowId, run: RunId, delta: &Delta);
+}
+
+/// What carries calls out.
+pub struct AgentCalls {
+    models: Arc<Models>,
+    families: BTreeMap<&'static str, Arc<dyn ToolFamily>>,
+    recall: Option<Arc<dyn Recall>>,
+    watcher: Option<Arc<dyn Watcher>>,
+}
+
+impl AgentCalls {
+    /// With the models, and no tools.
+    pub fn new(models: Arc<Models>) -> Self {
+        Self { models, families: BTreeMap::new(), recall: None, watcher: None }
+    }
+
+    /// With a family of tools more.
+    #[must_use]
+    pub fn with_family(mut self, family: Arc<dyn ToolFamily>) -> Self {
+        self.families.insert(family.family(), family);
+        self
+    }
+
+    /// With a memory.
+    #[must_use]
+    pub fn with_recall(mut self, recall: Arc<dyn Recall>) -> Self {
+        self.recall = Some(recall);
+        self
+    }
+
+    /// With somebody who watches.
+    #[must_use]
+    pub fn with_watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
+        self.watcher = Some(watcher);
+        self
+    }
+
+    fn family(&self, name: &str) -> Result<&Arc<dyn ToolFamily>, StepError> {
+        let short = name.split(':').next().unwrap_or_default();
+        self.families.get(short).ok_or_else(|| {
+            let names: Vec<&str> = self.families.keys().copied().collect();
+            wrong(&code::TOOL, format!("there are no tools `{name}`; there are: {}", names.join(", ")))
+        })
+    }
+}
+
+impl Calls for AgentCalls {
+    fn carry_out<'a>(&'a self, effect: &'a Effect) -> CallFuture<'a> {
+        Box::pin(async move {
+            match effect.kind {
+                EffectKind::Prepare => self.prepare(effect).await,
+                EffectKind::Model => self.ask(effect).await,
+                _ => self.use_tool(effect).await,
+            }
+        })
+    }
+}
+
+/// What a preparation is told.
+#[derive(Deserialize)]
+struct ToPrepare {
+    agent: WorkflowId,
+    name: String,
+    #[serde(rename = "type")]
+    kind: AgentKind,
+    depth: u32,
+    preset: Option<String>,
+    instructions: Option<String>,
+    model: Option<String>,
+    temperature: Option<f64>,
+    max_output: Option<u32>,
+    #[serde(default)]
+    tools: BTreeMap<String, Value>,
+    config: Option<Value>,
+    #[serde(default)]
+    memory: MemorySpec,
+    thread: Option<String>,
+    task: String,
+    needs_model: bool,
+}
+
+impl AgentCalls {
+    async fn prepare(&self, effect: &Effect) -> Result<Value, Failure> {
+        let told: ToPrepare = read(&effect.input)?;
+        let preset = match &told.preset {
+            None => None,
+            Some(name) => Some(self.preset(name)?),
+        };
+        let preset = preset.as_ref();
+        let owner = ToolOwner {
+            agent: told.agent,
+            name: told.name.clone(),
+            owner: effect.owner,
+            run: effect.run,
+            depth: told.depth,
+        };
+        let tools = self.offers(&told, &owner).await?;
+        let model = match told.needs_model {
+            false => None,
+            true => {
+                let wanted = told.model.as_deref().or(preset.map(|preset| preset.model.as_str()));
+                let needs = if tools.is_empty() { Needs::Text } else { Needs::Tools };
+                let pinned =
+                    self.models.resolve(wanted.unwrap_or("default"), needs).await.map_err(StepError::from)?;
+                Some(task_model(&pinned, &told, preset))
+            }
+        };
+        let memory = match &self.recall {
+            Some(recall) => {
+                recall.remembered(&told.memory, told.thread.as_deref(), &told.task, &owner).await?
+            }
+            None => crate::task::Remembered {
+                blocks: told.memory.blocks.clone().into_iter().collect(),
+                ..crate::task::Remembered::default()
+            },
+        };
+        let instructions = told
+            .instructions
+            .clone()
+            .or_else(|| preset.map(|preset| preset.instructions.clone()))
+            .unwrap_or_default();
+        let prepared = Prepared { instructions, model, tools, memory };
+        serde_json::to_value(&prepared).map_err(|error| Failure::from(wrong(&code::TASK, error.to_string())))
+    }
+
+    fn preset(&self, name: &str) -> Result<Preset, StepError> {
+        let mut presets = self.models.presets();
+        let names: Vec<String> = presets.iter().map(|preset| preset.name.clone()).collect();
+        let at = names.iter().position(|other| other == name);
+        at.map(|at| presets.swap_remove(at)).ok_or_else(|| {
+            wrong(&code::TASK, format!("there is no preset `{name}`; there are: {}", names.join(", ")))
+        })
+    }
+
+    /// Every tool that the definition grants, sorted by name.
+    async fn offers(&self, told: &ToPrepare, owner: &ToolOwner) -> Result<Vec<ToolSpec>, StepError> {
+        let mut tools = Vec::new();
+        let own = match told.kind {
+            AgentKind::DataProcessor => Some("data_processor"),
+            AgentKind::Api => Some("api"),
+            AgentKind::Assistant | AgentKind::Workflow => None,
+        };
+        let config = told.config.clone().unwrap_or(Value::Null);
+        let own = own.map(|family| (family, &config));
+        let granted = told.tools.iter().map(|(family, grant)| (family.as_str(), grant));
+        for (family, grant) in own.into_iter().chain(granted) {
+            let offers = self.family(family)?.offers(grant, owner).await.map_err(|error| StepError {
+                message: format!("tools `{family}` of agent `{}`: {}", told.name, error.message),
+                ..error
+            })?;
+            tools.extend(offers);
+        }
+        tools.sort_by(|a: &ToolSpec, b| a.name.cmp(&b.name));
+        if let Some(pair) = tools.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(wrong(&code::TOOL, format!("two tools are called `{}`", pair[0].name)));
+        }
+        if tools.len() > TOOLS_MAX {
+            let why = format!("{} tools are granted and the bound is {TOOLS_MAX}; grant fewer", tools.len());
+            return Err(wrong(&code::TOOL, why));
+        }
+        Ok(tools)
+    }
+
+    async fn ask(&self, effect: &Effect) -> Result<Value, Failure> {
+        let (pinned, request) = request_of(effect)?;
+        let mut sink = Pieces {
+            watcher: self.watcher.as_deref(),
+            agent: effect.input["agent"].as_str().and_then(|id| id.parse().ok()),
+            run: effect.run,
+        };
+        let within = effect.timeout.unwrap_or(std::time::Duration::from_secs(300));
+        let answer = self.models.call(&pinned, &request, within, &mut sink).await.map_err(|error| {
+            let retry_after = error.after;
+            // What is not there will not be there a second later.
+            let is_final = matches!(error.class, ModelErrorClass::Auth | ModelErrorClass::Refused);
+            Failure {
+                retry_after: retry_after.filter(|_| !is_final),
+                ..Failure::from(StepError::from(error))
+            }
+        })?;
+        let calls: Vec<Value> = answer
+            .reply
+            .calls
+            .iter()
+            .map(|call| json!({ "id": call.id, "name": call.name, "arguments": call.arguments }))
+            .collect();
+        let stop = match answer.reply.stop {
+            Stop::End => "end",
+            Stop::MaxOutput => "max_output",
+            Stop::Filtered => "filtered",
+        };
+        Ok(json!({
+            "text": answer.reply.text, "calls": calls, "stop": stop,
+            "input": answer.usage.input, "cached": answer.usage.cached, "output": answer.usage.output,
+            "is_reported": answer.usage.is_reported, "cost": answer.cost_micros,
+            "provider": answer.provider, "model": answer.model, "tries": answer.tries,
+            "fell_back_from": answer.fell_back_from,
+        }))
+    }
+
+    async fn use_tool(&self, effect: &Effect) -> Result<Value, Failure> {
+        let told: ToUse = read(&effect.input)?;
+        let family = self.family(&told.spec.family)?;
+        // A type's own tool is granted by the agent's configuration.
+        let grant = told.grant.or(told.config).unwrap_or(Value::Null);
+        let request = ToolRequest {
+            grant,
+            arguments: told.arguments,
+            key: effect.key,
+            attempt: effect.attempt,
+            owner: ToolOwner {
+                agent: told.agent,
+                name: told.name,
+                owner: effect.owner,
+                run: effect.run,
+                depth: told.depth,
+            },
+            timeout: effect.timeout.unwrap_or(std::time::Duration::from_secs(30)),
+            spec: told.spec,
+        };
+        let ToolOutcome { value, is_error, is_tainted } =
+            tokio::time::timeout(request.timeout, family.call(&request)).await.unwrap_or_else(|_| {
+                let why =
+                    format!("`{}` did not end within {} s", request.spec.name, request.timeout.as_secs());
+                Err(StepError::new(class::TIMEOUT, &crate::error::code::run::STEP_TIMEOUT, why))
+            })?;
+        let is_tainted = is_tainted || request.spec.is_untrusted;
+        Ok(json!({ "value": bounded(value), "is_error": is_error, "is_tainted": is_tainted }))
+    }
+}
+
+#[derive(Deserialize)]
+struct ToUse {
+    spec: ToolSpec,
+    arguments: Value,
+    grant: Option<Value>,
+    config: Option<Value>,
+    agent: WorkflowId,
+    name: String,
+    depth: u32,
+}
+
+fn task_model(pinned: &Pinned, told: &ToPrepare, preset: Option<&Preset>) -> TaskModel {
+    let max_output = told.max_output.or(preset.and_then(|preset| preset.max_output));
+    TaskModel {
+        name: pinned.name.clone(),
+        dialect: pinned.dialect.as_str().to_owned(),
+        context: pinned.context,
+        max_output: max_output.map_or(pinned.max_output, |own| own.min(pinned.max_output)),
+        temperature: told.temperature.or(preset.and_then(|preset| preset.temperature)).or(pinned.temperature),
+        input_price: pinned.price.input,
+        output_price: pinned.price.output,
+        withdraws: pinned.after_result == AfterResult::Withdraw,
+        pinned: serde_json::to_value(pinned).unwrap_or(Value::Null),
+    }
+}
+
+/// The request that a journaled prompt is.
+fn request_of(effect: &Effect) -> Result<(Pinned, ModelRequest), StepError> {
+    let body = &*effect.input;
+    let pinned: Pinned = read(&body["pinned"])?;
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let messages =
+        body["messages"].as_array().into_iter().flatten().map(|message| match message["role"].as_str() {
+            Some("system") => Message::System(text(message, "text")),
+            Some("assistant") => Message::Assistant {
+                text: text(message, "text"),
+                calls: message["calls"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|call| ToolCall {
+                        id: text(call, "id"),
+                        name: text(call, "name"),
+                        arguments: text(call, "arguments"),
+                    })
+                    .collect(),
+            },
+            Some("tool") => Message::Tool {
+                call: text(message, "call"),
+                name: text(message, "name"),
+                text: text(message, "text"),
+                is_error: message["is_error"].as_bool().unwrap_or_default(),
+            },
+            _ => Message::User(text(message, "text")),
+        });
+    let tools = body["tools"].as_array().into_iter().flatten().map(|tool| ToolOffer {
+        name: text(tool, "name"),
+        description: text(tool, "description"),
+        schema: tool["schema"].clone(),
+    });
+    let schema = body["schema"]
+        .is_object()
+        .then(|| ReplySchema { name: "answer".to_owned(), schema: body["schema"].clone() });
+    let request = ModelRequest {
+        model: pinned.model.clone(),
+        messages: messages.collect(),
+        tools: tools.collect(),
+        tool_choice: if body["tool_choice"] == "auto" { ToolChoice::Auto } else { ToolChoice::None },
+        schema,
+        sampling: Sampling { temperature: body["temperature"].as_f64(), ..Sampling::default() },
+        max_output: u32::try_from(body["max_output"].as_u64().unwrap_or(256)).unwrap_or(u32::MAX),
+        context: Some(pinned.context),
+        idempotency_key: effect.key.to_string(),
+    };
+    Ok((pinned, request))
+}
+
+/// Passes pieces on.
+struct Pieces<'a> {
+    watcher: Option<&'a dyn Watcher>,
+    agent: Option<WorkflowId>,
+    run: RunId,
+}
+
+impl DeltaSink for Pieces<'_> {
+    fn delta(&mut self, delta: &Delta) -> ControlFlow<()> {
+        if let (Some(watcher), Some(agent)) = (self.watcher, self.agent) {
+            watcher.piece(agent, self.run, delta);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A result within its bound. What is over it is cut, and says so: a model can ask for less.
+fn bounded(value: Value) -> Value {
+    let text = match &value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.len() <= TOOL_RESULT_BYTES_MAX {
+        return value;
+    }
+    let mut end = TOOL_RESULT_BYTES_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let all = text.len();
+    Value::String(format!("{}\n(cut here: these are {end} of {all} bytes; ask for less)", &text[..end]))
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, StepError> {
+    T::deserialize(value)
+        .map_err(|error| wrong(&code::TASK, format!("the call's input does not read: {error}")))
+}
+
+fn wrong(code: &crate::error::Code, why: impl Into<String>) -> StepError {
+    StepError::new(class::INVALID, code, why)
+}

@@ -1,6 +1,7 @@
 //! The command line: what it accepts and the help it prints.
 
 mod account;
+mod agents;
 mod author;
 mod examples;
 mod keep;
@@ -18,6 +19,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use account::{OfUser, TokenCreate, TokenRevoke, TokenView, UserAdd, UserPassword, UserView};
 use account::{TOKEN_HELP, USER_HELP};
+use agents::AGENT_HELP;
+pub use agents::{AgentTask, AgentView, DeployAgents, OfAgent};
 pub use author::{Format, Graph, Import, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 #[cfg(test)]
@@ -205,6 +208,13 @@ pub enum Command {
     /// Put a backup in the place of the database
     #[command(after_help = RESTORE_HELP)]
     Restore(Restore),
+    /// Agents: make them, give them tasks, end them
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = AGENT_HELP)]
+    Agent {
+        /// What is done.
+        #[command(subcommand)]
+        view: AgentView,
+    },
     /// List the models of agents, and ask one how it calls tools
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = MODEL_HELP)]
     Model {
@@ -702,6 +712,7 @@ impl Command {
             Command::Audit { view: AuditView::List(args) } => args.json.json,
             Command::Audit { view: AuditView::Verify(args) } => args.json.json,
             Command::Audit { view: AuditView::Export(_) } => false,
+            Command::Agent { view } => view.json().json,
             Command::Model { view: ModelView::List(args) } => args.json.json,
             Command::Model { view: ModelView::Probe(args) } => args.json.json,
             Command::Gpio { view: GpioView::List(args) } => args.json.json,

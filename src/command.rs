@@ -1,5 +1,6 @@
 //! The commands, one file each. Every one returns the exit code of the process.
 
+mod agent;
 mod audit;
 mod backup;
 mod cancel;
@@ -84,6 +85,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::User { view } => with_runtime(user::run(&view)),
         Command::Token { view } => with_runtime(token::run(&view)),
         Command::Outbox { view } => with_runtime(outbox::run(&view)),
+        Command::Agent { view } => with_runtime(agent::run(&view)),
         Command::Model { view } => with_runtime(model::run(&view)),
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
         Command::Backup(args) => with_runtime(backup::run(&args)),

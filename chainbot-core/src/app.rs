@@ -21,6 +21,7 @@ use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
 use crate::config::{Config, Reference, credentials};
 use crate::engine::Defaults;
+use crate::engine::decide::AgentRules;
 use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
@@ -33,7 +34,7 @@ use crate::net::{Egress, Endpoint, Grant, MailServer, Policy};
 use crate::observe::system::{Disk, System};
 use crate::observe::{Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources};
 use crate::port::{EventBus, OpenSecret, ProbeRows, SecretText, Secrets, SigningKeys, Store, StoredProbe};
-use crate::runtime::{Component, Event, Handle, Options, Runtime, announce};
+use crate::runtime::{Component, Event, Handle, Options, Runtime, WorkflowTools, announce};
 use crate::secret::Vault;
 use crate::step::{Executors, MailAccount};
 use crate::store::backup::Shelf;
@@ -183,6 +184,7 @@ impl App {
         })?);
         // Before any run or trigger: outputs are safe from here on.
         let pins = Pins::open(Arc::new(SimBackend::new(env.clone())), config.gpio.pins.clone(), env.clone())?;
+        let workflow_tools = Arc::new(WorkflowTools::default());
         let options = Options {
             store: store.clone(),
             executors: Arc::new(
@@ -191,7 +193,9 @@ impl App {
                     .with_mail(mail_accounts(&config))
                     .with_channels(config.notification.channels.clone())
                     .with_pins(pins.clone())
-                    .with_calls(Arc::new(AgentCalls::new(models.clone()))),
+                    .with_calls(Arc::new(
+                        AgentCalls::new(models.clone()).with_family(workflow_tools.clone()),
+                    )),
             ),
             env: env.clone(),
             host_bus: bus.clone(),
@@ -215,6 +219,7 @@ impl App {
                 return Err(error);
             }
         };
+        workflow_tools.attach(&runtime);
         let handle = Handle::new(runtime.clone());
         let keeper = backup::Options {
             store: store.clone(),
@@ -627,6 +632,8 @@ fn defaults(config: &Config) -> Defaults {
         cancel_grace: config.workflow_engine.cancel_grace,
         emit_prefixes: config.alex_os.emit_prefixes.clone(),
         constants: config.workflow_engine.constants.clone(),
+        task_time: config.agents.agent_timeout,
+        agents: AgentRules { max_agents: config.agents.max_agents, max_of: config.agents.max_of },
         ..Defaults::default()
     }
 }

@@ -56,6 +56,8 @@ pub struct Config {
     pub security: Security,
     /// How runs are worked on.
     pub workflow_engine: WorkflowEngine,
+    /// How many agents, and how long their tasks.
+    pub agents: AgentManagement,
     /// What steps may reach.
     pub egress: Egress,
     /// The host's bus.
@@ -167,6 +169,17 @@ pub struct WorkflowEngine {
     pub constants: crate::engine::Constants,
     /// How long a commit waits for others.
     pub commit_delay: Duration,
+}
+
+/// Section `agent_management`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentManagement {
+    /// Live agents of all types together.
+    pub max_agents: usize,
+    /// Working time of one task.
+    pub agent_timeout: Duration,
+    /// Live agents of each type, in the order of [`crate::task::AgentKind::ALL`].
+    pub max_of: [usize; 4],
 }
 
 /// Section `egress`.

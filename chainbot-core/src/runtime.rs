@@ -53,6 +53,7 @@ mod turn;
 mod versions;
 mod who;
 mod worker;
+mod workflow_tools;
 mod workflows;
 
 pub use self::core::{Options, Runtime};
@@ -70,3 +71,4 @@ pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use tune::Tuning;
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};
 pub use who::{Deed, Who, acting, written_down};
+pub use workflow_tools::WorkflowTools;

@@ -119,21 +119,29 @@ async fn with_session(session: &Session, args: &Run, given: &Given<'_>, inputs: 
     let run: RunView = client.post(&path, &json!({ "inputs": inputs })).await?;
     let id = run.id.to_string();
     if !quiet {
-        let leave = if session.is_embedded() {
-            "Ctrl-C leaves it; the next `chainbot run` or `chainbot start` goes on with it"
-        } else {
-            "Ctrl-C leaves it to the server"
-        };
-        let head = format!("run {id} of {} (version {})", workflow.name, workflow.version);
-        output::note(&Stream::Stderr.paint(Tone::Strong, &head));
-        output::note(&Stream::Stderr.paint(Tone::Faint, leave));
+        announce(session, &format!("run {id} of {} (version {})", workflow.name, workflow.version));
     }
     let mut progress = if quiet { Progress::silent() } else { Progress::for_people() };
     let until = Until { waiting: args.no_wait, timeout: args.timeout };
     let end = follow(client, &id, &mut progress, &until).await;
     progress.finish();
-    let end = end?;
-    if quiet { print_json(client, end).await } else { print(session, end).await }
+    finish(session, quiet, end?).await
+}
+
+/// Says what has begun, and what leaving does.
+pub(super) fn announce(session: &Session, head: &str) {
+    let leave = if session.is_embedded() {
+        "Ctrl-C leaves it; the next `chainbot run` or `chainbot start` goes on with it"
+    } else {
+        "Ctrl-C leaves it to the server"
+    };
+    output::note(&Stream::Stderr.paint(Tone::Strong, head));
+    output::note(&Stream::Stderr.paint(Tone::Faint, leave));
+}
+
+/// Shows how following ended; the exit code.
+pub(super) async fn finish(session: &Session, quiet: bool, end: End) -> Result<u8> {
+    if quiet { print_json(&session.client, end).await } else { print(session, end).await }
 }
 
 async fn print_json(client: &Client, end: End) -> Result<u8> {

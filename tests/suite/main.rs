@@ -5,6 +5,7 @@ mod abi_header;
 mod abi_lifecycle;
 mod abi_pages;
 mod abi_proof;
+mod agents;
 mod api;
 mod authoring;
 mod bad_disk;

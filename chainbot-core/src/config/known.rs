@@ -48,8 +48,6 @@ pub const KNOWN: &[&str] = &[
     "workflow_engine.max_workflow_duration",
     "workflow_engine.cleanup_interval",
     "workflow_engine.max_workflow_history",
-    "agent_management.max_agents",
-    "agent_management.agent_timeout",
     "agent_management.spawn_interval",
     "agent_management.max_agent_memory",
     "agent_management.agent_heartbeat_interval",

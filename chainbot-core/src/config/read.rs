@@ -12,8 +12,8 @@ use super::key::Kind;
 use super::reference::{Reference, Source};
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
-    AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module, Monitoring,
-    Notification, RaspberryPi, Retention, Security, Setting, WebSocket, WorkflowEngine, table,
+    AgentManagement, AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module,
+    Monitoring, Notification, RaspberryPi, Retention, Security, Setting, WebSocket, WorkflowEngine, table,
 };
 use crate::agent::models::ModelSettings;
 use crate::agent::preset::Preset;
@@ -331,6 +331,14 @@ fn typed(
             cancel_grace: values.duration("workflow_engine.cancel_grace"),
             constants: values.constants("workflow_engine.constants"),
             commit_delay: Duration::from_millis(values.count("workflow_engine.commit_delay_ms").into()),
+        },
+        agents: AgentManagement {
+            max_agents: values.count("agent_management.max_agents") as usize,
+            agent_timeout: values.duration("agent_management.agent_timeout"),
+            max_of: crate::task::AgentKind::ALL.map(|kind| {
+                values.count(&format!("agent_management.agent_types.{}.max_instances", kind.as_str()))
+                    as usize
+            }),
         },
         egress: Egress { public: values.flag("egress.public"), grants: values.grants("egress.grants") },
         alex_os: AlexOs {

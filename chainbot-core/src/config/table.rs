@@ -368,6 +368,42 @@ pub const KEYS: &[Key] = &[
         doc: "Models that are asked in the place of another, in order, when its server fails: {smart: [home]}.",
     },
     Key {
+        path: "agent_management.max_agents",
+        kind: Kind::Int { min: 1, max: 200 },
+        default: "50",
+        doc: "Live agents of all types together; one more is refused.",
+    },
+    Key {
+        path: "agent_management.agent_timeout",
+        kind: Kind::Duration { min_s: 1, max_s: 86_400 },
+        default: "300",
+        doc: "Working time of one task, when neither agent nor task says. Waiting for people does not count.",
+    },
+    Key {
+        path: "agent_management.agent_types.assistant.max_instances",
+        kind: Kind::Int { min: 0, max: 200 },
+        default: "20",
+        doc: "Live assistants.",
+    },
+    Key {
+        path: "agent_management.agent_types.data_processor.max_instances",
+        kind: Kind::Int { min: 0, max: 200 },
+        default: "15",
+        doc: "Live data processors.",
+    },
+    Key {
+        path: "agent_management.agent_types.api.max_instances",
+        kind: Kind::Int { min: 0, max: 200 },
+        default: "10",
+        doc: "Live api agents.",
+    },
+    Key {
+        path: "agent_management.agent_types.workflow.max_instances",
+        kind: Kind::Int { min: 0, max: 200 },
+        default: "5",
+        doc: "Live workflow agents.",
+    },
+    Key {
         path: "agent_management.presets",
         kind: Kind::Presets,
         default: "{}",

@@ -32,12 +32,24 @@ impl Runtime {
         inputs: Value,
         idempotency: Option<Idempotency>,
     ) -> Result<(RunRow, Json)> {
+        self.insert_run_by(workflow, program, inputs, Trigger::Api, idempotency).await
+    }
+
+    /// As [`Self::insert_run`], started by something else than a request.
+    pub(super) async fn insert_run_by(
+        self: &Arc<Self>,
+        workflow: &Head,
+        program: Arc<Program>,
+        inputs: Value,
+        trigger: Trigger,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(RunRow, Json)> {
         let launch = Launch {
             workflow: workflow.id,
             name: workflow.name.clone(),
             program,
             inputs,
-            trigger: Trigger::Api,
+            trigger,
             key: idempotency,
             firing: None,
             // Here: what may follow is on another thread.

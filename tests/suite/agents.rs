@@ -160,13 +160,30 @@ fn define(client: &Client, port: u16) {
             "name: {name}\n{inputs}\nsteps:\n  - id: ask\n    type: api_call\n    config: {{ url: \"http://127.0.0.1:{port}/{name}/{{{{ inputs.zone }}}}\", method: {method}, idempotency: key }}\n\
              output: \"{{{{ steps.ask.output.data }}}}\"\n"
         );
-        let made = client.send("POST", "/workflows", "Content-Type: application/yaml\r\n", &source).unwrap();
+        let made = client
+            .send("POST", "/api/chainbot/workflows", "Content-Type: application/yaml\r\n", &source)
+            .unwrap();
         assert_eq!(made.status, 201, "{}", made.body);
     }
     let agent = json!({ "name": "gardener", "instructions": "You keep a garden.", "tools": { "workflow": ["look", "act"] } });
-    let made =
-        client.send("POST", "/agents", "Content-Type: application/json\r\n", &agent.to_string()).unwrap();
+    let made = client
+        .send("POST", "/api/chainbot/agents", "Content-Type: application/json\r\n", &agent.to_string())
+        .unwrap();
     assert_eq!(made.status, 201, "{}", made.body);
+}
+
+/// Waits, woken by every event, until `done` holds or the process has ended.
+fn wait(client: &Client, mut done: impl FnMut() -> bool) {
+    let Ok(stream) = client.open("GET", "/api/chainbot/events", "", "") else { return };
+    let mut lines = BufReader::new(stream);
+    let mut line = String::new();
+    while !done() {
+        line.clear();
+        match lines.read_line(&mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
 }
 
 /// One task, ended at one boundary; says whether that boundary was reached.
@@ -183,20 +200,20 @@ fn case(kill_at: usize) -> bool {
     *world.killer.lock().unwrap() = Some(host.killer());
     let task = json!({ "task": "Water what needs it." }).to_string();
     let headers = "Content-Type: application/json\r\nIdempotency-Key: one\r\n";
-    let started = client.send("POST", "/agents/gardener/tasks", headers, &task).unwrap();
+    let started = client.send("POST", "/api/chainbot/agents/gardener/tasks", headers, &task).unwrap();
     assert_eq!(started.status, 201, "{}", started.body);
-    let run = format!("/runs/{}", started.body["id"].as_str().unwrap());
+    let run = format!("/api/chainbot/runs/{}", started.body["id"].as_str().unwrap());
     let is_over = |client: &Client| {
         let Ok(reply) = client.send("GET", &run, "", "") else { return true };
         matches!(reply.body["status"].as_str(), Some("completed" | "failed" | "cancelled"))
     };
-    client.wait_until(|| is_over(&client));
+    wait(&client, || is_over(&client));
     let was_killed = world.killer.lock().unwrap().take().is_none();
     let (host, client) = if was_killed {
         host.end();
         let mut next = Host::with(&data, &set);
         let Some(client) = next.ready(&data) else { panic!("{}", next.end().1) };
-        client.wait_until(|| is_over(&client));
+        wait(&client, || is_over(&client));
         (next, client)
     } else {
         (host, client)
@@ -214,7 +231,7 @@ fn case(kill_at: usize) -> bool {
     let billed = view["output"]["usage"]["possibly_billed"].as_u64().unwrap() as usize;
     assert!(billed >= again(&models) && billed <= 1, "what may be paid twice is said: {view}");
     // Each workflow was started once for each call.
-    let runs = client.get("/runs?limit=50");
+    let runs = client.get("/api/chainbot/runs?limit=50");
     assert_eq!(runs.as_array().unwrap().len(), 4, "killed at {kill_at}: {runs}");
     host.terminate();
     host.end();

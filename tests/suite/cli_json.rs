@@ -52,6 +52,7 @@ impl Bench {
             ("tells.yaml", TELLS),
             ("config.yaml", CONFIG),
             ("old.json", OLD),
+            ("butler.yaml", "name: butler\ninstructions: You keep a house.\n"),
             ("value", "correct horse battery"),
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
@@ -148,6 +149,17 @@ fn every_command_prints_json_when_asked() {
     assert!(removed);
     assert_eq!(bench.ask(0, "model list")[0]["name"], "home");
     bench.ask(1, "model probe home");
+    bench.ask(0, "agent deploy butler.yaml");
+    // A second time it is the same agent with the same definition.
+    assert_eq!(bench.ask(0, "agent deploy butler.yaml")[0]["version"], 1);
+    assert_eq!(bench.ask(0, "agent list")[0]["name"], "butler");
+    // Nobody configured which model is the default one.
+    assert_eq!(bench.ask(1, "agent task butler hello")["run"]["status"], "failed");
+    assert_eq!(bench.ask(0, "agent show butler")["tasks_failed"], 1);
+    bench.ask(0, "agent tasks butler");
+    bench.ask(0, "agent wake butler");
+    assert_eq!(bench.ask(0, "agent terminate butler")["status"], "terminated");
+    bench.ask(0, "agent delete butler");
     bench.ask(0, "gpio list");
     bench.ask(0, "gpio set door 1");
     bench.ask(0, "backup --name mine");

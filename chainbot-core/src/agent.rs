@@ -5,7 +5,9 @@
 //! otherwise. [`tool`] is the face of what an agent may do. [`calls`] carries the calls of tasks out. Nothing here knows runs, stores or HTTP routes.
 
 pub mod calls;
+pub mod credential;
 pub mod dialect;
+pub mod kind;
 pub mod models;
 pub mod preset;
 pub mod probe;

@@ -18,6 +18,7 @@
 //! [`crate::limits::EVALUATION_MS_MAX`].
 
 mod convert;
+mod csv;
 mod data;
 mod engine;
 mod error;
@@ -28,6 +29,7 @@ mod jsonpath;
 mod marker;
 mod pattern;
 mod reshape;
+mod rows;
 mod scope;
 mod shape;
 mod template;
@@ -40,11 +42,15 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::csv::{CsvForm, CsvRows, stringify as csv_text};
 pub use data::{Data, check_json};
+pub(crate) use data::{json_kind, size_bytes};
 pub use error::Error;
 pub use expression::Expression;
 pub use items::ItemSource;
 pub use marker::Marker;
+pub(crate) use reshape::compare;
+pub(crate) use rows::{Grouped, PerRow, Sorted};
 pub use scope::{Scope, Volatile};
 pub use shape::Name;
 pub use template::Template;

@@ -517,3 +517,33 @@ pub const APPROVAL_TIME: Duration = Duration::from_secs(15 * 60);
 pub const AGENT_FAILURES_MAX: u32 = 3;
 /// Live agents unless the configuration says another number.
 pub const AGENTS_MAX_DEFAULT: usize = 50;
+/// Operations in one pipeline of a data processor: nobody reads a longer one.
+pub const DATA_OPERATIONS_MAX: usize = 32;
+/// Columns that one operation names: wider tables are not made by hand.
+pub const DATA_COLUMNS_MAX: usize = 256;
+/// Rows of one source: an hour of a Pi's work.
+pub const DATA_ROWS_MAX: u64 = 10_000_000;
+/// Bytes of one source, which pass by and are not held.
+pub const DATA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// One row: as large as a step's output, and the most that a parser holds.
+pub const DATA_ROW_BYTES_MAX: usize = STEP_OUTPUT_BYTES_MAX;
+/// Rows in memory at once, unless the agent's limits say less: a quarter of what an agent of this type may hold by default.
+pub const DATA_HELD_BYTES_DEFAULT: usize = 128 * 1024 * 1024;
+/// Work of all expressions of one task: a hundred for each of the rows there may be.
+pub const DATA_FUEL_MAX: u64 = 1_000_000_000;
+/// What is written, so that figures fit beside it into a step's output.
+pub const DATA_OUTPUT_BYTES_MAX: usize = STEP_OUTPUT_BYTES_MAX - 128 * 1024;
+/// Between two pieces of a source on the network.
+pub const DATA_SILENCE_S_MAX: u64 = 60;
+/// What a tool's reply may have unless its grant says more: a few thousand words for a model.
+pub const TOOL_REPLY_BYTES_DEFAULT: usize = 64 * 1024;
+/// A pulse that a model asks for, unless the grant says more: what waters a bed.
+pub const TOOL_PULSE_S_DEFAULT: u64 = 60;
+/// The longest pulse that a grant can allow: longer ones belong into a workflow that a person wrote.
+pub const TOOL_PULSE_S_MAX: u64 = 3_600;
+/// Operations of one API that an agent may use: a model chooses badly among more.
+pub const API_OPERATIONS_MAX: usize = 64;
+/// Parts of the schema of one argument, references written out: a large one has some hundred.
+pub const API_SCHEMA_NODES_MAX: usize = 4_000;
+/// Agents whose rate of requests is remembered: more than there may be.
+pub const API_RATES_MAX: usize = 1_024;

@@ -43,7 +43,7 @@ use crate::env::Env;
 use crate::gpio::Pins;
 use crate::id::{RunId, UserId};
 use crate::model::{EffectKey, Json};
-use crate::net::{Egress, Endpoint};
+use crate::net::{Egress, Endpoint, Stream};
 use crate::port::Secrets;
 
 /// How ChainBot names itself to servers, unless a step's own header does.
@@ -145,6 +145,24 @@ impl Executors {
         self
     }
 
+    /// Sends the request of an `api_call` and gives its reply as it comes, for whoever reads more than fits into memory. Secrets are put in as
+    /// for any attempt, and taken out of what is said of a failure; the reply's own bytes come as they are.
+    pub async fn stream(&self, effect: &Effect, bytes_max: usize) -> Result<Stream, Failure> {
+        let opened = api_call::stream(self, effect, bytes_max).await;
+        opened.map_err(|failure| match self.redacted(Err(failure.clone())) {
+            Err(clean) => clean,
+            Ok(_) => failure,
+        })
+    }
+
+    /// Takes secrets out of what came of an attempt, as every attempt does; for whoever read a [`stream`](Self::stream).
+    pub fn redacted(
+        &self,
+        outcome: Result<serde_json::Value, Failure>,
+    ) -> Result<serde_json::Value, Failure> {
+        sealed::redacted(self, outcome)
+    }
+
     /// Carries one attempt out. Dropping the future cancels it.
     pub async fn execute(&self, effect: Effect) -> Result<serde_json::Value, Failure> {
         #[cfg(test)]
@@ -163,7 +181,7 @@ impl Executors {
                 None => Err(Failure::from(no_agents())),
             },
         };
-        let outcome = sealed::redacted(self, outcome);
+        let outcome = self.redacted(outcome);
         let Effect { run, key, attempt, kind, .. } = effect;
         match &outcome {
             Ok(_) => log::debug!("run {run}: {kind:?} {key} attempt {attempt} succeeded"),

@@ -16,7 +16,7 @@ fn read(path: impl AsRef<Path>) -> String {
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<PathBuf> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).into();
-    for folder in ["docs", "docs/abi", "docs/decisions", "docs/workflows"] {
+    for folder in ["docs", "docs/abi", "docs/agents", "docs/decisions", "docs/workflows"] {
         let entries = std::fs::read_dir(root().join(folder)).unwrap();
         let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
         pages.extend(files.map(|path| path.strip_prefix(root()).unwrap().to_owned()));

@@ -6,6 +6,12 @@
 //!
 //! Must not know the loop, the journal, models.
 
+pub mod gpio;
+pub mod http;
+pub(crate) mod request;
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;

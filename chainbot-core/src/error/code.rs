@@ -28,6 +28,7 @@ pub mod agent;
 pub mod authoring;
 pub mod backup;
 pub mod config;
+pub mod data;
 pub mod definition;
 pub mod expression;
 pub mod general;
@@ -40,6 +41,7 @@ pub mod outbox;
 pub mod run;
 pub mod secret;
 pub mod store;
+pub mod tool;
 
 /// Every code of the core, in order of area.
 pub fn all() -> impl Iterator<Item = &'static Code> {
@@ -55,6 +57,8 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         mail::ALL,
         model::ALL,
         agent::ALL,
+        data::ALL,
+        tool::ALL,
         outbox::ALL,
         gpio::ALL,
         authoring::ALL,

@@ -1,9 +1,10 @@
-//! Transforms from one form to another: CSV, Base64, times. Pure; what they make is paid for before it is made.
+//! Transforms from one form to another: CSV (see [`super::csv`]), Base64, times. Pure; what they make is paid for before it is made.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::{Map, Value as JsonValue, json};
+use serde_json::{Value as JsonValue, json};
 
+use super::csv::{self, CsvForm, CsvRows};
 use super::data::{Budget, Data, json_kind, size_bytes};
 use super::error::Error;
 use super::items::{ItemSource, items_of};
@@ -20,7 +21,7 @@ use crate::time::{Timestamp, parse_duration};
 /// A compiled conversion.
 #[derive(Clone)]
 pub(super) enum Conversion {
-    CsvParse { input: Template, header: bool, delimiter: u8, infer: bool },
+    CsvParse { input: Template, form: CsvForm },
     CsvStringify { input: ItemSource, columns: Vec<String>, delimiter: u8 },
     Base64 { input: Template, decode: bool, url_safe: bool },
     Date { input: Template, mode: Mode },
@@ -49,7 +50,8 @@ impl Conversion {
         match transform {
             Transform::CsvParse { input, header, delimiter, infer } => {
                 let input = node(input)?;
-                Some(Self::CsvParse { input, header: *header, delimiter: *delimiter, infer: *infer })
+                let form = CsvForm { header: *header, delimiter: *delimiter, infer: *infer };
+                Some(Self::CsvParse { input, form })
             }
             Transform::CsvStringify { input, columns, delimiter } => {
                 let input = ItemSource::compile(input).map_err(|found| errors.extend(found)).ok()?;
@@ -99,12 +101,10 @@ impl Conversion {
     /// The converted value.
     pub(super) fn run(&self, scope: &dyn Scope, volatile: &Volatile) -> Result<Data, Error> {
         let value = match self {
-            Self::CsvParse { input, header, delimiter, infer } => {
-                csv_parse(&input.render_text(scope, volatile)?, *header, *delimiter, *infer)?
-            }
+            Self::CsvParse { input, form } => csv_parse(&input.render_text(scope, volatile)?, *form)?,
             Self::CsvStringify { input, columns, delimiter } => {
                 let rows = items_of(&input.value(scope, volatile)?)?;
-                JsonValue::String(csv_stringify(&rows, columns, *delimiter)?)
+                JsonValue::String(csv::stringify(&rows, columns, *delimiter)?)
             }
             Self::Base64 { input, decode, url_safe } => {
                 JsonValue::String(base64(&input.render_text(scope, volatile)?, *decode, *url_safe)?)
@@ -145,104 +145,20 @@ fn wrong(message: impl Into<String>) -> Error {
     Error::new(&code::TRANSFORM, message.into())
 }
 
-/// Rows as objects by the header's names, or as lists.
-fn csv_parse(text: &str, header: bool, delimiter: u8, infer: bool) -> Result<JsonValue, Error> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(header).delimiter(delimiter).from_reader(text.as_bytes());
-    let mut names: Vec<String> = Vec::new();
-    if header {
-        let found = reader.headers().map_err(|error| unreadable(&error))?;
-        for name in found {
-            if names.iter().any(|known| known == name) {
-                let message = format!("the column `{}` is there twice", time::shortened(name));
-                return Err(wrong(message).hint("rename one of them, or write `header: false` for lists"));
-            }
-            names.push(name.to_owned());
-        }
-    }
+/// All rows of a text.
+fn csv_parse(text: &str, form: CsvForm) -> Result<JsonValue, Error> {
+    let mut reader = CsvRows::new(text.as_bytes(), form)?;
     let (mut rows, mut budget) = (Vec::new(), Budget::new());
-    for record in reader.records() {
-        let record = record.map_err(|error| unreadable(&error))?;
+    while let Some(row) = reader.next() {
+        let row = row?;
         if rows.len() >= limits::LOOP_ITERATIONS_MAX as usize {
             let message = format!("the input has more than {} rows", limits::LOOP_ITERATIONS_MAX);
             return Err(wrong(message).hint("work on it in parts"));
         }
-        let row_bytes = names.iter().map(String::len).sum::<usize>() + record.as_slice().len();
-        budget.pay(row_bytes + 8 * record.len() + 8)?;
-        let cells = record.iter().map(|text| cell(text, infer));
-        rows.push(match header {
-            true => JsonValue::Object(names.iter().cloned().zip(cells).collect::<Map<_, _>>()),
-            false => JsonValue::Array(cells.collect()),
-        });
+        budget.pay(row.bytes)?;
+        rows.push(row.value);
     }
     Ok(JsonValue::Array(rows))
-}
-
-fn unreadable(error: &csv::Error) -> Error {
-    wrong(format!("the input is not CSV: {error}"))
-        .hint("every row needs as many fields as the first; `delimiter` says what is between them")
-}
-
-/// Text as it stands, or what it looks like. `007` and numbers that JSON cannot keep exactly stay text.
-fn cell(text: &str, infer: bool) -> JsonValue {
-    if !infer {
-        return JsonValue::String(text.to_owned());
-    }
-    let is_whole = text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
-    match text {
-        "" => JsonValue::Null,
-        "true" => JsonValue::Bool(true),
-        "false" => JsonValue::Bool(false),
-        _ => match serde_json::from_str::<serde_json::Number>(text) {
-            Ok(number) if !(is_whole && number.is_f64()) => JsonValue::Number(number),
-            _ => JsonValue::String(text.to_owned()),
-        },
-    }
-}
-
-/// Objects with a header, lists without one.
-fn csv_stringify(rows: &[Data], columns: &[String], delimiter: u8) -> Result<String, Error> {
-    let rows: Vec<&JsonValue> = rows.iter().map(|row| &**row.json()).collect();
-    let mut names: Vec<String> = columns.to_vec();
-    let by_name = rows.iter().any(|row| row.is_object());
-    if by_name && names.is_empty() {
-        let mut seen = std::collections::HashSet::new();
-        let keys = rows.iter().filter_map(|row| row.as_object()).flat_map(Map::keys);
-        names = keys.filter(|key| seen.insert(key.as_str())).cloned().collect();
-    }
-    let mut writer = csv::WriterBuilder::new().delimiter(delimiter).flexible(true).from_writer(Vec::new());
-    let mut budget = Budget::new();
-    let mut write = |fields: Vec<String>| -> Result<(), Error> {
-        // Each field may be put in quotes.
-        budget.pay(fields.iter().map(|field| field.len() + 3).sum())?;
-        writer.write_record(&fields).map_err(|error| wrong(format!("the row cannot be written: {error}")))
-    };
-    if !names.is_empty() {
-        write(names.clone())?;
-    }
-    for (index, row) in rows.iter().enumerate() {
-        let fields = match row {
-            JsonValue::Object(entries) if by_name => {
-                names.iter().map(|name| entries.get(name).map_or(String::new(), field)).collect()
-            }
-            JsonValue::Array(cells) if !by_name => cells.iter().map(field).collect(),
-            other => {
-                let message = format!("item {index} is {} and is no row like the others", json_kind(other));
-                return Err(wrong(message).hint("give a list of objects, or a list of lists"));
-            }
-        };
-        write(fields)?;
-    }
-    let bytes = writer.into_inner().map_err(|error| wrong(format!("the text cannot be made: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| wrong("the text cannot be made"))
-}
-
-fn field(value: &JsonValue) -> String {
-    match value {
-        JsonValue::Null => String::new(),
-        JsonValue::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// The URL-safe alphabet is written without padding; both alphabets are read with and without.

@@ -60,6 +60,16 @@ impl Data {
         })
     }
 
+    /// Its JSON, not copied when nobody else holds it.
+    pub(crate) fn into_json(self) -> JsonValue {
+        let json = match Arc::try_unwrap(self.0) {
+            Ok(Inner { json, entries: None, .. }) => json.into_inner().unwrap_or_default(),
+            Ok(inner) => Self(Arc::new(inner)).json().clone(),
+            Err(shared) => Self(shared).json().clone(),
+        };
+        Arc::try_unwrap(json).unwrap_or_else(|shared| (*shared).clone())
+    }
+
     /// Length of its compact JSON text, without the escapes of control characters.
     pub fn size_bytes(&self) -> usize {
         *self.0.size_bytes.get_or_init(|| match &self.0.entries {
@@ -127,7 +137,7 @@ fn to_value(json: &JsonValue) -> Value {
 }
 
 /// Length of compact JSON text, without recursion, and without the escapes of control characters.
-pub(super) fn size_bytes(json: &JsonValue) -> usize {
+pub(crate) fn size_bytes(json: &JsonValue) -> usize {
     let (mut size, mut rest) = (0usize, vec![json]);
     while let Some(json) = rest.pop() {
         size += match json {
@@ -321,7 +331,7 @@ pub(super) fn kind_name(kind: ValueKind) -> &'static str {
 }
 
 /// What a JSON value is called in messages.
-pub(super) fn json_kind(value: &JsonValue) -> &'static str {
+pub(crate) fn json_kind(value: &JsonValue) -> &'static str {
     match value {
         JsonValue::Null => "null",
         JsonValue::Bool(_) => "a boolean",

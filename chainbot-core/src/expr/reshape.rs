@@ -18,7 +18,7 @@ use crate::model::{HashAlgorithm, MergeStrategy, RegexMode};
 
 /// Order of any two values: null, booleans, numbers, text, lists, objects; within a kind by value. Never fails, so
 /// that a sort is stable and total.
-pub(super) fn compare(a: &JsonValue, b: &JsonValue) -> Ordering {
+pub(crate) fn compare(a: &JsonValue, b: &JsonValue) -> Ordering {
     fn rank(value: &JsonValue) -> u8 {
         match value {
             JsonValue::Null => 0,

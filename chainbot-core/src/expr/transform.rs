@@ -4,13 +4,14 @@
 //! `expression` when the step gives one. All items share one budget of fuel; an error names the item's index.
 
 use regex_lite::Regex;
-use serde_json::{Map, Value as JsonValue};
+use serde_json::Value as JsonValue;
 
 use super::convert::Conversion;
-use super::data::{Budget, Data, check_json, scalar_text, size_bytes};
+use super::data::{Budget, Data, check_json, size_bytes};
 use super::error::Error;
 use super::expression::Expression;
 use super::items::{ItemSource, items_of};
+use super::rows::{Grouped, PerRow, Sorted};
 use super::scope::{Inner, Scope, Volatile};
 use super::shape::Name;
 use super::template::Template;
@@ -48,8 +49,6 @@ enum Pattern {
 
 /// Names that the transform itself defines per item.
 const PER_ITEM: &[&str] = &["item", "index", "input"];
-/// What evaluating an item costs beyond its fuel: making its context.
-const ITEM_FUEL: u64 = 5;
 
 /// Gathers the errors of several parts.
 #[derive(Default)]
@@ -294,66 +293,38 @@ fn json_stringify(input: &Data, pretty: bool) -> Result<Data, Error> {
     Ok(Data::new(json))
 }
 
-/// The items of one transform and what they may still cost.
+/// The items of one transform.
 struct Work<'a> {
-    outer: &'a dyn Scope,
-    volatile: &'a Volatile,
-    input: Data,
     items: Vec<Data>,
-    fuel: u64,
-    budget: Budget,
+    per_row: PerRow<'a>,
 }
 
 impl<'a> Work<'a> {
     fn of(
         source: &ItemSource,
         outer: &'a dyn Scope,
-        volatile: &'a Volatile,
+        volatile: &Volatile,
         inputs: &Volatile,
     ) -> Result<Self, Error> {
         let input = source.value(outer, inputs)?;
         let items = items_of(&input)?;
-        Ok(Self { outer, volatile, input, items, fuel: 0, budget: Budget::new() })
+        Ok(Self { items, per_row: PerRow::of(input, outer, volatile, limits::EXPRESSION_FUEL_TOTAL) })
     }
 
-    /// Evaluates one expression for one item. `round` tells apart several expressions for the same item.
-    fn each<T>(
-        &mut self,
-        index: usize,
-        round: u64,
-        run: impl FnOnce(&dyn Scope, &Volatile, u64, &mut Budget) -> Result<(T, u64), Error>,
-    ) -> Result<T, Error> {
-        let values = vec![
-            ("item", self.items[index].clone()),
-            ("index", Data::new(JsonValue::from(index))),
-            ("input", self.input.clone()),
-        ];
-        let scope = Inner { outer: self.outer, values };
-        let part = 2 * index as u64 + round + 1;
-        let at = |error: Error| error.within(format_args!("item {index}"));
-        let (out, fuel) = run(&scope, self.volatile, part, &mut self.budget).map_err(at)?;
-        self.fuel += fuel + ITEM_FUEL;
-        if self.fuel > limits::EXPRESSION_FUEL_TOTAL {
-            return Err(at(Error::new(&code::FUEL, "the items need more work than they may do together")
-                .hint("use a `loop` step, or do less per item")));
-        }
-        Ok(out)
-    }
-
+    /// `round` tells apart several expressions for the same item.
     fn value(&mut self, expr: &Expression, index: usize, round: u64) -> Result<JsonValue, Error> {
-        let data = self.each(index, round, |scope, volatile, part, budget| {
-            expr.metered(scope, volatile, part, budget)
-        })?;
-        Ok((**data.json()).clone())
+        self.per_row.value(expr, index, &self.items[index], part(index, round))
+    }
+
+    fn item(&self, index: usize) -> JsonValue {
+        (**self.items[index].json()).clone()
     }
 
     fn filter(mut self, condition: &Expression) -> Result<Data, Error> {
         let mut out = Vec::new();
         for index in 0..self.items.len() {
-            let keep = self
-                .each(index, 0, |scope, volatile, part, _| condition.metered_test(scope, volatile, part))?;
-            if keep {
-                out.push((**self.items[index].json()).clone());
+            if self.per_row.test(condition, index, &self.items[index], part(index, 0))? {
+                out.push(self.item(index));
             }
         }
         Ok(Data::new(JsonValue::Array(out)))
@@ -362,43 +333,36 @@ impl<'a> Work<'a> {
     fn map(mut self, expr: &Expression) -> Result<Data, Error> {
         let mut out = Vec::with_capacity(self.items.len());
         for index in 0..self.items.len() {
-            self.budget.pay(1)?;
+            self.per_row.pay(1)?;
             out.push(self.value(expr, index, 0)?);
         }
         Ok(Data::new(JsonValue::Array(out)))
     }
 
     fn sort(mut self, by: Option<&Expression>, descending: bool) -> Result<Data, Error> {
-        let mut keyed = Vec::with_capacity(self.items.len());
+        let mut sorted = Sorted::new(descending);
         for index in 0..self.items.len() {
-            let item = (**self.items[index].json()).clone();
-            let key = match by {
-                Some(by) => Some(self.value(by, index, 0)?),
-                None => None,
-            };
-            keyed.push((key, item));
+            let key = by.map(|by| self.value(by, index, 0)).transpose()?;
+            sorted.push(key, self.item(index));
         }
-        // Descending turns the comparison, not the list, so that equal items keep their order.
-        keyed.sort_by(|(ka, a), (kb, b)| {
-            let order = reshape::compare(ka.as_ref().unwrap_or(a), kb.as_ref().unwrap_or(b));
-            if descending { order.reverse() } else { order }
-        });
-        Ok(Data::new(JsonValue::Array(keyed.into_iter().map(|(_, item)| item).collect())))
+        Ok(Data::new(JsonValue::Array(sorted.finish().collect())))
     }
 
     fn group(mut self, by: &Expression, collect: Option<&Expression>) -> Result<Data, Error> {
-        let mut out: Map<String, JsonValue> = Map::new();
+        let mut grouped = Grouped::default();
         for index in 0..self.items.len() {
             let key = self.value(by, index, 0)?;
-            let key = scalar_text(&key).map_err(|error| error.within(format_args!("item {index}, `by`")))?;
             let value = match collect {
                 Some(collect) => self.value(collect, index, 1)?,
-                None => (**self.items[index].json()).clone(),
+                None => self.item(index),
             };
-            if let JsonValue::Array(list) = out.entry(key).or_insert_with(|| JsonValue::Array(Vec::new())) {
-                list.push(value);
-            }
+            grouped.push(index, &key, value)?;
         }
-        Ok(Data::new(JsonValue::Object(out)))
+        Ok(Data::new(JsonValue::Object(grouped.finish())))
     }
+}
+
+/// The number of one evaluation.
+fn part(index: usize, round: u64) -> u64 {
+    2 * index as u64 + round + 1
 }

@@ -14,9 +14,11 @@ use super::pagination::{Bounds, Pagination};
 use super::reply::{self, Mode};
 use super::{Effect, Executors, Failure, config, multipart, sealed};
 use crate::error::code::run as code;
-use crate::limits::{EGRESS_REPLY_BYTES_DEFAULT, EGRESS_TOTAL_S_DEFAULT, STEP_OUTPUT_BYTES_MAX};
+use crate::limits::{
+    EGRESS_REPLY_BYTES_DEFAULT, EGRESS_TOTAL_S_DEFAULT, EXCERPT_CHARS_MAX, STEP_OUTPUT_BYTES_MAX,
+};
 use crate::model::{StepError, class};
-use crate::net::{Reply, Request};
+use crate::net::{Reply, Request, Stream};
 
 /// Problems of a reply against its schema that a message names; the rest repeat them.
 const PROBLEMS_SHOWN: usize = 3;
@@ -118,6 +120,28 @@ pub(crate) async fn execute(executors: &Executors, effect: &Effect) -> Result<Va
     let reply = call.send(executors, request).await?;
     let data = call.data(&reply)?;
     Ok(json!({ "status_code": reply.status, "headers": reply::headers(&reply), "data": data }))
+}
+
+/// Sends one request and gives its reply as it comes, `bytes_max` at most. A status that is no success is a failure.
+pub(crate) async fn stream(
+    executors: &Executors,
+    effect: &Effect,
+    bytes_max: usize,
+) -> Result<Stream, Failure> {
+    let shown_url = effect.input.get("url").and_then(Value::as_str).unwrap_or_default();
+    let filled = sealed::fill(executors, effect, super::endpoint)?;
+    let input: Input = config::read(filled.input())?;
+    let mut request = request(&input, effect, executors)?;
+    request.has_secrets = filled.sends_secrets;
+    request.max_bytes = Some(bytes_max);
+    let mut stream = executors.egress.open(request).await?;
+    if (200..300).contains(&stream.status) {
+        return Ok(stream);
+    }
+    let body = stream.excerpt(EXCERPT_CHARS_MAX, Duration::from_secs(EGRESS_TOTAL_S_DEFAULT)).await;
+    let reply = Reply { status: stream.status, headers: std::mem::take(&mut stream.headers), body };
+    let what = format!("`{} {}`", input.method, without_query(shown_url));
+    Err(Failure::status(&what, &reply, &executors.env))
 }
 
 impl Call<'_> {

@@ -18,6 +18,7 @@ pub async fn run(args: &Query) -> Result<u8> {
     let folder = Folder::choose(&args.place)?;
     let mut found = vec![configuration(&folder)];
     found.extend(examine(folder.path(), &folder.config().database.file, Env::system().now()));
+    found.push(models(&folder));
     found.push(environment());
     found.push(server(&folder).await);
     let failed = found.iter().any(|finding| finding.level == Level::Fail);
@@ -63,6 +64,23 @@ fn configuration(folder: &Folder) -> Finding {
             Some("`chainbot config check` shows each"),
         ),
     }
+}
+
+/// Models of agents, and the score of the predecessor, which none has.
+fn models(folder: &Folder) -> Finding {
+    const SCORE: &str = "gpt_integration.agent_brain.confidence_threshold";
+    let config = folder.config();
+    if config.warnings().iter().any(|warning| warning.path == SCORE) {
+        let message = format!("{SCORE} has no effect: the old score measured nothing, and no reply has one");
+        return finding("models", Level::Warn, message, Some("leave it out"));
+    }
+    let settings = &config.models;
+    let message = match (settings.models.len(), &settings.default) {
+        (0, _) => "none is configured; agents that need one cannot work".to_owned(),
+        (count, Some(default)) => format!("{}, by default `{default}`", output::counted(count, "model")),
+        (count, None) => format!("{}, none of them the default one", output::counted(count, "model")),
+    };
+    finding("models", Level::Ok, message, None)
 }
 
 /// Variables of the predecessor, which nobody reads.

@@ -307,6 +307,7 @@ fn the_doctor_and_fsck_find_nothing_in_a_sound_folder_and_name_damage() {
         "settings",
         "integrity",
         "journal",
+        "models",
         "environment",
         "server",
     ] {

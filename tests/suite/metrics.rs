@@ -159,7 +159,7 @@ const DEFINITION: &str = r#"{"name": "all", "steps": [
 fn every_name_is_exported_and_reads_strictly() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(&folder);
-    let server = Server::start(&data);
+    let server = Server::start_with(&data, &["gpt_integration.maclink.macbook_url=http://127.0.0.1:9"]);
     let client = Client::of(&data).unwrap();
     let json = "content-type: application/json\r\n";
     let made = client.send("POST", "/api/chainbot/workflows", json, DEFINITION).unwrap();
@@ -169,6 +169,9 @@ fn every_name_is_exported_and_reads_strictly() {
     client.wait_until(|| client.get("/api/chainbot/inbox").as_array().is_some_and(|open| !open.is_empty()));
     assert_eq!(client.send("POST", &format!("{path}/cancel"), json, "{}").unwrap().status, 200);
     client.wait_until(|| client.get(&path)["status"] == "cancelled");
+    // Nobody answers there, which is a call of a model all the same.
+    let probed = client.send("POST", "/api/chainbot/models/maclink/probe", json, "{}").unwrap();
+    assert_eq!(probed.status, 502, "{}", probed.body);
     assert_eq!(client.send("POST", "/api/chainbot/backup", json, "{}").unwrap().status, 202);
     let figure = || client.get("/api/chainbot/metrics");
     client.wait_until(|| figure()["chainbot_backup_last_success_timestamp_seconds"].is_number());
@@ -191,6 +194,8 @@ fn every_name_is_exported_and_reads_strictly() {
         ("chainbot_workflow_executions_total", ("status", "cancelled"), "", 1.0),
         ("chainbot_step_duration_seconds", ("type", "api_call"), "_count", 1.0),
         ("chainbot_timer_lateness_seconds", ("", ""), "_count", 1.0),
+        ("chainbot_model_calls_total", ("outcome", "connect"), "", 1.0),
+        ("chainbot_model_call_duration_seconds", ("", ""), "_count", 1.0),
         ("chainbot_journal_commit_seconds", ("", ""), "_count", 3.0),
         ("chainbot_journal_bytes_total", ("", ""), "", 100.0),
         ("http_requests_total", ("route", "none"), "", 1.0),

@@ -15,6 +15,7 @@
 mod breaker;
 mod bucket;
 mod call;
+mod counted;
 mod list;
 mod pinned;
 mod resolve;

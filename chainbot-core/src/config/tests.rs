@@ -1,5 +1,7 @@
 //! The configuration as hosts and people meet it: one `check(document, environment, file)`.
 
+mod models;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -260,11 +260,9 @@ impl Work<'_> {
         };
         let spent = usage.unwrap_or_default();
         server.give_back(0, reserved.saturating_sub(spent.input + spent.output));
-        let cost = pinned.price.cost_micros(&spent);
-        self.spend(usage, cost);
-        let word = outcome.as_ref().map_or_else(|error| error.class.as_str(), |_| "ok");
-        let took = now.saturating_sub(begun);
-        self.models.meters.models.called(&pinned.provider, &pinned.name, word, took, &counts(&spent), cost);
+        self.spend(usage, pinned.price.cost_micros(&spent));
+        let of = (pinned.provider.as_str(), pinned.name.as_str());
+        self.models.count(of, &pinned.price, &outcome, now.saturating_sub(begun));
         outcome.map_err(|error| Failed { error, is_final: false })
     }
 
@@ -276,11 +274,6 @@ impl Work<'_> {
         self.usage.is_reported &= usage.is_reported;
         self.cost_micros = self.cost_micros.saturating_add(cost);
     }
-}
-
-/// Input without what was cached, cached, output.
-fn counts(usage: &Usage) -> [u64; 3] {
-    [usage.input.saturating_sub(usage.cached), usage.cached, usage.output]
 }
 
 /// Tokens of the prompt; class `context_exceeded` with the sizes when there is no room for it.

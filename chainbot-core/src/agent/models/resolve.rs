@@ -1,5 +1,6 @@
 //! From a name to a pinned model: what the configuration says, and how it calls tools, which it is asked once where nobody said.
 
+use super::counted::Counted;
 use super::{ModelSetup, Models, Pinned, ProviderKind, Table};
 use crate::agent::dialect::Dialect;
 use crate::agent::probe::{Probe, probe};
@@ -104,8 +105,9 @@ impl Models {
             silence: server.setup.limits.silence,
             ..CallLimits::default()
         };
+        let counted = Counted { models: self, inner: provider.as_ref(), setup: model };
         let Probe { native, native_required, required_ignored, schema, counts_tokens } =
-            probe(provider.as_ref(), &model.model, &limits).await?;
+            probe(&counted, &model.model, &limits).await?;
         let found = StoredProbe {
             model: model.name.clone(),
             of: identity(table, model).unwrap_or_default(),

@@ -145,6 +145,19 @@ fn said(text: &str) -> Value {
     json!({ "text": text, "input": 10, "output": 5 })
 }
 
+/// Effects are carried out by whichever thread is free.
+#[tokio::test]
+async fn a_call_may_go_from_thread_to_thread() {
+    fn check<T: Send>(future: T) -> T {
+        future
+    }
+    let bench = Bench::scripts(&[("home", json!([said("yes")]))]);
+    let (pinned, request) = (bench.pinned("home").await, request("hi"));
+    let mut nobody = ();
+    let answer = check(bench.models.call(&pinned, &request, WITHIN, &mut nobody)).await.unwrap();
+    assert_eq!(answer.reply.text, "yes");
+}
+
 #[tokio::test]
 async fn an_unknown_name_is_an_error_and_never_another_model() {
     let bench = Bench::scripts(&[("home", json!([])), ("smart", json!([]))]);

@@ -171,7 +171,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Answer {
         (status = 200, description = "What was found", body = Model),
         (status = 202, description = "It is still being asked; `GET /api/chainbot/models` will have the result", body = Model),
         (status = 404, description = "No model is called so"),
-        (status = 503, description = "The server failed, or another model is being asked")))]
+        (status = 502, description = "Its server cannot be reached, or failed; the log has what it said")))]
 async fn probe(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let models = models(&shared)?.clone();
     let name = models.find(call.path("id")?).map_err(Error::from)?;

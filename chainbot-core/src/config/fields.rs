@@ -11,7 +11,7 @@ use crate::time::parse_duration;
 
 /// One entry in the reading.
 pub(super) struct Fields<'a> {
-    /// For messages: `a provider`.
+    /// For messages: `provider`.
     what: &'static str,
     node: &'a Node,
     pub problems: Vec<Problem>,
@@ -31,7 +31,7 @@ pub(super) fn entries(
     };
     let (mut out, mut problems) = (Map::new(), Vec::new());
     if let Some((_, pos, _)) = entries.get(most) {
-        problems.push(Problem::new(*pos, format!("there are more than {most} of {what}")));
+        problems.push(Problem::new(*pos, format!("there are more than {most} {what}s")));
     }
     for (name, pos, node) in entries.iter().take(most) {
         let mut fields = Fields { what, node, problems: Vec::new(), out: Map::new() };
@@ -82,7 +82,7 @@ pub(super) fn is_base_url(text: &str) -> bool {
 impl Fields<'_> {
     fn is_map(&mut self, known: &[&str]) -> bool {
         let NodeValue::Map(entries) = &self.node.value else {
-            let message = format!("{} is a map of {}", self.what, known.join(", "));
+            let message = format!("a {} is a map of {}", self.what, known.join(", "));
             self.problems.push(Problem::new(self.node.pos, message));
             return false;
         };
@@ -91,7 +91,7 @@ impl Fields<'_> {
                 || format!("it has {}", known.join(", ")),
                 |field| format!("did you mean `{field}`?"),
             );
-            let problem = Problem::new(*pos, format!("{} has no `{name}`", self.what));
+            let problem = Problem::new(*pos, format!("a {} has no `{name}`", self.what));
             self.problems.push(problem.below(format!(".{name}")).hint(hint));
         }
         true
@@ -107,7 +107,7 @@ impl Fields<'_> {
     /// Says that a field must be there, when it is not.
     pub fn must(&mut self, field: &str, hint: &str) {
         if self.node.get(field).is_none() {
-            self.say(field, format!("{} needs `{field}`", self.what), hint);
+            self.say(field, format!("a {} needs `{field}`", self.what), hint);
         }
     }
 

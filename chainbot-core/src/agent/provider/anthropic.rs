@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::endpoint::Body;
 use super::gather::{Gathered, Piece};
-use super::sse::Events;
+use super::sse::{Events, is_field};
+use super::wire;
 use super::{
     CallLimits, DeltaSink, Endpoint, Message, ModelError, ModelErrorClass, ModelProvider, ModelReply,
     ModelRequest, Pending, Stop, ToolChoice,
@@ -41,27 +42,38 @@ impl Anthropic {
         sink: &mut dyn DeltaSink,
     ) -> Result<(), ModelError> {
         let mut events = Events::default();
+        let mut plain = String::new();
+        let mut streams = false;
         loop {
             let line = body.line().await?;
             let event = match &line {
-                Some(line) => events.line(line),
+                Some(line) if !streams && !is_field(line) => {
+                    // No stream after all: one document.
+                    plain.push_str(line);
+                    plain.push('\n');
+                    continue;
+                }
+                Some(line) => {
+                    streams = true;
+                    events.line(line)
+                }
                 None => events.end(),
             };
             if let Some(event) = event {
-                let Ok(data) = serde_json::from_str::<Value>(&event.data) else {
-                    let message =
-                        format!("a piece of the answer is no JSON: {}", excerpt(event.data.as_bytes()));
-                    return Err(ModelError::new(ModelErrorClass::Invalid, message));
-                };
+                let data = parsed(&event.data)?;
                 if data["type"] == "message_stop" {
                     return Ok(());
                 }
                 self.event(&data, got, request, sink)?;
             }
             if line.is_none() {
-                return Ok(());
+                break;
             }
         }
+        if !streams && !plain.trim().is_empty() {
+            self.event(&parsed(&plain)?, got, request, sink)?;
+        }
+        Ok(())
     }
 
     fn event(
@@ -99,19 +111,47 @@ impl Anthropic {
             }
             "message_delta" => {
                 count(&data["usage"], got);
-                if let Some(reason) = data["delta"]["stop_reason"].as_str() {
-                    got.stop = Some(match reason {
-                        "max_tokens" | "model_context_window_exceeded" => Stop::MaxOutput,
-                        "refusal" => Stop::Filtered,
-                        _ => Stop::End,
-                    });
+                got.stop = data["delta"]["stop_reason"].as_str().map(stop).or(got.stop);
+            }
+            // The whole of it, from a server that does not stream.
+            "message" => {
+                got.model = data["model"].as_str().map(str::to_owned);
+                count(&data["usage"], got);
+                for (index, block) in data["content"].as_array().into_iter().flatten().enumerate() {
+                    got.text(block["text"].as_str().unwrap_or_default(), sink)?;
+                    if block["type"] == "tool_use" {
+                        let arguments = wire::arguments(&block["input"]);
+                        let piece = Piece {
+                            index: Some(index as u64),
+                            id: block["id"].as_str(),
+                            name: block["name"].as_str(),
+                            arguments: &arguments,
+                        };
+                        got.call(&piece, sink)?;
+                    }
                 }
+                got.stop = data["stop_reason"].as_str().map(stop);
             }
             "error" => return Err(self.0.refused_inside(&data["error"], got.usage(request))),
             // `ping`, `content_block_stop`, and what is to come.
             _ => {}
         }
         Ok(())
+    }
+}
+
+fn parsed(text: &str) -> Result<Value, ModelError> {
+    serde_json::from_str(text).map_err(|_| {
+        let message = format!("a piece of the answer is no JSON: {}", excerpt(text.as_bytes()));
+        ModelError::new(ModelErrorClass::Invalid, message)
+    })
+}
+
+fn stop(reason: &str) -> Stop {
+    match reason {
+        "max_tokens" | "model_context_window_exceeded" => Stop::MaxOutput,
+        "refusal" => Stop::Filtered,
+        _ => Stop::End,
     }
 }
 

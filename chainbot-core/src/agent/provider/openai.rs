@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::endpoint::Body;
 use super::gather::{Gathered, Piece};
-use super::sse::Events;
+use super::sse::{Events, is_field};
 use super::wire;
 use super::{
     CallLimits, DeltaSink, Endpoint, Message, ModelError, ModelErrorClass, ModelProvider, ModelReply,
@@ -110,11 +110,6 @@ impl OpenAi {
         }
         Ok(())
     }
-}
-
-/// Whether a line belongs to a stream of events.
-fn is_field(line: &str) -> bool {
-    ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| line.starts_with(field))
 }
 
 /// Text, or a list of parts with text.

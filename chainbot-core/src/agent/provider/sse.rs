@@ -44,6 +44,11 @@ impl Events {
     }
 }
 
+/// Whether a line belongs to a stream of events: servers are known to answer with one document all the same.
+pub(super) fn is_field(line: &str) -> bool {
+    ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| line.starts_with(field))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

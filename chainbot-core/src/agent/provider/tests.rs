@@ -264,3 +264,27 @@ async fn a_server_that_no_grant_names_is_refused_before_anything_is_sent() {
     assert!(error.message.contains("may not be reached") && !error.is_possibly_billed(), "{error}");
     assert_eq!(server.counts().connections, 0);
 }
+
+#[tokio::test]
+async fn a_server_of_anthropics_kind_that_does_not_stream_is_understood() {
+    let message = |content: Value, reason: &str| {
+        json!({ "type": "message", "role": "assistant", "model": "small-1", "content": content, "stop_reason": reason,
+            "usage": { "input_tokens": 7, "output_tokens": 3 } })
+        .to_string()
+    };
+    let text = json!([{ "type": "text", "text": "Hello" }]);
+    let reply = Bench::says(Kind::Anthropic, message(text, "end_turn")).await.reply().await;
+    assert_eq!(
+        (reply.text.as_str(), reply.stop, reply.usage.input, reply.usage.is_reported),
+        ("Hello", Stop::End, 7, true)
+    );
+    let call = json!([{ "type": "tool_use", "id": "c1", "name": "look", "input": { "at": 1 } }]);
+    let reply = Bench::says(Kind::Anthropic, message(call, "max_tokens")).await.reply().await;
+    assert_eq!((reply.calls[0].arguments.as_str(), reply.stop), (r#"{"at":1}"#, Stop::MaxOutput));
+    let error =
+        json!({ "type": "error", "error": { "type": "overloaded_error", "message": "busy" } }).to_string();
+    assert_eq!(Bench::says(Kind::Anthropic, error).await.error().await.class, ModelErrorClass::Overloaded);
+    let half = message(json!([]), "end_turn");
+    let error = Bench::says(Kind::Anthropic, half[..40].to_owned()).await.error().await;
+    assert_eq!(error.class, ModelErrorClass::Invalid);
+}

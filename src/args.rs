@@ -21,7 +21,7 @@ pub use account::{OfUser, TokenCreate, TokenRevoke, TokenView, UserAdd, UserPass
 use account::{TOKEN_HELP, USER_HELP};
 use agents::AGENT_HELP;
 pub use agents::{AgentTask, AgentView, DeployAgents, OfAgent};
-pub use author::{Format, Graph, Import, Test};
+pub use author::{Format, Graph, Import, ImportChats, ImportDefinition, ImportView, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 #[cfg(test)]
 use examples::of as examples_of;
@@ -696,7 +696,8 @@ impl Command {
             Command::Config { .. } => false,
             Command::Schema | Command::Graph(_) => false,
             Command::Test(args) => args.json.json,
-            Command::Import(args) => args.json.json,
+            Command::Import(Import { view: Some(ImportView::Chatgpt(args)), .. }) => args.json.json,
+            Command::Import(args) => args.definition.json.json,
             Command::Secret { view: SecretView::Set(args) } => args.json.json,
             Command::Secret { view: SecretView::List(args) | SecretView::RotateKey(args) } => args.json.json,
             Command::Secret { view: SecretView::Remove(args) } => args.json.json,

@@ -4,6 +4,7 @@ mod agent;
 mod audit;
 mod backup;
 mod cancel;
+mod chats;
 mod config;
 mod control;
 mod deploy;
@@ -39,7 +40,7 @@ mod workflows;
 
 use std::future::Future;
 
-use crate::args::Command;
+use crate::args::{Command, Import, ImportView};
 use crate::error::{Error, Result, code};
 
 /// Carries out a command.
@@ -78,7 +79,10 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Fsck(args) => fsck::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Graph(args) => with_runtime(graph::run(&args)),
-        Command::Import(args) => import::run(&args),
+        Command::Import(Import { view: Some(ImportView::Chatgpt(args)), .. }) => {
+            with_runtime(chats::run(&args))
+        }
+        Command::Import(args) => import::run(&args.definition),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
         Command::Secret { view } => with_runtime(secret::run(&view)),

@@ -1,13 +1,15 @@
-//! Agents: what talks to models, and what a model may do.
+//! Agents: what talks to models, what a model may do, and what an agent remembers.
 //!
-//! So far the models: [`provider`] has one face for the kinds of servers, [`dialect`] for the ways to call tools, and [`probe`] finds out which one
+//! [`provider`] has one face for the kinds of servers, [`dialect`] for the ways to call tools, and [`probe`] finds out which one
 //! a model speaks; [`models`] are those of the configuration, as tasks call them. [`preset`] has what an agent is unless it says
-//! otherwise. [`tool`] is the face of what an agent may do. [`calls`] carries the calls of tasks out. Nothing here knows runs, stores or HTTP routes.
+//! otherwise. [`tool`] is the face of what an agent may do, [`memory`] what it remembers. [`calls`] carries the calls of tasks out. Nothing here
+//! knows runs or HTTP routes.
 
 pub mod calls;
 pub mod credential;
 pub mod dialect;
 pub mod kind;
+pub mod memory;
 pub mod models;
 pub mod preset;
 pub mod probe;

@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::agent::calls::AgentCalls;
+use crate::agent::memory::Reminder;
+use crate::agent::memory::tool::MemoryTools;
 use crate::agent::models::{Models, ModelsOptions, ProviderSetup};
 use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
@@ -194,7 +196,10 @@ impl App {
                     .with_channels(config.notification.channels.clone())
                     .with_pins(pins.clone())
                     .with_calls(Arc::new(
-                        AgentCalls::new(models.clone()).with_family(workflow_tools.clone()),
+                        AgentCalls::new(models.clone())
+                            .with_recall(Arc::new(Reminder::new(store.clone(), env.clone())))
+                            .with_family(workflow_tools.clone())
+                            .with_family(Arc::new(MemoryTools::new(store.clone(), env.clone()))),
                     )),
             ),
             env: env.clone(),

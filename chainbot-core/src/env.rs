@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::id::{InboxId, LoginId, RunId, TokenId, UserId, WorkflowId};
+use crate::id::{ArchiveId, InboxId, LoginId, MemoryId, RunId, ThreadId, TokenId, UserId, WorkflowId};
 use crate::time::Timestamp;
 
 /// A named place where a test lets something go wrong; nothing without the feature `fault`. Alone it may panic, hang or end
@@ -139,6 +139,21 @@ impl Env {
     /// An id for a new API token.
     pub fn token_id(&self) -> TokenId {
         TokenId(self.uuid())
+    }
+
+    /// An id for a new conversation with an agent.
+    pub fn thread_id(&self) -> ThreadId {
+        ThreadId(self.uuid())
+    }
+
+    /// An id for something that an agent remembers.
+    pub fn memory_id(&self) -> MemoryId {
+        MemoryId(self.uuid())
+    }
+
+    /// An id for a new archive of chats.
+    pub fn archive_id(&self) -> ArchiveId {
+        ArchiveId(self.uuid())
     }
 
     /// An id for a new question to a person.

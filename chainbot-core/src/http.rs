@@ -368,7 +368,10 @@ impl Api {
     fn prepare(&self, request: &mut Request) -> Result<()> {
         let via_host = request.extensions().get::<ViaHost>().copied();
         let given = request.headers_mut().remove("x-forwarded-prefix");
-        let mut budget = self.shared.limits.request_time;
+        let mut budget = match is_long(request) {
+            true => Duration::from_secs(limits::ARCHIVE_IMPORT_S_MAX),
+            false => self.shared.limits.request_time,
+        };
         if let Some(via) = via_host {
             budget = budget.min(Duration::from_millis(u64::from(via.timeout_ms)));
             // On the port anybody could send it, so it counts over the host's door alone.
@@ -451,6 +454,12 @@ impl Api {
         };
         slots.try_acquire().map(Some).map_err(|_| busy("too many requests are under way", 1))
     }
+}
+
+/// Whether a request carries a file that may take long to come. Its handler bounds how long it may be silent.
+fn is_long(request: &Request) -> bool {
+    const PATHS: [&str; 2] = ["/api/chainbot/agents/archives", "/api/chainbot/agents/archives/validate"];
+    request.method() == Method::POST && PATHS.contains(&request.uri().path())
 }
 
 /// The route that answered; an extension of its response.

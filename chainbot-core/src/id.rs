@@ -75,6 +75,18 @@ uuid_id! {
     /// An API token.
     TokenId
 }
+uuid_id! {
+    /// A conversation with an agent.
+    ThreadId
+}
+uuid_id! {
+    /// An item that an agent remembers.
+    MemoryId
+}
+uuid_id! {
+    /// An archive of chats.
+    ArchiveId
+}
 
 /// A definition by the blake3 hash of its source bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -547,3 +547,35 @@ pub const API_OPERATIONS_MAX: usize = 64;
 pub const API_SCHEMA_NODES_MAX: usize = 4_000;
 /// Agents whose rate of requests is remembered: more than there may be.
 pub const API_RATES_MAX: usize = 1_024;
+/// Items that one agent remembers, and those of its owner's agents together: years of a busy assistant, and a search stays quick.
+pub const MEMORY_ITEMS_MAX: u32 = 20_000;
+/// Text of one item: a page.
+pub const MEMORY_ITEM_BYTES_MAX: usize = 16 * 1024;
+/// Blocks of one agent: all of them are in every prompt.
+pub const MEMORY_BLOCKS_MAX: u32 = 32;
+/// Characters of a block, whatever it allows itself: the smallest contexts hold about as much.
+pub const MEMORY_BLOCK_CHARS_MAX: u32 = 16_000;
+/// A block's description: a few sentences.
+pub const MEMORY_DESCRIPTION_BYTES_MAX: usize = 2_048;
+/// Words of one search: beyond, hardly anything changes in what is found.
+pub const MEMORY_TERMS_MAX: usize = 32;
+/// Characters of one of them; longer ones are no words.
+pub const MEMORY_TERM_CHARS_MAX: usize = 64;
+/// Messages of an archive that one transaction forgets; the rest follows in the next, so that runs are not kept waiting.
+pub const ARCHIVE_FORGET_ROWS_MAX: u32 = 2_048;
+/// Archives of chats that are listed: each is an import by hand.
+pub const ARCHIVES_LISTED_MAX: u32 = 200;
+/// An export of chats: years of daily use are some hundred megabytes.
+pub const ARCHIVE_FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// One conversation of it as it is written, the only one in memory: a book.
+pub const ARCHIVE_CONVERSATION_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Messages of an archive in one transaction, so that runs are not kept waiting.
+pub const ARCHIVE_ADD_ROWS_MAX: usize = 512;
+/// Their text.
+pub const ARCHIVE_ADD_BYTES_MAX: usize = 1024 * 1024;
+/// Between two pieces of an export that is sent: a client that stalls must not hold a place.
+pub const ARCHIVE_SILENCE_S_MAX: u64 = 30;
+/// A whole export over a slow network and onto a slow card.
+pub const ARCHIVE_IMPORT_S_MAX: u64 = 3_600;
+/// Tokens of a prompt that memory and task may take together: three quarters of the smallest context that is assumed.
+pub const MEMORY_TOKENS_DEFAULT: u64 = MODEL_CONTEXT_DEFAULT as u64 * 3 / 4;

@@ -5,6 +5,7 @@
 mod account;
 mod agent;
 mod audit;
+mod memory;
 mod outbox;
 mod probe;
 mod scope;
@@ -20,6 +21,11 @@ pub use account::{
 pub use agent::{AGENT_PREFIX, AgentFilter, AgentOp, AgentState, StoredAgent, UsageRow, day_of};
 pub use audit::{
     Action, Actor, AuditBreak, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict,
+};
+pub use memory::{
+    AgentMemory, ArchiveFilter, ArchivedMessage, BlockPut, ItemScope, MemoryItem, MemoryOp, NewArchive,
+    NewThread, Origin, Recall, RecallSource, Recalled, Speaker, StoredArchive, StoredBlock, StoredThread,
+    StoredThreadMessage, Summary, Terms, ThreadMessage, ToolMark,
 };
 pub use outbox::{
     MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, OutboxRoom, PendingMessage,
@@ -140,6 +146,8 @@ pub enum Op {
     Agent(Box<AgentOp>),
     /// Of users, logins and API tokens.
     Account(Box<AccountOp>),
+    /// Of what agents remember.
+    Memory(Box<MemoryOp>),
     /// Who did what of the others in the batch.
     Audit(Box<AuditEntry>),
 }
@@ -486,6 +494,8 @@ pub trait Store: Send + Sync {
     fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditRow>>;
     /// Looks at all of the audit log.
     fn audit_verdict(&self) -> Result<AuditVerdict>;
+    /// What agents remember.
+    fn memory(&self) -> &dyn AgentMemory;
     /// Commits what is queued, then closes. Later calls fail.
     fn close(&self);
     /// Does one bounded piece of upkeep: moves finished runs to the archive, deletes what is past its time, gives room back.

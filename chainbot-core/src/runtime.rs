@@ -42,6 +42,7 @@ mod owners;
 mod people;
 mod poison;
 mod programs;
+mod remember;
 mod runs;
 mod start;
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub use handle::{
 };
 pub use owners::Sharing;
 pub use people::NewAnswer;
+pub use remember::{NewBlock, Remembered, no_archive};
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use tune::Tuning;
 pub use versions::{RunDiff, RunHeadline, VersionDiff, VersionView};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Json, Place};
 
@@ -71,12 +71,68 @@ Examples:
   chainbot graph greenhouse.yaml --format svg > greenhouse.svg
   chainbot graph greenhouse.yaml --format svg --run 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00 > run.svg";
 
-/// `chainbot import`.
+/// `chainbot import`, and what else can be imported.
 #[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    subcommand_value_name = "WHAT",
+    subcommand_help_heading = "What"
+)]
 pub struct Import {
-    /// A definition of the predecessor in YAML or JSON; `-` reads standard input
+    /// What is imported; a definition when nothing is said.
+    #[command(subcommand)]
+    pub view: Option<ImportView>,
+    /// How a definition is.
+    #[command(flatten)]
+    pub definition: ImportDefinition,
+}
+
+/// What else can be imported.
+#[derive(Subcommand, Debug)]
+pub enum ImportView {
+    /// Import an export of ChatGPT, or an older file of chats, into an archive that agents recall from
+    #[command(after_help = IMPORT_CHATGPT_HELP)]
+    Chatgpt(ImportChats),
+}
+
+/// `chainbot import chatgpt`.
+#[derive(Args, Debug)]
+pub struct ImportChats {
+    /// `conversations.json` of an export, at most 1 GiB
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The archive it goes into, which is made when there is none
+    #[arg(long, value_name = "NAME", default_value = "chatgpt")]
+    pub name: String,
+    /// Say what is in the file and store nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Help of `chainbot import chatgpt`.
+pub const IMPORT_CHATGPT_HELP: &str = "\
+Messages that are in the archive already are left alone, so an import can be repeated, and a later export adds what is new. See \
+docs/agents/memory.md.
+
+Examples:
+  chainbot import chatgpt conversations.json --check
+  chainbot import chatgpt conversations.json --name chatgpt-2026
+
+Exit codes: 0 it is in the archive, 2 the file is no export; what was read before the place in the message is in the archive.";
+
+/// `chainbot import` of a definition.
+#[derive(Args, Debug)]
+pub struct ImportDefinition {
+    /// A definition of the predecessor in YAML or JSON; `-` reads standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub file: Option<PathBuf>,
     /// Where to write the new definition [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::io::Write;
 use chainbot_core::authoring::import::{Fate, Imported, import};
 use serde_json::json;
 
-use crate::args::Import;
+use crate::args::ImportDefinition;
 use crate::error::{Error, Result, code};
 use crate::inputs;
 use crate::output::{self, Stream, Tone, counted, printable};
@@ -14,10 +14,13 @@ use crate::output::{self, Stream, Tone, counted, printable};
 const UNFINISHED: u8 = 1;
 
 /// Imports a file.
-pub fn run(args: &Import) -> Result<u8> {
-    let source = inputs::source(&args.file)?;
+pub fn run(args: &ImportDefinition) -> Result<u8> {
+    let given = args.file.as_deref().ok_or_else(|| {
+        Error::new(&code::USAGE, "no file is given").help("give a definition of the predecessor")
+    })?;
+    let source = inputs::source(given)?;
     let imported = import(&source)?;
-    let file = inputs::shown(&args.file);
+    let file = inputs::shown(given);
     let head = format!(
         "# Imported from {}; the report of `chainbot import` says what to look at.\n",
         file_name(&file)

@@ -91,6 +91,7 @@ fn help_is_as_reviewed() {
         "test",
         "graph",
         "import",
+        "import chatgpt",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let shown = chainbot(folder.path(), &args);

@@ -172,12 +172,36 @@ fn every_command_prints_json_when_asked() {
     bench.ask(0, "doctor");
     bench.ask(0, "fsck");
     bench.ask(0, "import old.json");
+    chats(&mut bench);
     let suite = root().join("examples/workflows/order-saga/workflow.test.yaml");
     bench.ask(0, &format!("test {}", suite.display()));
     served(&mut bench);
     let left: Vec<&String> =
         bench.commands.iter().filter(|command| !bench.covered.contains(*command)).collect();
     assert!(left.is_empty(), "not run here: {left:?}");
+}
+
+fn chats(bench: &mut Bench) {
+    let chat = |id: &str| {
+        serde_json::json!({ "title": "Soil", "conversation_id": id, "current_node": "a", "mapping": { "a": { "parent": null,
+            "message": { "author": { "role": "user" }, "create_time": 1.7e9, "content": { "content_type": "text", "parts": ["Which soil?"] } } } } })
+    };
+    let file = bench.folder.path().join("chats.json");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write(&serde_json::json!([chat("a"), chat("b")]).to_string());
+    let checked = bench.ask(0, "import chatgpt chats.json --check");
+    assert_eq!((&checked["report"]["messages"], checked.get("archive")), (&Value::from(2), None));
+    let first = bench.ask(0, "import chatgpt chats.json --name chats");
+    assert_eq!((&first["added"], &first["archive"]["messages"]), (&Value::from(2), &Value::from(2)));
+    assert_eq!(bench.ask(0, "import chatgpt chats.json --name chats")["added"], 0);
+    // What was whole before it breaks off is kept, and repeating the whole file adds the rest.
+    let whole = serde_json::json!([chat("c"), chat("d")]).to_string();
+    write(&whole[..whole.len() - 9]);
+    let broken = bench.ask(2, "import chatgpt chats.json --name chats");
+    assert_eq!(broken["error"]["code"], "CB-1256", "{broken}");
+    write(&whole);
+    let again = bench.ask(0, "import chatgpt chats.json --name chats");
+    assert_eq!((&again["added"], &again["archive"]["messages"]), (&Value::from(1), &Value::from(4)));
 }
 
 fn accounts(bench: &mut Bench) {

@@ -253,6 +253,7 @@ impl AgentCalls {
                 run: effect.run,
                 depth: told.depth,
             },
+            is_tainted: told.is_tainted,
             timeout: effect.timeout.unwrap_or(std::time::Duration::from_secs(30)),
             spec: told.spec,
         };
@@ -276,6 +277,8 @@ struct ToUse {
     agent: WorkflowId,
     name: String,
     depth: u32,
+    #[serde(default)]
+    is_tainted: bool,
 }
 
 fn task_model(pinned: &Pinned, told: &ToPrepare, preset: Option<&Preset>) -> TaskModel {

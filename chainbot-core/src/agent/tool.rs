@@ -51,6 +51,8 @@ pub struct ToolRequest {
     pub attempt: u32,
     /// Whose call.
     pub owner: ToolOwner,
+    /// The task has seen what comes from outside: what this call writes down is not trusted.
+    pub is_tainted: bool,
     /// For this try.
     pub timeout: Duration,
 }

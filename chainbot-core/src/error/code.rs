@@ -35,6 +35,7 @@ pub mod general;
 pub mod gpio;
 pub mod live;
 pub mod mail;
+pub mod memory;
 pub mod model;
 pub mod net;
 pub mod outbox;
@@ -59,6 +60,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         agent::ALL,
         data::ALL,
         tool::ALL,
+        memory::ALL,
         outbox::ALL,
         gpio::ALL,
         authoring::ALL,

@@ -142,6 +142,11 @@ impl Call {
         body::read(&self.parts.headers, std::mem::take(&mut self.body), bytes_max).await
     }
 
+    /// The body as it comes, without a bound: whoever reads it has one.
+    pub fn stream(&mut self) -> axum::body::BodyDataStream {
+        std::mem::take(&mut self.body).into_data_stream()
+    }
+
     /// How the host calls; `None` on the port.
     pub fn via_host(&self) -> Option<ViaHost> {
         self.parts.extensions.get().copied()

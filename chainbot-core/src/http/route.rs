@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::Shared;
 
 mod agents;
+mod archives;
 mod audit;
 mod auth;
 mod backups;
@@ -22,6 +23,7 @@ mod import;
 mod inbox;
 mod info;
 mod logs;
+mod memory;
 mod metrics;
 mod models;
 mod outbox;
@@ -71,6 +73,8 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(backups::routes())
         .merge(audit::routes())
         .merge(docs::routes())
+        .merge(archives::routes())
+        .merge(memory::routes())
         .merge(ws::routes())
         .merge(bridge::routes())
         .merge(reports::routes())

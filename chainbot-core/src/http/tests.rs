@@ -13,6 +13,7 @@ mod hardening;
 mod memory;
 mod owners;
 mod port;
+mod remembered;
 mod routes;
 mod socket;
 mod socket_ends;

@@ -77,6 +77,10 @@ actions! {
     SigningRotate = "auth.rotate", "Access tokens are signed with a new key.";
     OutboxResend = "outbox.resend", "A message is sent again.";
     OutboxRemove = "outbox.remove", "A message was forgotten.";
+    MemoryWrite = "memory.write", "A person wrote a block of an agent's memory.";
+    MemoryForget = "memory.forget", "A person had an agent forget something, or all of it.";
+    ArchiveImport = "archive.import", "Chats were imported into an archive.";
+    ArchiveForget = "archive.forget", "An archive of chats was forgotten.";
     BackupMake = "backup.make", "A backup was ordered and is made, or failed.";
     BackupRestore = "backup.restore", "The database was put in place from a backup.";
     Setup = "account.setup", "The first account was made.";

@@ -91,6 +91,8 @@ pub struct Tidied {
     pub keys: u64,
     /// Deleted workflows, without a run, whose versions went.
     pub workflows: u64,
+    /// What agents remembered until a time that has come.
+    pub forgotten: u64,
     /// Rows of the audit log that were dropped.
     pub audit: u64,
     /// Pages that went back to the disk.

@@ -261,6 +261,7 @@ fn add(round: &mut Tidied, done: Tidied) {
     round.archived += done.archived;
     round.deleted += done.deleted;
     round.keys += done.keys;
+    round.forgotten += done.forgotten;
     round.audit += done.audit;
     round.workflows += done.workflows;
     round.pages += done.pages;
@@ -269,12 +270,13 @@ fn add(round: &mut Tidied, done: Tidied) {
 fn told(round: &Tidied) {
     if *round != Tidied::default() {
         log::info!(
-            "upkeep: {} runs archived, {} deleted, {} keys, {} workflows and {} rows of the audit log removed, {} pages given back",
+            "upkeep: {} runs archived, {} deleted, {} keys, {} workflows, {} rows of the audit log and {} memories of agents removed, {} pages given back",
             round.archived,
             round.deleted,
             round.keys,
             round.workflows,
             round.audit,
+            round.forgotten,
             round.pages
         );
     }

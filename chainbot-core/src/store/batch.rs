@@ -16,8 +16,8 @@ use crate::id::{DefinitionHash, InboxId, Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::{
-    AccountOp, Ack, AgentOp, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MessageMark, NewMessage,
-    Op, Possession, StoredProbe, StoredSecret,
+    AccountOp, Ack, AgentOp, AuditEntry, Batch, Firing, Idempotency, InboxAnswer, MemoryOp, MessageMark,
+    NewMessage, Op, Possession, StoredProbe, StoredSecret,
 };
 use crate::time::Timestamp;
 
@@ -57,6 +57,7 @@ pub enum Change {
     OutboxPrune { before: Timestamp, keep: u32 },
     Agent(Box<AgentOp>),
     Account(Box<AccountOp>),
+    Memory(Box<MemoryOp>),
     Audit(Box<AuditEntry>),
 }
 
@@ -145,6 +146,7 @@ fn check_shape(run: RunId, records: &[Record], ops: &[Op]) -> Result<()> {
 /// The writer compares a batch with what is stored, so within itself it must not collide.
 fn has_doubles(ops: &[Op]) -> bool {
     let (mut runs, mut keys, mut questions) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut blocks = HashSet::new();
     let mut workflows = 0;
     !ops.iter().all(|op| match op {
         Op::RunInsert { row, idempotency, .. } => {
@@ -160,6 +162,10 @@ fn has_doubles(ops: &[Op]) -> bool {
             workflows == 1
         }
         Op::InboxPut { id, .. } => questions.insert(*id),
+        Op::Memory(op) => match op.as_ref() {
+            MemoryOp::BlockPut(put) => blocks.insert((put.agent, put.label.as_str())),
+            _ => true,
+        },
         _ => true,
     })
 }
@@ -169,6 +175,9 @@ fn begins_a_run_at_zero_only(record: &Record) -> bool {
 }
 
 fn check_op(run: RunId, op: &Op) -> Result<()> {
+    if let Op::Memory(op) = op {
+        return op.check();
+    }
     let why = match op {
         Op::RunInsert { row, .. } if row.status != RunStatus::Pending || row.finished_at.is_some() => {
             "a new run is pending"
@@ -254,6 +263,7 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
         Op::OutboxPrune { before, keep } => Change::OutboxPrune { before, keep },
         Op::Agent(op) => Change::Agent(op),
         Op::Account(op) => Change::Account(op),
+        Op::Memory(op) => Change::Memory(op),
         Op::Audit(entry) => Change::Audit(entry),
     })
 }
@@ -273,6 +283,7 @@ fn weight(change: &Change) -> usize {
         Change::SecretPut(secret) => secret.sealed.len(),
         Change::ProbePut(probe) => probe.model.len() + probe.of.len(),
         Change::OutboxPut(message) => message.bytes(),
+        Change::Memory(op) => op.bytes(),
         Change::Audit(entry) => entry.meta.as_ref().map_or(0, String::len) + entry.target_id.len(),
         _ => 0,
     }

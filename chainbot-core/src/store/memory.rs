@@ -8,6 +8,7 @@ mod agent;
 mod audit;
 mod automation;
 mod outbox;
+mod remembered;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -19,15 +20,18 @@ use parking_lot::Mutex;
 use self::tables::Tables;
 use super::{batch, problem};
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, RunId, UserId, WorkflowId};
+use crate::id::{ArchiveId, DefinitionHash, InboxId, Lsn, RunId, ThreadId, UserId, WorkflowId};
 use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AgentFilter, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
-    PendingMessage, Recovery, RunFilter, Scope, Store, StoredAccounts, StoredAgent, StoredListen,
-    StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow, UsageRow,
+    AgentFilter, AgentMemory, ArchiveFilter, ArchivedMessage, AuditFilter, AuditRow, AuditVerdict,
+    Automation, Batch, IdempotencyHit, MemoryItem, MessageFilter, Page, PendingMessage, Recall, Recalled,
+    Recovery, RunFilter, Scope, Store, StoredAccounts, StoredAgent, StoredArchive, StoredBlock, StoredListen,
+    StoredMessage, StoredQuestion, StoredRun, StoredThread, StoredThreadMessage, StoredVersion,
+    StoredWorkflow, Summary, UsageRow,
 };
+use crate::time::Timestamp;
 
 /// The store.
 pub struct MemoryStore {
@@ -77,6 +81,69 @@ impl MemoryStore {
 impl Drop for MemoryStore {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+impl AgentMemory for MemoryStore {
+    fn thread(&self, scope: &Scope, id: ThreadId) -> Result<Option<StoredThread>> {
+        self.read(|tables| tables.remembered.thread(scope, id))
+    }
+
+    fn threads(
+        &self,
+        scope: &Scope,
+        agent: WorkflowId,
+        before: Option<ThreadId>,
+        limit: u32,
+    ) -> Result<Page<StoredThread>> {
+        self.read(|tables| tables.remembered.threads(scope, agent, before, limit))
+    }
+
+    fn thread_messages(
+        &self,
+        scope: &Scope,
+        id: ThreadId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Page<StoredThreadMessage>> {
+        self.read(|tables| tables.remembered.thread_messages(scope, id, before, limit))
+    }
+
+    fn summary(&self, scope: &Scope, id: ThreadId) -> Result<Option<Summary>> {
+        self.read(|tables| tables.remembered.summary(scope, id))
+    }
+
+    fn blocks(&self, scope: &Scope, agent: WorkflowId) -> Result<Vec<StoredBlock>> {
+        self.read(|tables| tables.remembered.blocks(scope, agent, &|id| tables.possession(id)))
+    }
+
+    fn items(
+        &self,
+        scope: &Scope,
+        agent: WorkflowId,
+        skip: u32,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Page<MemoryItem>> {
+        self.read(|tables| {
+            tables.remembered.items(scope, agent, (skip, limit), now, &|id| tables.possession(id))
+        })
+    }
+
+    fn recall(&self, scope: &Scope, recall: &Recall) -> Result<Vec<Recalled>> {
+        self.read(|tables| tables.remembered.recall(scope, recall, &|id| tables.possession(id)))
+    }
+
+    fn archives(&self, scope: &Scope) -> Result<Vec<StoredArchive>> {
+        self.read(|tables| tables.remembered.archives(scope))
+    }
+
+    fn archive(&self, scope: &Scope, id: ArchiveId) -> Result<Option<StoredArchive>> {
+        self.read(|tables| tables.remembered.archive(scope, id))
+    }
+
+    fn archived(&self, scope: &Scope, id: ArchiveId, filter: &ArchiveFilter) -> Result<Vec<ArchivedMessage>> {
+        self.read(|tables| tables.remembered.archived(scope, id, filter))
     }
 }
 
@@ -211,6 +278,10 @@ impl Store for MemoryStore {
         let keep: BTreeMap<_, _> = workflows.into_iter().map(|id| (id, (upkeep.keep)(id))).collect();
         let keep = |id| keep.get(&id).copied().unwrap_or_default();
         Ok(self.tables.lock().tidy(&Upkeep { keep: &keep, ..*upkeep }))
+    }
+
+    fn memory(&self) -> &dyn AgentMemory {
+        self
     }
 
     fn room(&self) -> Room {

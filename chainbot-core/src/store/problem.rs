@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::error::code::{account as account_code, general, store};
-use crate::id::{Lsn, RunId};
+use crate::error::code::{account as account_code, general, memory, store};
+use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::port::AccountRefusal;
 
@@ -161,6 +161,18 @@ pub fn reserve(error: std::io::Error) -> Error {
     Error::new(&store::DATA_DIR, format_args!("the reserve file cannot be made: {error}").to_string())
         .help("check the data folder's disk; without the reserve a full disk stops runs sooner")
         .because(error)
+}
+
+/// An agent that is not there cannot remember.
+pub fn no_agent(id: WorkflowId) -> Error {
+    Error::new(&memory::NOT_FOUND, format_args!("there is no agent {id}").to_string())
+        .help("it may have been removed; list the agents")
+}
+
+/// The memory takes no more.
+pub fn memory_full(what: &str, max: u32) -> Error {
+    Error::new(&memory::FULL, format_args!("an agent has at most {max} {what}").to_string())
+        .help("remove some that are of no use any more")
 }
 
 /// A change of accounts that does not fit: two requests at once, of which the other was first.

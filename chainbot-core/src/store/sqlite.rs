@@ -24,6 +24,7 @@ mod outbox;
 mod probe;
 mod queue;
 mod readers;
+mod remembered;
 mod repair;
 pub(super) mod restored;
 mod room;
@@ -60,10 +61,10 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AgentFilter, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit, MessageFilter, Page,
-    PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows, Store, StoredAccounts, StoredAgent,
-    StoredListen, StoredMessage, StoredProbe, StoredQuestion, StoredRun, StoredSecret, StoredVersion,
-    StoredWorkflow, UsageRow,
+    AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit,
+    MessageFilter, Page, PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows, Store,
+    StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredProbe, StoredQuestion, StoredRun,
+    StoredSecret, StoredVersion, StoredWorkflow, UsageRow,
 };
 
 /// How to open a store.
@@ -186,7 +187,10 @@ impl SqliteStore {
         self.writer.chore(Chore::PagesMax(pages))
     }
 
-    fn rows<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(super) fn rows<T>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         self.readers.read(|transaction| read(transaction).map_err(problem::read))
     }
 }
@@ -341,6 +345,10 @@ impl Store for SqliteStore {
 
     fn audit_verdict(&self) -> Result<AuditVerdict> {
         self.rows(audit::verify)
+    }
+
+    fn memory(&self) -> &dyn AgentMemory {
+        self
     }
 
     fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {

@@ -15,6 +15,7 @@ mod full;
 mod history;
 mod journal;
 mod opening;
+mod remembered;
 mod repair;
 mod runs;
 mod tables;

@@ -250,6 +250,7 @@ impl At<'_> {
         let sent = json!({
             "spec": tool, "arguments": arguments, "grant": grant, "config": self.spec.config,
             "agent": self.whose.agent, "name": self.spec.name, "depth": self.whose.depth,
+            "is_tainted": self.state.is_tainted,
         });
         NextCall { number, kind, journaled, sent, timeout: self.left(), hold: (0, 0) }
     }

@@ -37,6 +37,6 @@ async fn call(
     let key = EffectKey([7; 16]);
     let timeout = Duration::from_secs(60);
     let request =
-        ToolRequest { spec, arguments, grant: grant.clone(), key, attempt: 1, owner: owner(), timeout };
+        ToolRequest { spec, arguments, grant: grant.clone(), key, attempt: 1, owner: owner(), is_tainted: false, timeout };
     family.call(&request).await
 }

@@ -18,7 +18,7 @@ use crate::env::{Env, SeededRandom, VirtualClock};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, HealthReport, Routes, ViaHost};
 use crate::id::{Lsn, RunId};
 use crate::model::{EffectKey, RecordBody};
-use crate::port::{MessageKind, NewMessage, Op, Store};
+use crate::port::{ItemScope, MemoryItem, MemoryOp, MessageKind, NewMessage, Op, Origin, Store};
 use crate::runtime::{Handle, Options, Runtime};
 use crate::secret::Vault;
 use crate::step::Executors;
@@ -32,18 +32,18 @@ const STEPS: &str = "steps:\n  - { id: a, type: set, config: { variables: { a: \
 const VERBS: [&str; 5] = ["GET", "PATCH", "PUT", "POST", "DELETE"];
 
 /// A house with people, over a real runtime and a real database.
-struct House {
+pub(super) struct House {
     api: Api,
     accounts: Arc<Accounts>,
     runtime: Arc<Runtime>,
     handle: Handle,
-    store: Arc<SqliteStore>,
-    local: String,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) local: String,
     _folder: TempDir,
 }
 
 /// What somebody has.
-struct Things {
+pub(super) struct Things {
     workflow: String,
     name: String,
     trigger: String,
@@ -55,11 +55,13 @@ struct Things {
     message: String,
     secret: String,
     hook: String,
-    agent: String,
+    pub(super) agent: String,
+    /// With [`House::remembers`].
+    pub(super) archive: String,
 }
 
 impl House {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(VirtualClock::at(Timestamp(1_767_225_600_000)));
         let env = Env::new(clock, Arc::new(SeededRandom::new(7)));
@@ -126,13 +128,21 @@ impl House {
         house
     }
 
-    async fn ask(&self, token: &str, head: &str, body: Value) -> Reply {
+    pub(super) async fn ask(&self, token: &str, head: &str, body: Value) -> Reply {
+        self.ask_if(token, head, "", body).await
+    }
+
+    /// With `If-Match`, unless that is empty.
+    pub(super) async fn ask_if(&self, token: &str, head: &str, if_match: &str, body: Value) -> Reply {
         let (method, path) = head.split_once(' ').unwrap();
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/api/chainbot/{path}") };
         let mut request = Request::builder().method(method).uri(path);
         let (header, credential) =
             bearer(token).split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         request = request.header(header, credential);
+        if !if_match.is_empty() {
+            request = request.header("If-Match", if_match);
+        }
         let body = match &body {
             Value::Null => Body::empty(),
             Value::String(yaml) => {
@@ -151,11 +161,11 @@ impl House {
         read(reply).await
     }
 
-    async fn get(&self, token: &str, path: &str) -> Reply {
+    pub(super) async fn get(&self, token: &str, path: &str) -> Reply {
         self.ask(token, &format!("GET {path}"), Value::Null).await
     }
 
-    async fn login(&self, name: &str) -> String {
+    pub(super) async fn login(&self, name: &str) -> String {
         self.accounts.login_for_tests(name).await
     }
 
@@ -170,7 +180,7 @@ impl House {
     }
 
     /// Makes one of everything, by somebody.
-    async fn things(&self, token: &str, name: &str, number: u8) -> Things {
+    pub(super) async fn things(&self, token: &str, name: &str, number: u8) -> Things {
         let made = self.ask(token, "POST workflows", source(name, "one")).await;
         assert_eq!(made.status, 201, "{}", made.text);
         let workflow = made.json()["id"].as_str().unwrap().to_owned();
@@ -222,7 +232,28 @@ impl House {
             secret,
             hook,
             agent,
+            archive: String::new(),
         }
+    }
+
+    /// Has somebody's agent remember something, and gives them an archive of chats.
+    pub(super) async fn remembers(&self, token: &str, things: &mut Things) {
+        let agent = things.agent.parse().unwrap();
+        let item = MemoryItem {
+            id: [78; 16].into(),
+            scope: ItemScope::Agent,
+            kind: "fact".to_owned(),
+            text: "the value of a memory".to_owned(),
+            source: "a test".to_owned(),
+            origin: Origin::Trusted,
+            expires_at: None,
+            at: Timestamp(0),
+        };
+        let save = Op::Memory(Box::new(MemoryOp::ItemSave { agent, item }));
+        commit(self.store.as_ref(), vec![save]).await.unwrap();
+        let imported = self.ask(token, "POST agents/archives", json!({ "conversations": [] })).await;
+        assert_eq!(imported.status, 200, "{}", imported.text);
+        things.archive = imported.json()["archive"]["id"].as_str().unwrap().to_owned();
     }
 
     async fn until_waiting(&self, run: RunId) {
@@ -263,7 +294,7 @@ impl House {
         kept.collect::<Vec<_>>().join("\n")
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.runtime.stop(Duration::from_secs(20)).await.unwrap();
         self.store.close();
     }
@@ -303,6 +334,8 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
     }
     let path =
         pattern.replace("{v}", "1").replace("{key}", &things.trigger).replace("/signal/{name}", "/signal/go");
+    let path =
+        path.replace("{label}", "user").replace("{item}", &uuid::Uuid::from_bytes([78; 16]).to_string());
     let with = |name: &str, values: &[&str]| {
         let query = if path.ends_with("/diff") { "?from=1&to=2" } else { "" };
         Case::Somebodys(values.iter().map(|value| format!("{}{query}", path.replace(name, value))).collect())
@@ -320,6 +353,7 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
         "hooks" => with("{name}", &[&things.hook]),
         "tokens" => with("{id}", &[token]),
         "auth/sessions" => with("{id}", &[login]),
+        "agents/archives" => with("{id}", &[&things.archive]),
         // What is the same for everybody.
         "gpio" | "models" | "schemas" | "/docs" | "workflows/templates" => Case::Machines,
         // What a window tells is what is theirs: `events_are_those_of_runs_that_are_theirs`.
@@ -334,6 +368,7 @@ fn body(method: &str, pattern: &str, things: &Things) -> Value {
     match (method, tail) {
         ("GET" | "DELETE", _) => Value::Null,
         ("PUT", "{id}") => source(&things.name, "three"),
+        ("PUT", "{label}") => json!({ "value": "likes beans" }),
         ("PUT", "{name}") => json!({ "value": "another value", "hosts": [] }),
         ("PATCH", "sharing") => json!({ "shared": "viewer" }),
         (_, "tasks" | "execute") if pattern.contains("/agents/") => json!({ "task": "hello" }),
@@ -365,7 +400,8 @@ async fn session_of(house: &House, login: &str) -> String {
 async fn what_belongs_to_another_is_not_there_on_any_route_by_any_verb_with_any_credential() {
     let house = House::new().await;
     let (hers, his) = (house.login("mia").await, house.login("tom").await);
-    let things = house.things(&hers, "hers", 1).await;
+    let mut things = house.things(&hers, "hers", 1).await;
+    house.remembers(&hers, &mut things).await;
     let (session, token) = (session_of(&house, &hers).await, house.api_token("mia").await.1);
     let credentials = [("login", his), ("API token", house.api_token("tom").await.0)];
     let before = house.content();
@@ -457,6 +493,8 @@ const NOBODYS: &[&str] = &[
     "/api/chainbot/status",
     "/api/chainbot/alex-agents",
     "/api/chainbot/agents/types",
+    // An operator's archive is no house's: `http/tests/remembered.rs`.
+    "/api/chainbot/agents/archives",
     // Those without a model; these here all have one.
     "/api/chainbot/webhooks",
     "/api/chainbot/webhooks/health",

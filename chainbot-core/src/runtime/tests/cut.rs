@@ -149,6 +149,9 @@ impl Store for CutStore {
     fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
         self.inner.cursor(name)
     }
+    fn memory(&self) -> &dyn crate::port::AgentMemory {
+        self.inner.memory()
+    }
     fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
         self.inner.outbox_pending()
     }

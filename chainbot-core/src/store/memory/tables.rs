@@ -20,6 +20,7 @@ use super::agent::Agents;
 use super::audit::Log;
 use super::automation::Rules;
 use super::outbox::Messages;
+use super::remembered::Remembered;
 use crate::time::Timestamp;
 
 struct Run {
@@ -45,6 +46,7 @@ pub struct Tables {
     versions: BTreeMap<(WorkflowId, u32), StoredVersion>,
     rules: Rules,
     pub messages: Messages,
+    pub remembered: Remembered,
     accounts: StoredAccounts,
     pub audit: Log,
     pub agents: Agents,
@@ -99,6 +101,9 @@ impl Tables {
                 return Err(problem::refused(run, &"it does not fit what is stored"));
             }
             self.check_workflow(op)?;
+            if let Op::Memory(op) = op {
+                self.remembered.check(op, &|id| self.possession(id))?;
+            }
             if let Op::Account(op) = op {
                 self.accounts.check(op).map_or(Ok(()), |refusal| Err(problem::account(refusal)))?;
             }
@@ -257,11 +262,17 @@ impl Tables {
             Op::Account(op) => {
                 self.accounts.apply(op);
                 if let AccountOp::UserRemove { id } = **op {
+                    self.remembered.give_back(id);
                     let of = |workflow: &&mut StoredWorkflow| workflow.possession.owner == Some(id);
                     self.workflows.values_mut().filter(of).for_each(|one| one.possession.owner = None);
                 }
             }
             Op::Agent(op) => self.agents.apply(op),
+            Op::Memory(op) => {
+                let mut remembered = std::mem::take(&mut self.remembered);
+                remembered.apply(op, &|id| self.possession(id));
+                self.remembered = remembered;
+            }
             Op::Audit(entry) => self.audit.append(entry),
             other if self.messages.apply(other) => {}
             rule => self.rules.apply(rule),
@@ -315,6 +326,11 @@ impl Tables {
         if let Some(workflow) = self.workflows.get_mut(&id) {
             workflow.possession = possession;
         }
+    }
+
+    /// Whose a workflow is, deleted ones too.
+    pub fn possession(&self, id: WorkflowId) -> Option<Possession> {
+        self.workflows.get(&id).map(|one| one.possession)
     }
 
     fn sees(&self, scope: &Scope, workflow: WorkflowId) -> bool {
@@ -557,6 +573,7 @@ impl Tables {
         let is_told = |made| runs.get(&RunId::from(made)).is_none_or(|run| run.lsns[0] <= upkeep.told);
         self.keys.retain(|_, (hit, at)| *at >= ago(upkeep.rules.keys) || !is_told(hit.made));
         done.keys = (keys - self.keys.len()) as u64;
+        self.remembered.expire(upkeep.now);
         done.audit = self.audit.drop_before(ago(upkeep.rules.audit), upkeep.now);
         done
     }

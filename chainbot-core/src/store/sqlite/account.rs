@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::workflow;
+use super::{remembered, workflow};
 use crate::error::Result;
 use crate::id::{LoginId, TokenId, UserId};
 use crate::limits::REFRESH_SPENT_MAX;
@@ -89,6 +89,7 @@ pub fn apply(conn: &Connection, op: &AccountOp) -> rusqlite::Result<()> {
         ])?,
         AccountOp::UserRemove { id } => {
             workflow::give_back(conn, *id)?;
+            remembered::give_back(conn, *id)?;
             conn.prepare_cached(USER_REMOVE)?.execute([id.as_bytes()])?
         }
         AccountOp::LoginPut(login) => conn.prepare_cached(LOGIN_PUT)?.execute(params![

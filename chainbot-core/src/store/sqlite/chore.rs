@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::archive::{self, Packed};
 use super::repair::{self, Repair};
-use super::{audit, cursor, inbox};
+use super::{audit, cursor, inbox, remembered};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::store::places::Places;
@@ -39,6 +39,8 @@ pub enum Chore {
     Keys(Timestamp, Lsn),
     /// Deletes what is left of deleted workflows without a run.
     Workflows(Vec<WorkflowId>),
+    /// Deletes what agents remembered until this time.
+    Expired(Timestamp),
     /// Drops segments of the audit log whose rows are all older than the first time; the second is now.
     Audit(Timestamp, Timestamp),
     /// Gives free pages back to the disk.
@@ -84,12 +86,14 @@ impl Chore {
                 let mut deleted = 0;
                 for id in ids {
                     if conn.prepare_cached(IS_GONE)?.query_row([id.as_bytes()], |row| row.get(0))? {
+                        remembered::purge(conn, *id)?;
                         conn.prepare_cached(DELETE_VERSIONS)?.execute([id.as_bytes()])?;
                         deleted += conn.prepare_cached(DELETE_WORKFLOW)?.execute([id.as_bytes()])? as u64;
                     }
                 }
                 Ok(deleted)
             }
+            Chore::Expired(now) => remembered::item::expire(conn, *now, limits::RETENTION_ROWS_MAX),
             Chore::Audit(before, now) => audit::drop_before(conn, *before, *now),
             Chore::Vacuum => vacuum(conn),
             Chore::Repair(repairs) => {

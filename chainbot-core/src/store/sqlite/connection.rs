@@ -19,7 +19,7 @@ use crate::store::backup::Shelf;
 use crate::store::problem;
 
 /// Statements kept prepared: more than the store has.
-const STATEMENTS_KEPT: usize = 128;
+const STATEMENTS_KEPT: usize = 256;
 
 /// Opens or makes the database for writing, and brings its schema up to date; an older one is kept on the shelf first.
 pub fn open_writer(path: &Path, shelf: Option<&Shelf>) -> Result<Connection> {

@@ -7,8 +7,8 @@
 use rusqlite::{CachedStatement, Connection};
 
 use super::{
-    account, agent, archive, audit, chore, cursor, idempotency, inbox, journal, listen, outbox, probe, run,
-    secret, timer, trigger, workflow,
+    account, agent, archive, audit, chore, cursor, idempotency, inbox, journal, listen, outbox, probe,
+    remembered, run, secret, timer, trigger, workflow,
 };
 use crate::error::code::{definition, run as run_code, store};
 use crate::error::{Error, Result};
@@ -160,6 +160,7 @@ impl<'a> Transaction<'a> {
             | Change::OutboxPrune { .. } => Ok(None),
             // It goes with the workflow or the run of the batch, which is checked.
             Change::Agent(_) => Ok(None),
+            Change::Memory(op) => remembered::check(self.conn, op).map_err(problem::read),
             Change::Account(op) => {
                 let refusal = account::check(self.conn, op).map_err(problem::read)?;
                 Ok(refusal.map(problem::account))
@@ -339,6 +340,7 @@ impl<'a> Transaction<'a> {
             }
             Change::Agent(op) => agent::apply(conn, op),
             Change::Account(op) => account::apply(conn, op),
+            Change::Memory(op) => remembered::apply(conn, op),
             Change::Audit(entry) => audit::append(conn, entry),
         }
     }

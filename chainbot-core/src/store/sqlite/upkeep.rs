@@ -1,7 +1,7 @@
 //! Upkeep on the reading side: finds what is to be archived, deleted and given back, one bounded piece at a time.
 //!
 //! ```text
-//! archive ──► retention, workflow by workflow ──► keys ──► audit log ──► deleted workflows ──► free pages ──► done, and from the start
+//! archive ──► retention, workflow by workflow ──► keys ──► memory ──► audit log ──► deleted workflows ──► free pages ──► done, and from the start
 //! ```
 //!
 //! Invariants: only ends of runs older than the newest record are archived, so the journal never becomes empty and no
@@ -37,6 +37,7 @@ const OLDEST: &str = "SELECT r.finished_at, r.id FROM run r WHERE r.workflow = ?
 const COUNT: &str = "SELECT count(*) FROM run WHERE workflow = ?1 AND status = ?2 AND archived > 0";
 const OLD_KEY: &str = "SELECT EXISTS (SELECT 1 FROM idempotency WHERE at < ?1 AND NOT EXISTS \
      (SELECT 1 FROM run WHERE run.id = made AND first_lsn > ?2))";
+const EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM memory_item WHERE expires_at <= ?1)";
 const GONE: &str = "SELECT id FROM workflow w WHERE deleted_at < ?1 \
      AND NOT EXISTS (SELECT 1 FROM run r WHERE r.workflow = w.id) LIMIT ?2";
 
@@ -62,6 +63,7 @@ enum Stage {
     /// Workflows up to this one are done.
     Retain([u8; 16]),
     Keys,
+    Memory,
     Audit,
     Workflows,
     Vacuum,
@@ -114,7 +116,17 @@ impl SqliteStore {
                 })?;
                 match any {
                     true => done.keys = self.writer.chore(Chore::Keys(before, upkeep.told))?,
-                    false => round.stage = Stage::Audit,
+                    false => round.stage = Stage::Memory,
+                }
+            }
+            Stage::Memory => {
+                let any = self
+                    .rows(|conn| conn.prepare_cached(EXPIRED)?.query_row([upkeep.now.0], |row| row.get(0)))?;
+                if any {
+                    done.forgotten = self.writer.chore(Chore::Expired(upkeep.now))?;
+                }
+                if done.forgotten == 0 {
+                    round.stage = Stage::Audit;
                 }
             }
             Stage::Audit => {

@@ -4,6 +4,7 @@
 mod broken;
 mod case;
 mod owner;
+mod remembered;
 
 use super::history::Model;
 use super::*;

@@ -31,7 +31,7 @@ fn fill(bench: &Bench, run: RunId) -> (mpsc::Receiver<Acked>, u32) {
 
 #[test]
 fn a_full_disk_makes_work_wait_and_loses_nothing() {
-    let mut bench = Bench::limited(Some(100));
+    let mut bench = Bench::limited(Some(160));
     let run = run_id(1);
     bench.start(run);
     let (waiting, seq) = fill(&bench, run);

@@ -284,7 +284,7 @@ async fn call(tools: &ApiTools, grant: &Value, tool: &str, arguments: Value) -> 
     let spec = offered.into_iter().find(|spec| spec.name == tool).unwrap();
     let key = EffectKey([7; 16]);
     let timeout = Duration::from_secs(60);
-    let request = ToolRequest { spec, arguments, grant: grant.clone(), key, attempt: 1, owner, timeout };
+    let request = ToolRequest { spec, arguments, grant: grant.clone(), key, attempt: 1, owner, is_tainted: false, timeout };
     tools.call(&request).await.unwrap()
 }
 
@@ -339,6 +339,7 @@ async fn a_call_is_sent_to_the_base_url_and_its_reply_is_tainted() {
         key: EffectKey([7; 16]),
         attempt: 1,
         owner,
+        is_tainted: false,
         timeout: Duration::from_secs(60),
     };
     assert_eq!(tools.call(&request).await.unwrap_err().class, "limit");

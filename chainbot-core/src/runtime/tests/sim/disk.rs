@@ -343,6 +343,10 @@ impl Store for Queue {
         self.inner.cursor(name)
     }
 
+    fn memory(&self) -> &dyn crate::port::AgentMemory {
+        self.inner.memory()
+    }
+
     fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
         self.inner.outbox_pending()
     }

@@ -228,6 +228,10 @@ impl Store for Broken {
         self.inner.versions(&self.scope(scope, "versions"), id)
     }
 
+    fn memory(&self) -> &dyn crate::port::AgentMemory {
+        self.inner.memory()
+    }
+
     fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
         let mut pending = self.inner.outbox_pending()?;
         if self.has(Fault::ForgetsAMessage) {

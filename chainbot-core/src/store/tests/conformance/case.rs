@@ -36,6 +36,15 @@ pub const CASES: &[(&str, Case)] = &[
     ("owners: every question shows what its scope sees, and nothing else", super::owner::scopes_are_kept),
     ("owners: a workflow changes hands with all that is its own", super::owner::hands_are_changed),
     ("owners: two people with one key do not meet", super::owner::keys_are_their_own),
+    ("memory: a thread keeps its messages, once each", super::remembered::threads_are_kept),
+    (
+        "memory: a block is written over the version that was read",
+        super::remembered::blocks_are_compared_and_set,
+    ),
+    ("memory: what was saved is recalled by its words", super::remembered::items_are_recalled),
+    ("memory: nobody recalls what is another's", super::remembered::memory_is_its_owners),
+    ("memory: what left the window is found", super::remembered::threads_are_recalled_before_the_window),
+    ("memory: an archive takes each message once", super::remembered::archives_are_kept),
     ("audit: rows are kept in order, found by what they say, and hold", audit_is_kept),
     ("limits: an empty batch and a record over its bound are refused", limits_hold),
     ("closing: what was queued is there, later calls fail", closing_refuses),
@@ -52,7 +61,7 @@ impl On {
         acked.recv_timeout(HANG).expect("an acknowledgement")
     }
 
-    fn begin(&self, number: u128) -> Result<Lsn, String> {
+    pub fn begin(&self, number: u128) -> Result<Lsn, String> {
         let run = run_id(number);
         self.write(run, vec![created(run)], vec![insert(run)]).map_err(told)
     }

@@ -9,7 +9,6 @@ pub const TAGS: [(&str, &str); 15] = [
     ("runs", "Runs: started, looked into, controlled"),
     ("agents", "Agents: made, given tasks, ended; what they cost; their models and presets"),
     ("triggers", "What starts runs by itself, webhooks among it"),
-    ("agents", "What agents are, do and remember"),
     ("inbox", "Questions to people"),
     ("events", "What happens, as it happens"),
     ("bridge", "What the sibling dashboard, older clients and the host call"),

@@ -317,7 +317,7 @@ fn title_of(title: Option<String>) -> String {
 fn epoch(seconds: f64) -> Option<Timestamp> {
     let is_time = seconds.is_finite() && (1.0..253_402_300_800.0).contains(&seconds);
     #[allow(clippy::cast_possible_truncation, reason = "it is within the range of years up to 9999")]
-    is_time.then(|| Timestamp((seconds * 1_000.0) as i64))
+    is_time.then_some(Timestamp((seconds * 1_000.0) as i64))
 }
 
 fn time(value: &Value) -> Option<Timestamp> {

@@ -27,10 +27,11 @@ use serde::{Deserialize, Serialize};
 pub use reminder::Reminder;
 pub use summary::Fold;
 
-use crate::agent::provider::{Message, estimate_tokens};
+use crate::agent::provider::Message;
 use crate::error::{Error, Result, code::memory as code};
 use crate::id::{ThreadId, WorkflowId};
 use crate::port::{AgentMemory, Recall, Recalled, Scope, StoredBlock, StoredThreadMessage, Summary, Terms};
+use crate::task::estimate_tokens;
 use crate::time::Timestamp;
 
 /// How many pieces are recalled for a task.

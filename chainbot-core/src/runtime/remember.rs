@@ -46,7 +46,7 @@ fn op(op: MemoryOp) -> Op {
 
 impl Handle {
     /// The hidden workflow of an agent that is there for them, by its id or the agent's name. For those who may change it.
-    pub async fn agent_to_change(&self, reference: &str) -> Result<StoredWorkflow> {
+    async fn agent_of_memory(&self, reference: &str) -> Result<StoredWorkflow> {
         let (scope, wanted) = (self.1, reference.to_owned());
         let missing = || {
             Error::new(&code::NOT_FOUND, format!("there is no agent `{}`", reference.escape_debug()))
@@ -71,7 +71,7 @@ impl Handle {
         skip: u32,
         limit: u32,
     ) -> Result<Remembered> {
-        let agent = self.agent_to_change(reference).await?.id;
+        let agent = self.agent_of_memory(reference).await?.id;
         let (scope, now) = (self.1, self.0.env.now());
         let terms = search.map(Terms::of);
         self.0
@@ -94,7 +94,7 @@ impl Handle {
     /// Forgets an item.
     pub async fn forget_item(&self, reference: &str, id: MemoryId) -> Result<()> {
         self.0.check_open()?;
-        let agent = self.agent_to_change(reference).await?.id;
+        let agent = self.agent_of_memory(reference).await?.id;
         let deed = Deed::new(Action::MemoryForget, "agent", agent).with(json!({ "item": id }));
         self.remember(MemoryOp::ItemRemove { agent, id }, deed).await
     }
@@ -102,7 +102,7 @@ impl Handle {
     /// Writes a block, as a person: what they write is trusted.
     pub async fn write_block(&self, reference: &str, label: &str, new: NewBlock) -> Result<StoredBlock> {
         self.0.check_open()?;
-        let agent = self.agent_to_change(reference).await?.id;
+        let agent = self.agent_of_memory(reference).await?.id;
         let put = BlockPut {
             agent,
             label: label.to_owned(),
@@ -126,7 +126,7 @@ impl Handle {
     /// Forgets a block.
     pub async fn forget_block(&self, reference: &str, label: &str) -> Result<()> {
         self.0.check_open()?;
-        let agent = self.agent_to_change(reference).await?.id;
+        let agent = self.agent_of_memory(reference).await?.id;
         let deed = Deed::new(Action::MemoryForget, "agent", agent).with(json!({ "block": label }));
         self.remember(MemoryOp::BlockRemove { agent, label: label.to_owned() }, deed).await
     }
@@ -134,7 +134,7 @@ impl Handle {
     /// Forgets everything of an agent: threads, blocks, its own items.
     pub async fn forget_all(&self, reference: &str) -> Result<()> {
         self.0.check_open()?;
-        let agent = self.agent_to_change(reference).await?.id;
+        let agent = self.agent_of_memory(reference).await?.id;
         self.remember(MemoryOp::Purge(agent), Deed::new(Action::MemoryForget, "agent", agent)).await
     }
 

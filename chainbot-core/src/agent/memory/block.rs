@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::agent::provider::estimate_tokens;
 use crate::port::StoredBlock;
+use crate::task::estimate_tokens;
 
 /// Tokens of the lines around a block.
 const AROUND: u64 = 16;

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::excerpt;
-use crate::agent::provider::estimate_tokens;
 use crate::port::{Origin, RecallSource, Recalled, StoredThreadMessage, Summary};
+use crate::task::estimate_tokens;
 use crate::time::Timestamp;
 
 /// Characters of one message in a fold, at least: enough to say what it was about.

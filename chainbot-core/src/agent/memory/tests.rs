@@ -111,7 +111,7 @@ fn what_does_not_fit_is_folded_and_never_splits_a_call_from_its_result() {
     for tokens_max in 1..1_500 {
         let context = gathered(&store, "go on", &MemoryConfig::default(), tokens_max);
         let kept = seqs(&context);
-        assert!(kept.len() % 4 == 0, "{tokens_max}: {kept:?}");
+        assert!(kept.len().is_multiple_of(4), "{tokens_max}: {kept:?}");
         assert!(context.messages.first().is_none_or(|first| first.message.speaker == Speaker::User));
         assert!(context.tokens() <= tokens_max, "{tokens_max}: {}", context.tokens());
         let left = 32 - u32::try_from(kept.len()).unwrap();

@@ -6,8 +6,9 @@
 
 use serde_json::Value;
 
-use crate::agent::provider::{Message, ToolCall, estimate_tokens};
+use crate::agent::provider::{Message, ToolCall};
 use crate::port::{Speaker, StoredThreadMessage, ThreadMessage, ToolMark};
+use crate::task::estimate_tokens;
 
 /// How much goes in.
 pub struct Budget {

@@ -36,7 +36,15 @@ async fn call(
     let spec = specs.into_iter().find(|spec| spec.name == tool).unwrap_or_else(|| panic!("no tool {tool}"));
     let key = EffectKey([7; 16]);
     let timeout = Duration::from_secs(60);
-    let request =
-        ToolRequest { spec, arguments, grant: grant.clone(), key, attempt: 1, owner: owner(), is_tainted: false, timeout };
+    let request = ToolRequest {
+        spec,
+        arguments,
+        grant: grant.clone(),
+        key,
+        attempt: 1,
+        owner: owner(),
+        is_tainted: false,
+        timeout,
+    };
     family.call(&request).await
 }

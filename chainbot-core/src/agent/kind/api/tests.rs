@@ -284,7 +284,16 @@ async fn call(tools: &ApiTools, grant: &Value, tool: &str, arguments: Value) -> 
     let spec = offered.into_iter().find(|spec| spec.name == tool).unwrap();
     let key = EffectKey([7; 16]);
     let timeout = Duration::from_secs(60);
-    let request = ToolRequest { spec, arguments, grant: grant.clone(), key, attempt: 1, owner, is_tainted: false, timeout };
+    let request = ToolRequest {
+        spec,
+        arguments,
+        grant: grant.clone(),
+        key,
+        attempt: 1,
+        owner,
+        is_tainted: false,
+        timeout,
+    };
     tools.call(&request).await.unwrap()
 }
 

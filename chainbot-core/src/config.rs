@@ -12,6 +12,7 @@ mod check;
 mod fields;
 mod key;
 pub mod known;
+mod mcp;
 mod models;
 mod old_models;
 mod page;
@@ -76,6 +77,8 @@ pub struct Config {
     pub notification: Notification,
     /// Pins.
     pub gpio: Gpio,
+    /// Section `mcp`.
+    pub mcp: Mcp,
     /// When health is told to have changed.
     pub monitoring: Monitoring,
     /// What is looked at on a Pi.
@@ -271,6 +274,13 @@ pub struct Gpio {
     pub pins: Vec<crate::gpio::PinSetup>,
 }
 
+/// Section `mcp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mcp {
+    /// Servers whose tools agents may be granted.
+    pub servers: Vec<crate::agent::tool::mcp::McpServer>,
+}
+
 /// Section `monitoring`. Thresholds are percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Monitoring {
@@ -365,8 +375,15 @@ impl Config {
             let server = crate::net::Endpoint::of_url(&provider.base_url).ok()?;
             Some((provider.api_key.as_deref()?, server.entry()))
         });
+        // Given to a program of this machine, and sent nowhere.
+        let variables = self
+            .mcp
+            .servers
+            .iter()
+            .flat_map(|server| &server.env)
+            .map(|(_, text)| (text.as_str(), String::new()));
         let mut all: Vec<(Reference, Vec<String>)> = Vec::new();
-        for (text, host) in mail.chain(channels).chain(models) {
+        for (text, host) in mail.chain(channels).chain(models).chain(variables) {
             let Ok(reference) = Reference::parse(text) else { continue };
             let host = crate::net::allowed_host(&host);
             match all.iter_mut().find(|(known, _)| *known == reference) {

@@ -579,3 +579,23 @@ pub const ARCHIVE_SILENCE_S_MAX: u64 = 30;
 pub const ARCHIVE_IMPORT_S_MAX: u64 = 3_600;
 /// Tokens of a prompt that memory and task may take together: three quarters of the smallest context that is assumed.
 pub const MEMORY_TOKENS_DEFAULT: u64 = MODEL_CONTEXT_DEFAULT as u64 * 3 / 4;
+/// MCP servers of the operator's file. Each may be a process.
+pub const MCP_SERVERS_MAX: usize = 16;
+/// Without a call, until an MCP server is left: starting one takes a second, holding one tens of megabytes.
+pub const MCP_IDLE_S_DEFAULT: u64 = 300;
+/// For an MCP server's greeting and each answer, unless its entry says another.
+pub const MCP_TIMEOUT_S_DEFAULT: u64 = 60;
+/// Calls at one MCP server at once, and lines that wait for it to read.
+pub const MCP_CALLS_MAX: usize = 32;
+/// What an MCP server may send from one request to the next: a large list of tools with room.
+pub const MCP_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Lines of an MCP server that are no messages: a greeting, not a log.
+pub const MCP_NOISE_LINES_MAX: usize = 100;
+/// Pages of a list of tools.
+pub const MCP_PAGES_MAX: usize = 16;
+/// Tools that one MCP server lists.
+pub const MCP_TOOLS_MAX: usize = 256;
+/// A tool's words and schema: a model reads them all.
+pub const MCP_SCHEMA_BYTES_MAX: usize = 32 * 1024;
+/// A result of an MCP tool: as large as any tool's.
+pub const MCP_RESULT_BYTES_MAX: usize = TOOL_REPLY_BYTES_DEFAULT;

@@ -8,6 +8,7 @@
 
 pub mod gpio;
 pub mod http;
+pub mod mcp;
 pub(crate) mod request;
 #[cfg(test)]
 mod tests;

@@ -112,6 +112,10 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
             NodeValue::Map(entries) => super::channels::channels(entries),
             _ => Err(vec![wrong(key, node)]),
         },
+        Kind::McpServers => match &node.value {
+            NodeValue::Map(entries) => super::mcp::servers(entries),
+            _ => Err(vec![wrong(key, node)]),
+        },
         Kind::Pins => match &node.value {
             NodeValue::Map(entries) => super::pins::pins(entries),
             _ => Err(vec![wrong(key, node)]),

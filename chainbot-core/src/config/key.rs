@@ -59,6 +59,8 @@ pub enum Kind {
     Pins,
     /// A map from names to `{kind, ...}`.
     Channels,
+    /// A map from names to `{command, args, env, tools, classes, timeout}`.
+    McpServers,
     /// A map from names to any values.
     Constants,
     /// The name of something, or null for none.
@@ -120,6 +122,9 @@ impl Kind {
             }
             Kind::Constants => "a map from names to values".to_owned(),
             Kind::Channels => "a map from names to {kind: ntfy | telegram | mqtt, ...}".to_owned(),
+            Kind::McpServers => {
+                "a map from names to {command, args, env, tools, classes, timeout}".to_owned()
+            }
             Kind::Pins => {
                 "a map from names to {pin, mode, safe, active_low, max_on, bias, debounce}".to_owned()
             }

@@ -99,7 +99,6 @@ pub const KNOWN: &[&str] = &[
     "gpio.chip",
     "webhooks.*",
     "mqtt.*",
-    "mcp.*",
 ];
 
 /// What to write instead of a name without effect, where there is something.

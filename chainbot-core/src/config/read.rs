@@ -12,7 +12,7 @@ use super::key::Kind;
 use super::reference::{Reference, Source};
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
-    AgentManagement, AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Module,
+    AgentManagement, AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Mcp, Module,
     Monitoring, Notification, RaspberryPi, Retention, Security, Setting, WebSocket, WorkflowEngine, table,
 };
 use crate::agent::models::ModelSettings;
@@ -374,6 +374,7 @@ fn typed(
         },
         notification: Notification { channels: super::channels::read(values.get("notification.channels")) },
         gpio: Gpio { pins: super::pins::read(values.get("gpio.pins")) },
+        mcp: Mcp { servers: super::mcp::read(values.get("mcp.servers")) },
         monitoring: Monitoring {
             health_check_interval: values.duration("monitoring.health_check_interval"),
             is_alerting: values.flag("monitoring.alerting.enabled"),

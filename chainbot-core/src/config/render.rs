@@ -85,6 +85,7 @@ fn property(key: &Key) -> Value {
         }
         Kind::Accounts => super::account::schema(),
         Kind::Pins => super::pins::schema(),
+        Kind::McpServers => super::mcp::schema(),
         Kind::Secret => json!({ "type": ["string", "null"], "minLength": 1 }),
         Kind::NameOrNone | Kind::Url | Kind::Key => json!({ "type": ["string", "null"], "minLength": 1 }),
         Kind::Line => json!({ "type": "string", "minLength": 1 }),

@@ -275,6 +275,7 @@ fn from_text(kind: Kind, text: &str) -> Node {
         | Kind::Grants
         | Kind::Pins
         | Kind::Channels
+        | Kind::McpServers
         | Kind::Constants
         | Kind::Accounts
         | Kind::Providers

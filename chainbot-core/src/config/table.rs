@@ -544,6 +544,13 @@ pub const KEYS: &[Key] = &[
         doc: "Pins that `gpio` steps may use, by name: {pump: {pin: 17, mode: output, safe: 0, max_on: 10m}, \
               door: {pin: 24, mode: input, bias: pull_up, debounce: 50ms}}. No other pin can be used.",
     },
+    Key {
+        path: "mcp.servers",
+        kind: Kind::McpServers,
+        default: "{}",
+        doc: "Programs that speak the Model Context Protocol over their pipes, by name: {clock: {command: /usr/bin/clock-mcp, args: [], env: {}, \
+              tools: {now: \"sha256:...\"}, classes: {now: read_only}, timeout: 60s}}. Nothing else is ever started.",
+    },
 ];
 
 /// The setting at a path.

@@ -16,9 +16,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::agent::calls::AgentCalls;
+use crate::agent::kind::{api::ApiTools, data_processor::DataTools};
 use crate::agent::memory::Reminder;
 use crate::agent::memory::tool::MemoryTools;
 use crate::agent::models::{Models, ModelsOptions, ProviderSetup};
+use crate::agent::tool::{gpio::GpioTools, http::HttpTools, mcp::McpServers, mcp::McpTools};
 use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
 use crate::config::{Config, Reference, credentials};
@@ -94,6 +96,7 @@ pub struct App {
     handle: Handle,
     runtime: Arc<Runtime>,
     pins: Arc<Pins>,
+    mcp: Arc<McpServers>,
     backups: Arc<Backups>,
     store: Arc<SqliteStore>,
     data_dir: Arc<DataDir>,
@@ -187,6 +190,23 @@ impl App {
         // Before any run or trigger: outputs are safe from here on.
         let pins = Pins::open(Arc::new(SimBackend::new(env.clone())), config.gpio.pins.clone(), env.clone())?;
         let workflow_tools = Arc::new(WorkflowTools::default());
+        // What agents act with: no mail, no channels, no agents of their own.
+        let hands = Arc::new(
+            Executors::new(egress.clone(), env.clone()).with_secrets(vault.clone()).with_pins(pins.clone()),
+        );
+        let of_mcp = vault.clone();
+        let mcp = Arc::new(McpServers::new(config.mcp.servers.clone()).with_references(Arc::new(
+            move |text: &str| of_mcp.open_of_operator(text).map(|secret| secret.value),
+        )));
+        let calls = AgentCalls::new(models.clone())
+            .with_recall(Arc::new(Reminder::new(store.clone(), env.clone())))
+            .with_family(workflow_tools.clone())
+            .with_family(Arc::new(MemoryTools::new(store.clone(), env.clone())))
+            .with_family(Arc::new(ApiTools::new(hands.clone(), env.clone())))
+            .with_family(Arc::new(DataTools::new(hands.clone(), env.clone())))
+            .with_family(Arc::new(HttpTools::new(hands.clone())))
+            .with_family(Arc::new(GpioTools::new(hands.clone(), Some(pins.clone()))))
+            .with_family(Arc::new(McpTools::new(mcp.clone(), hands)));
         let options = Options {
             store: store.clone(),
             executors: Arc::new(
@@ -195,12 +215,7 @@ impl App {
                     .with_mail(mail_accounts(&config))
                     .with_channels(config.notification.channels.clone())
                     .with_pins(pins.clone())
-                    .with_calls(Arc::new(
-                        AgentCalls::new(models.clone())
-                            .with_recall(Arc::new(Reminder::new(store.clone(), env.clone())))
-                            .with_family(workflow_tools.clone())
-                            .with_family(Arc::new(MemoryTools::new(store.clone(), env.clone()))),
-                    )),
+                    .with_calls(Arc::new(calls)),
             ),
             env: env.clone(),
             host_bus: bus.clone(),
@@ -335,6 +350,7 @@ impl App {
             handle,
             runtime,
             pins,
+            mcp,
             backups,
             store,
             data_dir,
@@ -411,6 +427,7 @@ impl App {
         let stopped = self.runtime.stop(engine).await;
         // Also when threads of the engine are left: they are refused from here on.
         self.pins.close();
+        self.mcp.stop().await;
         stopped?;
         if let Some(mut task) = task {
             let left = until.saturating_sub(self.env.monotonic()).max(Duration::from_millis(50));

@@ -20,6 +20,7 @@ mod aggregate;
 mod chain;
 mod column;
 mod compile;
+mod family;
 mod guard;
 mod held;
 mod join;
@@ -32,4 +33,5 @@ mod tests;
 mod write;
 
 pub use compile::{Pipeline, Processing, Summary};
+pub use family::DataTools;
 pub use run::{Bounds, Task, run};

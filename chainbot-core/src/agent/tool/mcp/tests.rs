@@ -69,7 +69,16 @@ async fn call_within(
     let spec = tools.offers(&grant(tool), &owner()).await?.remove(0);
     let key = EffectKey([7; 16]);
     tools
-        .call(&ToolRequest { spec, arguments, grant: grant(tool), key, attempt: 1, owner: owner(), is_tainted: false, timeout })
+        .call(&ToolRequest {
+            spec,
+            arguments,
+            grant: grant(tool),
+            key,
+            attempt: 1,
+            owner: owner(),
+            is_tainted: false,
+            timeout,
+        })
         .await
 }
 

@@ -30,6 +30,6 @@ pub use policy::{Verdict, judge};
 pub use prepared::{Prepared, Recalled, Remembered, TaskModel};
 pub use reply::{Call, Reply, ToolResult};
 pub use schema::schema;
-pub use spec::{AgentKind, AgentSpec, Approve, Budget, MemorySpec, Per, TaskInput};
+pub use spec::{AgentKind, AgentSpec, Approve, Budget, MemorySpec, Per, TaskInput, UseTools};
 pub use state::{CallKind, Spent, TaskState, Turn};
 pub use tokens::estimate_tokens;

@@ -337,7 +337,11 @@ fn request_of(effect: &Effect) -> Result<(Pinned, ModelRequest), StepError> {
         model: pinned.model.clone(),
         messages: messages.collect(),
         tools: tools.collect(),
-        tool_choice: if body["tool_choice"] == "auto" { ToolChoice::Auto } else { ToolChoice::None },
+        tool_choice: match body["tool_choice"].as_str() {
+            Some("auto") => ToolChoice::Auto,
+            Some("required") => ToolChoice::Required,
+            _ => ToolChoice::None,
+        },
         schema,
         sampling: Sampling { temperature: body["temperature"].as_f64(), ..Sampling::default() },
         max_output: u32::try_from(body["max_output"].as_u64().unwrap_or(256)).unwrap_or(u32::MAX),

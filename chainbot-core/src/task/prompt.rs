@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::prepared::Prepared;
 use super::reply::ToolResult;
-use super::spec::{AgentSpec, TaskInput};
+use super::spec::{AgentSpec, TaskInput, UseTools};
 use super::state::TaskState;
 use super::tokens::estimate_tokens;
 
@@ -110,12 +110,18 @@ pub(super) fn prompt(
         .filter(|_| offers_tools)
         .map(|tool| json!({ "name": tool.name, "description": tool.description, "schema": tool.schema }))
         .collect();
+    let has_result = results.iter().flatten().any(|result| !result.is_error);
+    let choice = match spec.tool_choice {
+        _ if !offers_tools || prepared.tools.is_empty() => "none",
+        Some(UseTools::Required) if !has_result => "required",
+        _ => "auto",
+    };
     // Beside tools only some servers hold the text to a schema, so it is asked for when the answer is all that is left.
     let schema = input.schema(spec).filter(|_| tools.is_empty());
     let body = json!({
         "messages": messages,
         "tools": tools,
-        "tool_choice": if offers_tools && !prepared.tools.is_empty() { "auto" } else { "none" },
+        "tool_choice": choice,
         "schema": schema,
     });
     Prompt { tokens: tokens(&body), body }

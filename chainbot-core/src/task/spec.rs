@@ -168,6 +168,9 @@ pub struct AgentSpec {
     /// Tools before which a person is asked in any case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve_tools: Vec<String>,
+    /// `required`: a tool is used before the answer, for small models that would rather guess.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_choice: Option<UseTools>,
     /// `withdraw`: after the first result no tool is offered any more, for small models that never stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_result: Option<AfterResult>,
@@ -177,6 +180,16 @@ pub struct AgentSpec {
     /// Idle time does not end it.
     #[serde(default)]
     pub persistent: bool,
+}
+
+/// Whether a tool must be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UseTools {
+    /// The model decides.
+    Auto,
+    /// Before it answers, once.
+    Required,
 }
 
 /// What follows the first result of a tool.

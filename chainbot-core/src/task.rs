@@ -23,6 +23,8 @@ mod reply;
 mod schema;
 mod spec;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use next::{Ask, Next, NextCall, Whose, again, next};

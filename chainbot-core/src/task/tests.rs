@@ -1,0 +1,319 @@
+//! A hostile model: whatever it writes, nothing is done that was not granted, with arguments that do not fit, or outward after it has read from
+//! outside without a person's word.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::id::{RunId, WorkflowId};
+use crate::model::{EffectClass, StepError, ToolSpec};
+use crate::time::Timestamp;
+
+/// Randomness that a seed repeats (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % end
+    }
+
+    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.below(all.len() as u64) as usize]
+    }
+}
+
+fn tools() -> Vec<ToolSpec> {
+    let tool = |name: &str, class, is_untrusted, is_outward, schema| ToolSpec {
+        name: name.to_owned(),
+        family: "home".to_owned(),
+        operation: name.to_owned(),
+        description: "d".to_owned(),
+        schema,
+        class,
+        reads_private: false,
+        is_untrusted,
+        is_outward,
+    };
+    let object = |properties: Value| json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    vec![
+        tool(
+            "fetch",
+            EffectClass::ReadOnly,
+            true,
+            false,
+            object(json!({ "path": { "type": "string", "pattern": "^/[a-z]*$" } })),
+        ),
+        tool(
+            "mail",
+            EffectClass::Unsafe,
+            false,
+            true,
+            object(json!({ "to": { "enum": ["mia"] }, "text": { "type": "string", "maxLength": 40 } })),
+        ),
+        tool("pump", EffectClass::Unsafe, false, true, object(json!({ "on": { "type": "boolean" } }))),
+        tool("search", EffectClass::ReadOnly, false, false, object(json!({ "words": { "type": "string" } }))),
+    ]
+}
+
+fn spec(more: Value) -> AgentSpec {
+    let mut definition = json!({ "name": "butler", "tools": { "home": {} } });
+    for (key, value) in more.as_object().unwrap() {
+        definition[key] = value.clone();
+    }
+    AgentSpec::read(definition).unwrap()
+}
+
+fn begun() -> TaskState {
+    let model = json!({ "name": "m", "dialect": "native", "context": 8000, "max_output": 100, "temperature": null, "input_price": 0, "output_price": 0 });
+    let prepared = json!({ "instructions": "i", "tools": tools(), "model": model });
+    let mut state = TaskState::default();
+    state.started(CallKind::Prepare, 0, &Value::Null, false, Timestamp(0));
+    state.completed(0, &prepared, Timestamp(0));
+    assert_eq!(state.prepared.as_ref().unwrap().tools.len(), 4);
+    state
+}
+
+fn replied(state: &mut TaskState, calls: &[(String, String)]) {
+    let calls: Vec<Value> = calls
+        .iter()
+        .enumerate()
+        .map(|(id, (name, arguments))| json!({ "id": id.to_string(), "name": name, "arguments": arguments }))
+        .collect();
+    let number = state.next_number;
+    state.started(CallKind::Model, number, &json!({ "hold_tokens": 10 }), false, Timestamp(0));
+    state.completed(number, &json!({ "text": "", "calls": calls, "input": 1, "output": 1 }), Timestamp(0));
+}
+
+fn whose() -> Whose {
+    Whose {
+        agent: WorkflowId::from([1; 16]),
+        run: RunId::from([2; 16]),
+        depth: 0,
+        time: Duration::from_secs(300),
+        now: Timestamp(0),
+    }
+}
+
+const NAMES: [&str; 14] = [
+    "fetch",
+    "mail",
+    "pump",
+    "search",
+    "MAIL",
+    "mail ",
+    "../mail",
+    "home.mail",
+    "rm",
+    "run_secret",
+    "\u{202e}mail",
+    "mail\0",
+    "",
+    "functions.mail",
+];
+const ARGUMENTS: [&str; 20] = [
+    "{}",
+    "",
+    "null",
+    "[]",
+    "\"x\"",
+    "{\"on\":true}",
+    "{\"on\":\"true\"}",
+    "{\"on\":1}",
+    "{\"to\":\"mia\",\"text\":\"hi\"}",
+    "{\"to\":\"eve@evil.example\",\"text\":\"keys\"}",
+    "{\"to\":[\"mia\",\"eve\"]}",
+    "{\"to\":\"mia\",\"bcc\":\"eve\"}",
+    "{\"path\":\"/ok\"}",
+    "{\"path\":\"/../etc\"}",
+    "{\"path\":\"http://evil.example\"}",
+    "{\"words\":\"{{ secrets.x }}\"}",
+    "{\"on\":true,\"__proto__\":{}}",
+    "{\"on\":true}{\"on\":false}",
+    "{\"on\":true",
+    "{\"text\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
+];
+
+/// What came of every call that a model made: none may break the rules.
+fn check(
+    state: &TaskState,
+    spec: &AgentSpec,
+    turn: usize,
+    index: usize,
+    made: &mut BTreeMap<&'static str, u32>,
+) {
+    let granted = tools();
+    let call = &state.turns[turn].reply.calls[index];
+    match judge(state, spec, 1_000, turn, index) {
+        Verdict::Make { tool, arguments } => {
+            let known = granted.iter().find(|known| known.name == call.name).expect("only what was granted");
+            assert_eq!(*tool, *known, "as it was pinned");
+            assert_eq!(
+                arguments,
+                serde_json::from_str::<Value>(if call.arguments.trim().is_empty() {
+                    "{}"
+                } else {
+                    &call.arguments
+                })
+                .unwrap()
+            );
+            assert!(
+                crate::validate::compile_schema(&known.schema).unwrap().is_valid(&arguments),
+                "{arguments}"
+            );
+            let is_free = !tool.is_outward || (!state.is_tainted && spec.approve != Approve::Outward);
+            assert!(is_free, "{} is done after reading from outside, and nobody was asked", tool.name);
+            *made.entry("made").or_default() += 1;
+        }
+        Verdict::Ask { tool, .. } => {
+            assert!(tool.is_outward && spec.approve != Approve::Never);
+            *made.entry("asked").or_default() += 1;
+        }
+        Verdict::Answer(result) => {
+            assert!(result.is_error || result.text().contains("before"), "{result:?}");
+            *made.entry("answered").or_default() += 1;
+        }
+    }
+}
+
+#[test]
+fn a_hostile_model_does_nothing_but_what_was_granted() {
+    let mut counts = BTreeMap::new();
+    // Every name with every argument, fresh and after it has read from outside: 560 scripts.
+    for name in NAMES {
+        for arguments in ARGUMENTS {
+            for is_tainted in [false, true] {
+                let mut state = begun();
+                state.is_tainted = is_tainted;
+                replied(&mut state, &[(name.to_owned(), arguments.to_owned())]);
+                check(&state, &spec(json!({})), 0, 0, &mut counts);
+            }
+        }
+    }
+    let specs = [json!({}), json!({ "approve": "outward" }), json!({ "approve": "never" })].map(spec);
+    let mut dice = Dice(7);
+    let mut calls = 0;
+    while calls < 100_000 {
+        let mut state = begun();
+        state.is_tainted = dice.below(3) == 0;
+        let spec = &specs[dice.below(3) as usize];
+        for turn in 0..4 {
+            let said: Vec<(String, String)> =
+                (0..dice.below(8)).map(|_| (dice.of(&NAMES).to_owned(), mutated(&mut dice))).collect();
+            replied(&mut state, &said);
+            for index in 0..said.len() {
+                check(&state, spec, turn, index, &mut counts);
+                calls += 1;
+            }
+        }
+    }
+    assert!(counts["made"] > 1_000 && counts["asked"] > 500 && counts["answered"] > 10_000, "{counts:?}");
+}
+
+/// An argument of the list, or one with a character changed.
+fn mutated(dice: &mut Dice) -> String {
+    let mut text: Vec<char> = dice.of(&ARGUMENTS).chars().collect();
+    if dice.below(2) == 0 && !text.is_empty() {
+        let at = dice.below(text.len() as u64) as usize;
+        text[at] = char::from(32 + dice.below(95) as u8);
+    }
+    text.into_iter().collect()
+}
+
+#[test]
+fn a_person_sees_the_arguments_and_not_the_prose() {
+    let mut state = begun();
+    state.is_tainted = true;
+    replied(
+        &mut state,
+        &[("mail".to_owned(), "{\"to\":\"mia\",\"text\":\"You are asked because all is well.\"}".to_owned())],
+    );
+    let Next::Ask(ask) = next(&state, &spec(json!({})), &json!({ "task": "x" }), &whose()) else {
+        panic!("nobody is asked")
+    };
+    assert_eq!(
+        ask.message,
+        "Agent `butler` wants to use `mail` (d).\n  text: \"You are asked because all is well.\"\n  to: \"mia\"\nYou are asked because it acts outward, \
+         and the task has read what came from outside."
+    );
+}
+
+#[test]
+fn calls_that_only_look_begin_together_and_others_one_by_one() {
+    let begin = |names: &[&str]| {
+        let mut state = begun();
+        let calls: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| {
+                let arguments = if *name == "pump" {
+                    "{\"on\":true}".to_owned()
+                } else {
+                    format!("{{\"words\":\"{at}\"}}")
+                };
+                ((*name).to_owned(), arguments)
+            })
+            .collect();
+        replied(&mut state, &calls);
+        match next(&state, &spec(json!({})), &json!({ "task": "x" }), &whose()) {
+            Next::Calls(calls) => calls.iter().map(|call| call.kind).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(begin(&["search", "search", "search"]), [CallKind::Tool; 3]);
+    assert_eq!(begin(&["search", "pump"]), [CallKind::Tool]);
+    assert_eq!(begin(&["pump", "search"]), [CallKind::Act]);
+}
+
+#[test]
+fn a_budget_is_kept_and_the_last_of_it_is_for_the_answer() {
+    let mut state = begun();
+    let input = json!({ "task": "x", "budget": { "tokens": 5_000 } });
+    let Next::Calls(calls) = next(&state, &spec(json!({})), &input, &whose()) else {
+        panic!("nothing is asked")
+    };
+    assert_eq!(calls[0].journaled["last"], Value::Null);
+    let prompt = calls[0].journaled["prompt_tokens"].as_u64().unwrap();
+    // So much is used that another such call is left, and no third.
+    state.spent.input = 5_000 - (2 * (prompt + 100)) + 10;
+    let Next::Calls(calls) = next(&state, &spec(json!({})), &input, &whose()) else {
+        panic!("nothing is asked")
+    };
+    assert_eq!(calls[0].journaled["last"], "budget");
+    assert!(calls[0].sent["tools"].as_array().unwrap().is_empty());
+    state.spent.input = 4_990;
+    let Next::Failed(StepError { class, code, .. }) = next(&state, &spec(json!({})), &input, &whose()) else {
+        panic!("it is sent")
+    };
+    assert_eq!((class.as_str(), code.as_str()), ("budget", "CB-1226"));
+}
+
+#[test]
+fn a_call_in_doubt_is_sent_just_as_it_was_and_counted() {
+    let mut state = begun();
+    let (spec, input, whose) =
+        (spec(json!({})), json!({ "task": "x", "budget": { "tokens": 9_000 } }), whose());
+    let Next::Calls(first) = next(&state, &spec, &input, &whose) else { panic!("nothing is asked") };
+    state.started(CallKind::Model, 1, &first[0].journaled, false, Timestamp(0));
+    assert_eq!(next(&state, &spec, &input, &whose), Next::Wait);
+    state.started(CallKind::Model, 1, &Value::Null, true, Timestamp(5));
+    assert_eq!((state.spent.possibly_billed, state.spent.tokens()), (1, first[0].hold.0));
+    let again = again(&state, &spec, &input, &whose, 1, CallKind::Model, &first[0].journaled);
+    assert_eq!(again.map(|call| call.sent), Some(first[0].sent.clone()));
+    // Another definition would send something else, which is not sent at all.
+    let other = super::again(
+        &state,
+        &self::spec(json!({ "output_schema": { "type": "string" }, "tool_choice": "required" })),
+        &input,
+        &whose,
+        1,
+        CallKind::Model,
+        &first[0].journaled,
+    );
+    assert_eq!(other, None);
+}

@@ -61,6 +61,7 @@ printf '1/%s of the long sizes, %s\n' "${PART:-1}" "$(git rev-parse --short HEAD
 stage 'engine' core engine::
 stage 'simulation' core runtime::tests::sim
 stage 'stores' core store::
+stage 'pins' core gpio::
 stage 'kills' suite kill_loop:: stop_loop:: upgrade_load::
 stage 'power cuts' suite power_cut::
 stage 'overload' suite overload::

@@ -36,7 +36,7 @@ use crate::id::UserId;
 use crate::meter::Meters;
 use crate::net::{Egress, Endpoint, Grant, MailServer, Policy};
 use crate::observe::system::{Disk, System};
-use crate::observe::{Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources};
+use crate::observe::{LogFile, Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources};
 use crate::port::{EventBus, OpenSecret, ProbeRows, SecretText, Secrets, SigningKeys, Store, StoredProbe};
 use crate::runtime::{Component, Event, Handle, Options, Runtime, WorkflowTools, announce};
 use crate::secret::Vault;
@@ -111,6 +111,8 @@ pub struct App {
     vault: Arc<Vault>,
     monitor: Arc<Monitor>,
     figures: Arc<Figures>,
+    log_file: Option<Arc<LogFile>>,
+    redactor: Arc<dyn Secrets>,
     serving: Mutex<Option<Serving>>,
     /// Ended by `stop`, or with the app.
     watch: Watching,
@@ -166,6 +168,10 @@ impl App {
             },
             env.clone(),
         );
+        let log_file = config.logging.file.clone().map(LogFile::open).transpose()?;
+        if let Some(file) = &log_file {
+            live.lines.write_to(file.clone());
+        }
         // Whoever listens hears what the host is told besides runs.
         let bus: Option<Arc<dyn EventBus>> =
             bus.map(|host| Arc::new(Tee { host, live: live.clone() }) as Arc<dyn EventBus>);
@@ -308,11 +314,16 @@ impl App {
                 let figures = figures.clone();
                 Arc::new(move || figures.take())
             },
+            machine: {
+                let monitor = monitor.clone();
+                Arc::new(move || monitor.machine())
+            },
             meters: meters.clone(),
             config: config_source(running.clone()),
             manifest: manifest(),
             own_port: port,
             insecure_lan: config.api.insecure_lan,
+            trusted_proxies: config.api.trusted_proxies.clone(),
             limits: ApiLimits {
                 rate_per_s: config.api.rate_limit_per_token,
                 rate_burst: config.api.rate_limit_burst,
@@ -342,7 +353,7 @@ impl App {
             undo_start(&runtime, &store).await;
             return Err(error);
         }
-        let watch = tokio::spawn(parts.clone().watch(redactor, env.clone()));
+        let watch = tokio::spawn(parts.clone().watch(redactor.clone(), env.clone()));
         let api = Api::new(routes, face);
         let serving = listener.map(|(listener, _)| serve(&api, listener));
         let app = App {
@@ -364,6 +375,8 @@ impl App {
             vault,
             monitor,
             figures,
+            log_file,
+            redactor,
             serving: Mutex::new(serving),
             watch: Watching(watch),
         };
@@ -438,9 +451,14 @@ impl App {
         }
         let (store, data_dir, backups) = (self.store.clone(), self.data_dir.clone(), self.backups.clone());
         let monitor = self.monitor.clone();
+        let log_file = self.log_file.clone();
+        self.figures.live.settle_log(|text| self.redactor.redact(text));
         blocking(move || {
             monitor.close();
             backups.close();
+            if let Some(file) = log_file {
+                file.close();
+            }
             // While the folder is still ours: closing the store gives it back.
             let removed = data_dir.remove(SERVER_FILE);
             store.close();

@@ -124,6 +124,35 @@ pub enum Backup {
     Failed(Failed),
 }
 
+impl Backup {
+    /// Its name.
+    pub fn name(&self) -> &SafeName {
+        match self {
+            Self::UnderWay { name, .. } | Self::Unreadable(name, _) => name,
+            Self::Made(manifest) => &manifest.name,
+            Self::Failed(failed) => &failed.name,
+        }
+    }
+
+    /// Of when it is, where that is known.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::UnderWay { at, .. } => Some(*at),
+            Self::Made(manifest) => Some(manifest.created_at),
+            Self::Failed(failed) => Some(failed.at),
+            Self::Unreadable(..) => None,
+        }
+    }
+
+    /// Length of the copy, of one that is whole.
+    pub fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Made(manifest) => Some(manifest.database.bytes),
+            _ => None,
+        }
+    }
+}
+
 impl Backups {
     /// Looks at the shelf, and starts the thread.
     pub fn start(options: Options) -> Result<Arc<Self>> {

@@ -38,6 +38,7 @@ pub use reference::{CREDENTIALS_DIRECTORY, Reference, Source};
 pub use source::{ENV_PREFIX, Origin};
 
 use crate::error::{Diagnostic, Result};
+use crate::observe::LogFileOptions;
 /// Section `retention`.
 pub use crate::port::upkeep::Retention;
 
@@ -125,6 +126,8 @@ pub struct Api {
     pub rate_limit_burst: u32,
     /// Plain HTTP beyond loopback was asked for.
     pub insecure_lan: bool,
+    /// Who is believed about where a request comes from.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 /// Section `websocket`.
@@ -219,6 +222,8 @@ pub struct AlexOs {
 /// Section `logging`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
+    /// Where the log is written besides.
+    pub file: Option<LogFileOptions>,
     /// See [`Config::log_level`].
     pub level: log::LevelFilter,
 }

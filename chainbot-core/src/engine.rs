@@ -29,6 +29,7 @@ mod hear;
 pub mod inputs;
 mod leaf;
 mod people;
+mod preview;
 pub mod program;
 mod queue;
 mod reopen;
@@ -50,6 +51,7 @@ pub use decide::{
 pub use hear::Heard;
 pub use leaf::check_topic;
 pub use people::Answer;
+pub use preview::{Names, Previewed, preview};
 pub use program::Program;
-pub use state::RunState;
+pub use state::{FOR_ITS_TURN, RunState};
 pub use trigger::{Concurrency, Trigger};

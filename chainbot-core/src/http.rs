@@ -10,7 +10,7 @@
 //! document at one place, [`problem::render`]. Nothing here knows of hosts but that some requests carry a
 //! [`ViaHost`]; nothing knows of the store. Limits are in [`ApiLimits`], their defaults in [`crate::limits`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,7 @@ mod body;
 mod contract;
 mod cookie;
 mod engine;
+mod forwarded;
 mod guard;
 pub mod live;
 mod openapi;
@@ -107,6 +108,9 @@ pub enum ConfigPart {
     Schema,
 }
 
+/// Looks at the machine and the data folder.
+pub type MachineSource = Arc<dyn Fn() -> crate::observe::Machine + Send + Sync>;
+
 /// Shows the configuration that counts at the moment.
 pub type ConfigSource = Arc<dyn Fn(ConfigPart) -> serde_json::Value + Send + Sync>;
 
@@ -122,6 +126,8 @@ pub struct ApiOptions {
     pub health: HealthSource,
     /// The figures.
     pub metrics: MetricsSource,
+    /// The machine.
+    pub machine: MachineSource,
     /// The configuration.
     pub config: ConfigSource,
     /// Where requests are counted.
@@ -132,6 +138,8 @@ pub struct ApiOptions {
     pub own_port: Option<SocketAddr>,
     /// Whether the operator allows plain HTTP beyond this machine.
     pub insecure_lan: bool,
+    /// Who is believed about where a request comes from.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Bounds.
     pub limits: ApiLimits,
     /// The vault, where there is one.
@@ -228,6 +236,7 @@ struct Shared {
     env: Env,
     health: HealthSource,
     metrics: MetricsSource,
+    machine: MachineSource,
     config: ConfigSource,
     meters: Arc<Meters>,
     manifest: serde_json::Value,
@@ -235,6 +244,7 @@ struct Shared {
     openapi: Arc<str>,
     started: Duration,
     started_at: Timestamp,
+    trusted_proxies: Vec<IpAddr>,
     limits: ApiLimits,
     secrets: Option<Arc<Vault>>,
     pins: Option<Arc<Pins>>,
@@ -274,11 +284,13 @@ impl Api {
             env,
             health,
             metrics,
+            machine,
             config,
             meters,
             manifest,
             own_port,
             insecure_lan,
+            trusted_proxies,
             limits,
             secrets,
             pins,
@@ -304,11 +316,13 @@ impl Api {
             env,
             health,
             metrics,
+            machine,
             config,
             meters,
             manifest,
             own_port,
             openapi,
+            trusted_proxies,
             limits,
             secrets,
             pins,
@@ -368,16 +382,22 @@ impl Api {
     fn prepare(&self, request: &mut Request) -> Result<()> {
         let via_host = request.extensions().get::<ViaHost>().copied();
         let given = request.headers_mut().remove("x-forwarded-prefix");
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0.parse::<IpAddr>().ok());
+        let trusted = &self.shared.trusted_proxies;
+        let is_proxy = peer.is_some_and(|peer| trusted.contains(&peer.to_canonical()));
+        if let Some(client) = forwarded::client(request.headers_mut(), peer, trusted) {
+            request.extensions_mut().insert(Peer(client.to_string()));
+        }
         let mut budget = match is_long(request) {
             true => Duration::from_secs(limits::ARCHIVE_IMPORT_S_MAX),
             false => self.shared.limits.request_time,
         };
         if let Some(via) = via_host {
             budget = budget.min(Duration::from_millis(u64::from(via.timeout_ms)));
-            // On the port anybody could send it, so it counts over the host's door alone.
-            if let Some(prefix) = given {
-                request.extensions_mut().insert(checked_prefix(&prefix)?);
-            }
+        }
+        // On the port anybody could send it, so it counts over the host's door and from the operator's proxies alone.
+        if let Some(prefix) = given.filter(|_| via_host.is_some() || is_proxy) {
+            request.extensions_mut().insert(checked_prefix(&prefix)?);
         }
         request.extensions_mut().insert(Budget(budget));
         Ok(())

@@ -281,6 +281,8 @@ pub const HTTP_SERIES_MAX: usize = 2_000;
 pub const SYSTEM_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// Entries of one folder of `/sys` that are looked at: a Pi has two zones and some ten hardware monitors.
 pub const SYSTEM_ENTRIES_MAX: usize = 64;
+/// Entries of the data folder that are counted for `/system`: it has some ten, and a few for each backup.
+pub const DATA_ENTRIES_MAX: usize = 4_096;
 /// Looks in a row that must agree before an alert is raised or cleared: a peak of a minute is no news.
 pub const ALERT_LOOKS: u32 = 3;
 /// The least that `security.secret_key` has: 256 bits of base64 have 43 characters, and the predecessor asked for 32.
@@ -379,6 +381,10 @@ pub const OUTBOX_TRY_S_MAX: u64 = 30;
 pub const OUTBOX_SLOW_S: u64 = 60;
 /// Decisions of one case of a test or of a dry run: a loop of the most iterations takes a few for each.
 pub const TEST_TURNS_MAX: u32 = 1_000_000;
+/// Previews and dry runs at once: a Pi has four cores, and runs come first.
+pub const ASIDES_MAX: usize = 2;
+/// How long one of them may take: a person waits for it.
+pub const ASIDE_MS_MAX: u64 = 2_000;
 /// Cases in one test file: more are several files.
 pub const TEST_CASES_MAX: usize = 1_000;
 /// Users: a house, a shop or a class. All are held in memory.

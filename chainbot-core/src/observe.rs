@@ -5,6 +5,8 @@
 //! `/proc` and `/sys`; nothing waits.
 
 mod lines;
+mod log_file;
+mod machine;
 mod monitor;
 mod process;
 pub mod system;
@@ -18,6 +20,8 @@ use crate::runtime::Handle;
 use crate::time::Timestamp;
 
 pub use lines::{Line, Lines, note};
+pub use log_file::{LogFile, LogFileOptions};
+pub use machine::{Folder, Machine};
 pub use monitor::{Components, HealthReport, Monitor, MonitorOptions, Rules};
 pub use table::{NAMES, Name, page};
 pub use text::Dialect;

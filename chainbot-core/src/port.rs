@@ -5,6 +5,7 @@
 mod account;
 mod agent;
 mod audit;
+mod list;
 mod memory;
 mod outbox;
 mod probe;
@@ -22,6 +23,7 @@ pub use agent::{AGENT_PREFIX, AgentFilter, AgentOp, AgentState, StoredAgent, Usa
 pub use audit::{
     Action, Actor, AuditBreak, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict,
 };
+pub use list::{ListedWorkflow, Way, WorkflowFilter, WorkflowOrder, WorkflowPlace};
 pub use memory::{
     AgentMemory, ArchiveFilter, ArchivedMessage, BlockPut, ItemScope, MemoryItem, MemoryOp, NewArchive,
     NewThread, Origin, Recall, RecallSource, Recalled, Speaker, StoredArchive, StoredBlock, StoredThread,
@@ -113,6 +115,8 @@ pub enum Op {
     WorkflowVersion { id: WorkflowId, name: String, source: String, at: Timestamp },
     /// The workflow is gone; its versions stay while runs need them.
     WorkflowDelete { id: WorkflowId, at: Timestamp },
+    /// What a request with a key has made, where it is neither a run nor a workflow: those come with their key.
+    KeyKeep { key: Box<Idempotency>, made: [u8; 16] },
     /// How far a reader of the journal has come.
     CursorSet { name: &'static str, lsn: Lsn },
     /// A trigger, new or with another next time.
@@ -288,7 +292,7 @@ impl Idempotency {
 pub struct IdempotencyHit {
     /// Digest of the first request.
     pub digest: [u8; 32],
-    /// The run or workflow it made (16 bytes of its id).
+    /// What it made: the 16 bytes of an id, or of a name's hash.
     pub made: [u8; 16],
 }
 
@@ -391,15 +395,17 @@ pub struct StoredVersion {
     pub created_at: Timestamp,
 }
 
-/// Which runs a list shows. Newest first.
+/// Which runs a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     /// Of this workflow.
     pub workflow: Option<WorkflowId>,
     /// With one of these statuses in the row; empty = all.
     pub statuses: Vec<RunStatus>,
-    /// Older than this run.
-    pub before: Option<RunId>,
+    /// By when they were made.
+    pub way: Way,
+    /// Past this run, in that order.
+    pub past: Option<RunId>,
     /// At most.
     pub limit: u32,
 }
@@ -450,8 +456,8 @@ pub trait Store: Send + Sync {
     fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>>;
     /// A workflow by name, not deleted.
     fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>>;
-    /// Workflows that are not deleted, by name, after a name.
-    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>>;
+    /// A list of workflows, each with how often it ran.
+    fn workflows(&self, scope: &Scope, filter: &WorkflowFilter) -> Result<Page<ListedWorkflow>>;
     /// One version's source.
     fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>>;
     /// What a key of somebody has made.

@@ -20,6 +20,7 @@ mod admission;
 mod again;
 mod agents;
 mod announce;
+mod aside;
 mod bus;
 mod cell;
 mod core;
@@ -37,6 +38,7 @@ mod keeper;
 mod launch;
 mod listen;
 mod load;
+mod once;
 mod outbox;
 mod owners;
 mod people;
@@ -62,10 +64,13 @@ pub use self::history::StateView;
 pub use again::NewFork;
 pub use agents::{AgentView, NewTask, UsageView};
 pub use announce::announce;
+pub use aside::{NewDryRun, NewPreview, PreviewNames};
 pub use diff::Change;
 pub use handle::{
-    Component, Counts, Gap, Handle, NewRun, RunSummary, StartedRun, Subscription, WorkflowView,
+    Component, Counts, Gap, Handle, NewRun, RunQuery, RunSummary, StartedRun, Subscription, WorkflowListed,
+    WorkflowView,
 };
+pub use once::{Held, Once};
 pub use owners::Sharing;
 pub use people::NewAnswer;
 pub use remember::{NewBlock, Remembered, no_archive};

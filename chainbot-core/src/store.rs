@@ -28,7 +28,7 @@ mod sqlite;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use commit::{Landed, commit, commit_then};
 pub use data_dir::{DataDir, Holder};

@@ -16,8 +16,8 @@ const UNLIMITED: &[&str] = &["api.rate_limit_per_token=0"];
 /// Headers that belong to a connection, and what names a single reply.
 const HOP: [&str; 8] =
     ["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "date", "content-length"];
-/// Answers that tell how often was asked.
-const COUNTING: [&str; 2] = ["/metrics", "/api/chainbot/metrics"];
+/// Answers that tell how often was asked, or how the machine is at the moment.
+const COUNTING: [&str; 3] = ["/metrics", "/api/chainbot/metrics", "/api/chainbot/system"];
 
 /// One request.
 struct Ask {

@@ -254,7 +254,19 @@ impl Accounts {
     /// Makes changes: on disk and in memory when this returns, or neither. `act` goes into the audit log in the same
     /// transaction; the renewal of tokens has none, for it is no decision of anybody.
     pub(super) async fn commit(&self, turn: Turn, act: Option<Act>, ops: Vec<AccountOp>) -> Result<()> {
+        self.commit_with(turn, act, ops, None).await
+    }
+
+    /// The same, with what is not of accounts and belongs to the change: the key of its request.
+    pub(super) async fn commit_with(
+        &self,
+        turn: Turn,
+        act: Option<Act>,
+        ops: Vec<AccountOp>,
+        key: Option<Op>,
+    ) -> Result<()> {
         let mut stored: Vec<Op> = ops.iter().cloned().map(|op| Op::Account(Box::new(op))).collect();
+        stored.extend(key);
         stored.extend(act.as_ref().map(|act| Op::Audit(Box::new(act.entry(self.env.now(), None)))));
         let (state, changed) = (self.state.clone(), self.changed.clone());
         commit_then(&*self.store, stored, move |landed| {

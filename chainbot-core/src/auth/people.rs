@@ -8,7 +8,7 @@ use crate::error::code::account as code;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::limits::{ACCOUNT_NAME_BYTES_MAX, USERS_MAX};
-use crate::port::{AccountOp, Action, HashText, Role, SecretText, StoredUser};
+use crate::port::{AccountOp, Action, HashText, Op, Role, SecretText, StoredUser};
 
 /// How a new user comes in.
 pub enum Credential {
@@ -45,8 +45,13 @@ impl Accounts {
         all
     }
 
-    /// Makes a user.
-    pub async fn add_user(&self, who: &Who, new: NewUser) -> Result<StoredUser> {
+    /// Makes a user. `key`: keeps the request's, with the id of what is made.
+    pub async fn add_user(
+        &self,
+        who: &Who,
+        new: NewUser,
+        key: Option<impl FnOnce([u8; 16]) -> Op>,
+    ) -> Result<StoredUser> {
         let name = check_name(&new.name)?;
         let hashed = match new.credential {
             Credential::Password(password) => {
@@ -68,7 +73,8 @@ impl Accounts {
         }
         let user = self.new_user(name, new.role, hashed);
         let act = Act::new(Action::UserCreate, &who.name, format!("{} ({})", user.name, user.role.as_str()));
-        self.commit(turn, Some(act), vec![AccountOp::UserPut(user.clone())]).await?;
+        let key = key.map(|key| key(*user.id.as_bytes()));
+        self.commit_with(turn, Some(act), vec![AccountOp::UserPut(user.clone())], key).await?;
         self.forget_setup();
         Ok(user)
     }

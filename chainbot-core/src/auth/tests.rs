@@ -16,6 +16,9 @@ use crate::port::{LoginKind, Role, SecretText, Store, StoredLogin};
 use crate::store::{DataDir, OpenOptions, SqliteStore};
 use crate::time::Timestamp;
 
+/// Of a request without an `Idempotency-Key`.
+const NO_KEY: Option<fn([u8; 16]) -> crate::port::Op> = None;
+
 const PASSWORD: &str = "three words apart";
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -127,7 +130,7 @@ async fn what_happens_to_accounts_is_in_the_audit_log_with_the_change_itself() {
     let (accounts, store) = home.open();
     let credential = Credential::Password(SecretText::new(PASSWORD.to_owned()));
     let new = NewUser { name: "mia".to_owned(), role: Role::Admin, credential };
-    let user = accounts.add_user(&Who::local(), new).await.unwrap();
+    let user = accounts.add_user(&Who::local(), new, NO_KEY).await.unwrap();
     for _ in 0..3 {
         assert!(accounts.sign_in(ask("nobody")).await.is_err());
     }
@@ -135,7 +138,7 @@ async fn what_happens_to_accounts_is_in_the_audit_log_with_the_change_itself() {
     let who = accounts.admit(&pair.access).unwrap();
     let pair = accounts.renew(pair.refresh.reveal(), LoginKind::Client).await.unwrap();
     let new = super::NewToken { name: "ci".to_owned(), scopes: vec!["chainbot:read".to_owned()], days: 9 };
-    let (token, _) = accounts.add_token(&who, &user, new).await.unwrap();
+    let (token, _) = accounts.add_token(&who, &user, new, NO_KEY).await.unwrap();
     accounts.revoke_token(&who, None, &token.id.to_string()).await.unwrap();
     accounts.sign_out(&who).await.unwrap();
     assert!(accounts.remove_user(&Who::local(), "mia").await.is_err(), "the last admin; no row");
@@ -169,11 +172,11 @@ async fn logins_and_tokens_are_there_after_a_restart_and_nothing_is_stored_in_cl
     let (accounts, store) = home.open();
     let credential = Credential::Password(SecretText::new(PASSWORD.to_owned()));
     let new = NewUser { name: "mia".to_owned(), role: Role::Admin, credential };
-    let user = accounts.add_user(&Who::local(), new).await.unwrap();
+    let user = accounts.add_user(&Who::local(), new, NO_KEY).await.unwrap();
     let pair = accounts.sign_in(ask("mia")).await.unwrap();
     let scopes = vec!["chainbot:read".to_owned()];
     let new = super::NewToken { name: "ci".to_owned(), scopes, days: 9 };
-    let (token, text) = accounts.add_token(&Who::local(), &user, new).await.unwrap();
+    let (token, text) = accounts.add_token(&Who::local(), &user, new, NO_KEY).await.unwrap();
     assert_eq!(mode(&home.folder.path().join(super::KEY_FILE)), 0o600);
     let renewed = accounts.renew(pair.refresh.reveal(), LoginKind::Client).await.unwrap();
     store.close();

@@ -9,7 +9,7 @@ use crate::error::code::account as code;
 use crate::error::{Error, Result, similar};
 use crate::id::{TokenId, UserId};
 use crate::limits::{ACCOUNT_NAME_BYTES_MAX, API_TOKEN_DAYS_MAX, SCOPES_MAX, TOKENS_PER_USER_MAX};
-use crate::port::{AccountOp, Action, StoredApiToken, StoredUser};
+use crate::port::{AccountOp, Action, Op, StoredApiToken, StoredUser};
 use crate::time::Timestamp;
 
 /// Of a token, what is shown so that people find it again: the prefix and 24 of its 256 bits.
@@ -40,12 +40,14 @@ impl Accounts {
         out
     }
 
-    /// Makes a token for a user. The text is given once and known to nobody after.
+    /// Makes a token for a user. The text is given once and known to nobody after. `key`: keeps the request's, with the id of
+    /// what is made.
     pub async fn add_token(
         &self,
         who: &Who,
         owner: &StoredUser,
         new: NewToken,
+        key: Option<impl FnOnce([u8; 16]) -> Op>,
     ) -> Result<(StoredApiToken, AccessToken)> {
         let name = new.name.trim().to_owned();
         if name.is_empty() || name.len() > ACCOUNT_NAME_BYTES_MAX || name.chars().any(char::is_control) {
@@ -110,12 +112,9 @@ impl Accounts {
             used_at: None,
         };
         let what = format!("{} of {} ({})", token.name, owner.name, token.scopes.join(" "));
-        self.commit(
-            turn,
-            Some(Act::new(Action::TokenCreate, &who.name, what)),
-            vec![AccountOp::TokenPut(token.clone())],
-        )
-        .await?;
+        let act = Act::new(Action::TokenCreate, &who.name, what);
+        let key = key.map(|key| key(*token.id.as_bytes()));
+        self.commit_with(turn, Some(act), vec![AccountOp::TokenPut(token.clone())], key).await?;
         Ok((token, text))
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -41,6 +42,8 @@ pub(super) struct Drive {
     pending: Decision,
     defaults: Defaults,
     turns: u32,
+    /// Somebody waits no longer.
+    stop: Arc<AtomicBool>,
 }
 
 impl Drive {
@@ -72,7 +75,13 @@ impl Drive {
             pending: Decision::default(),
             defaults,
             turns: 0,
+            stop: Arc::default(),
         })
+    }
+
+    /// Given up when this becomes true.
+    pub(super) fn until(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     /// Tells the engine something, and works until nothing happens by itself. Gives the refusal, when it
@@ -92,6 +101,9 @@ impl Drive {
 
     fn decide(&mut self, input: Input) -> Result<Option<StepError>> {
         self.turns += 1;
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::new(&code::ENDLESS, "it was given up before its end"));
+        }
         if self.turns > limits::TEST_TURNS_MAX {
             let message = format!("the run took more than {} turns", limits::TEST_TURNS_MAX);
             return Err(Error::new(&code::ENDLESS, message).help(

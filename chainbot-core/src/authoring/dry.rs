@@ -8,6 +8,7 @@ mod reads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -225,10 +226,22 @@ fn sample_object(schema: &Value, what: &str, depth: usize) -> Map<String, Value>
 
 /// Plans a run.
 pub fn dry_run(program: &Arc<Program>, source: &str, given: Value, known: &Known) -> Result<DryRun> {
+    dry_run_until(program, source, given, known, &Arc::default())
+}
+
+/// The same, given up when `stop` says so: CB-0382.
+pub fn dry_run_until(
+    program: &Arc<Program>,
+    source: &str,
+    given: Value,
+    known: &Known,
+    stop: &Arc<AtomicBool>,
+) -> Result<DryRun> {
     let inputs = inputs::prepare(program, given)?;
     let drive = Drive::begin(program.clone(), inputs.clone(), START, Defaults::default())?;
     let document = crate::validate::document(source).ok();
-    let played = play(drive, &mut Placeholders { known, source, document, waits: 0 }, &[])?;
+    let played =
+        play(drive.until(stop.clone()), &mut Placeholders { known, source, document, waits: 0 }, &[])?;
     let journal = &played.drive.journal;
     let steps: Vec<DryStep> = view::steps(program, journal)
         .into_iter()

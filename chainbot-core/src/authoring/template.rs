@@ -34,9 +34,18 @@ pub const TEMPLATES: &[Template] = templates![
     "wait-for-approval",
 ];
 
+/// What the predecessor called its templates, and the examples that show the same.
+const OLD_IDS: [(&str, &str); 4] = [
+    ("data-processing", "fan-out"),
+    ("api-integration", "fetch-and-summarise"),
+    ("monitoring-alert", "disk-watch"),
+    ("agent-orchestration", "child-workflow"),
+];
+
 impl Template {
-    /// The one of this id.
+    /// The one of this id, or the one for an id of the predecessor's.
     pub fn find(id: &str) -> Option<&'static Self> {
+        let id = OLD_IDS.iter().find(|(old, _)| *old == id).map_or(id, |(_, new)| new);
         TEMPLATES.iter().find(|template| template.id == id)
     }
 
@@ -49,6 +58,14 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ids_of_the_predecessor_lead_to_examples() {
+        for (old, new) in OLD_IDS {
+            assert_eq!(Template::find(old).map(|template| template.id), Some(new));
+            assert!(TEMPLATES.iter().all(|template| template.id != old), "{old} is one of ours");
+        }
+    }
 
     #[test]
     fn every_example_is_a_template_and_every_template_is_valid() {

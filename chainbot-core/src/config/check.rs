@@ -77,6 +77,10 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
     match key.kind {
         Kind::Name => one(name(key, node)),
         Kind::Folder => one(folder(key, node)),
+        Kind::File => match node.value {
+            NodeValue::Null => Ok(Value::Null),
+            _ => one(folder(key, node)),
+        },
         Kind::Cron => match node.value {
             NodeValue::Null => Ok(Value::Null),
             _ => one(cron(key, node)),
@@ -91,6 +95,7 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
             _ => one(integer(key, node, 0, 65_535)),
         },
         Kind::Address => one(address(key, node)),
+        Kind::Addresses => addresses(key, node),
         Kind::Duration { min_s, max_s } => one(duration(key, node, min_s, max_s)),
         Kind::Choice(words) => one(choice(key, node, words)),
         Kind::DatabaseUrl => one(database_url(key, node)),
@@ -235,6 +240,21 @@ fn address(key: &Key, node: &Node) -> Result<Value, Problem> {
         // A name may mean another address tomorrow, and then the API would listen there.
         Err(_) => Err(wrong(key, node).hint("write the address itself, such as 127.0.0.1")),
     }
+}
+
+fn addresses(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
+    let (mut out, mut problems) = (Vec::new(), Vec::new());
+    for (index, item) in items(key, node)?.iter().enumerate() {
+        match item.as_str().map(str::parse::<IpAddr>) {
+            Some(Ok(address)) if !address.is_unspecified() => out.push(Value::from(address.to_string())),
+            _ => problems.push(
+                Problem::new(item.pos, format!("{} is not the address of a machine", shown(item)))
+                    .below(format!("[{index}]"))
+                    .hint("write each address itself, such as 127.0.0.1; a range of them is not taken"),
+            ),
+        }
+    }
+    if problems.is_empty() { Ok(Value::Array(out)) } else { Err(problems) }
 }
 
 fn duration(key: &Key, node: &Node, min_s: u64, max_s: u64) -> Result<Value, Problem> {

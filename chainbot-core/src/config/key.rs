@@ -23,6 +23,8 @@ pub enum Kind {
     Name,
     /// A folder.
     Folder,
+    /// A file, or null for none.
+    File,
     /// A cron expression, or null for none.
     Cron,
     /// `true` or `false`.
@@ -38,6 +40,8 @@ pub enum Kind {
     Port,
     /// An IP address, or `localhost`.
     Address,
+    /// A list of IP addresses.
+    Addresses,
     /// A number of seconds, or text such as `1h30m`.
     Duration {
         /// Shortest, in seconds.
@@ -91,11 +95,13 @@ impl Kind {
         match self {
             Kind::Name => "a name of letters, digits, `_` and `-`, at most 64 characters".to_owned(),
             Kind::Folder => "the path of a folder".to_owned(),
+            Kind::File => "the path of a file, or null for none".to_owned(),
             Kind::Cron => "a cron expression of five fields in UTC, or null for none".to_owned(),
             Kind::Bool => "true or false".to_owned(),
             Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Port => "a port from 0 to 65535, or null for none".to_owned(),
             Kind::Address => "an IP address, or localhost".to_owned(),
+            Kind::Addresses => "a list of IP addresses".to_owned(),
             Kind::Duration { min_s, max_s } => {
                 format!("seconds from {min_s} to {max_s}, or a duration such as 30s, 5m, 1h30m")
             }

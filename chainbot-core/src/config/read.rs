@@ -22,6 +22,7 @@ use crate::error::code::config as code;
 use crate::error::{Diagnostic, Error, Result, Severity, similar};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::model::Pos;
+use crate::observe::LogFileOptions;
 use crate::schedule::Schedule;
 
 /// Stands for a value that is not shown.
@@ -312,6 +313,7 @@ fn typed(
             rate_limit_per_token: values.count("api.rate_limit_per_token"),
             rate_limit_burst: values.count("api.rate_limit_burst"),
             insecure_lan: values.flag("api.insecure_lan"),
+            trusted_proxies: values.addresses("api.trusted_proxies"),
         },
         security: Security {
             access_token: Duration::from_secs(
@@ -346,7 +348,14 @@ fn typed(
             queue_items: values.count("alex_os.queue_items") as usize,
             queue_bytes: values.count("alex_os.queue_bytes") as usize,
         },
-        logging: Logging { level: values.level("logging.level") },
+        logging: Logging {
+            level: values.level("logging.level"),
+            file: values.get("logging.file").as_str().map(|file| LogFileOptions {
+                path: Path::new(values.text("module.data_dir")).join(file),
+                bytes_max: u64::from(values.count("logging.max_size")),
+                kept: values.count("logging.backup_count") as usize,
+            }),
+        },
         email: Email { accounts: super::account::read(values.get("email.accounts")) },
         websocket: WebSocket {
             max_connections: values.count("websocket.max_connections") as usize,
@@ -426,6 +435,10 @@ impl<'a> Values<'a> {
 
     fn address(&self, path: &str) -> IpAddr {
         self.text(path).parse().expect("a checked address")
+    }
+
+    fn addresses(&self, path: &str) -> Vec<IpAddr> {
+        self.texts(path).iter().filter_map(|text| text.parse().ok()).collect()
     }
 
     fn constants(&self, path: &str) -> crate::engine::Constants {

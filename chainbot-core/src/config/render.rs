@@ -69,6 +69,8 @@ fn property(key: &Key) -> Value {
     let mut property = match key.kind {
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
         Kind::Folder | Kind::Address => json!({ "type": "string", "minLength": 1 }),
+        Kind::Addresses => json!({ "type": "array", "items": { "type": "string", "minLength": 2 } }),
+        Kind::File => json!({ "type": ["string", "null"], "minLength": 1 }),
         Kind::Cron => json!({ "type": ["string", "null"], "minLength": 1 }),
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Int { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),

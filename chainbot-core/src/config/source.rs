@@ -262,9 +262,10 @@ fn from_text(kind: Kind, text: &str) -> Node {
             Some(number) => NodeValue::Number(number),
             None => as_text(),
         },
+        Kind::File if text.is_empty() || text == "null" => NodeValue::Null,
         Kind::Secret if text.is_empty() || text == "null" => NodeValue::Null,
         Kind::Port => number(text).unwrap_or_else(as_text),
-        Kind::Prefixes if !text.starts_with('[') => NodeValue::List(
+        Kind::Prefixes | Kind::Addresses if !text.starts_with('[') => NodeValue::List(
             text.split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty())
@@ -272,6 +273,7 @@ fn from_text(kind: Kind, text: &str) -> Node {
                 .collect(),
         ),
         Kind::Prefixes
+        | Kind::Addresses
         | Kind::Grants
         | Kind::Pins
         | Kind::Channels

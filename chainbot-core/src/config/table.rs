@@ -78,6 +78,13 @@ pub const KEYS: &[Key] = &[
               anyone on the network can read the token.",
     },
     Key {
+        path: "api.trusted_proxies",
+        kind: Kind::Addresses,
+        default: "[]",
+        doc: "Addresses of proxies. From these alone X-Forwarded-For and X-Forwarded-Prefix are believed on the port: for whom tries to sign in count, \
+              and below which path links lie.",
+    },
+    Key {
         path: "security.access_token_expire_minutes",
         kind: Kind::Int { min: 1, max: 30 },
         default: "15",
@@ -189,6 +196,24 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Choice(LEVELS),
         default: r#""INFO""#,
         doc: "The least important messages that are logged; beats module.log_level when both are set.",
+    },
+    Key {
+        path: "logging.file",
+        kind: Kind::File,
+        default: "null",
+        doc: "A file that the log is written to besides, without secrets. A relative path counts from the data folder.",
+    },
+    Key {
+        path: "logging.max_size",
+        kind: Kind::Int { min: 65_536, max: 1_073_741_824 },
+        default: "10485760",
+        doc: "Bytes after which logging.file is turned over.",
+    },
+    Key {
+        path: "logging.backup_count",
+        kind: Kind::Int { min: 1, max: 100 },
+        default: "5",
+        doc: "How many older ones of logging.file are kept beside it, as `.1`, `.2` and so on.",
     },
     Key {
         path: "email.accounts",

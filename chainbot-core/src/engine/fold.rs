@@ -16,7 +16,7 @@ use crate::model::{
 use crate::time::Timestamp;
 
 use super::program::{Op, Owner, Program};
-use super::state::{BranchState, Control, Due, Instance, LoopState, RunState};
+use super::state::{BranchState, Control, Due, FOR_ITS_TURN, Instance, LoopState, RunState};
 
 impl RunState {
     /// Folds a whole journal. The first record must be `RunCreated`.
@@ -56,6 +56,7 @@ impl RunState {
             signal_keys: HashSet::new(),
             cancelling: None,
             paused: None,
+            waits_turn: false,
             generation: 0,
             retried: None,
             event_ids: HashSet::new(),
@@ -113,7 +114,10 @@ impl RunState {
                 self.cancelling = Some(reason.clone());
                 self.unpause(record.at);
             }
-            RecordBody::RunPaused { .. } => self.paused = Some(record.at),
+            RecordBody::RunPaused { reason } => {
+                self.paused = Some(record.at);
+                self.waits_turn = reason == FOR_ITS_TURN;
+            }
             RecordBody::RunResumed => self.unpause(record.at),
             RecordBody::RunRetried { generation } => self.retried(record, *generation)?,
             RecordBody::RunForked { variables, .. } => self.forked(record.at, variables),

@@ -78,6 +78,7 @@ impl RunState {
     /// Moves what a person's pause held back by as long as it took: a timeout counts time at work.
     pub(super) fn unpause(&mut self, at: Timestamp) {
         let Some(since) = self.paused.take() else { return };
+        self.waits_turn = false;
         let held = at.since(since);
         let moved: Vec<(Timestamp, Due)> =
             self.dues.iter().filter(|(_, due)| self.counts_work(due)).cloned().collect();

@@ -15,6 +15,9 @@ use crate::time::Timestamp;
 
 use super::program::Program;
 
+/// Why a run is paused that was taken up again and is not let in yet. A restart knows it by this.
+pub const FOR_ITS_TURN: &str = "it waits for its turn (`concurrency`)";
+
 /// A run, as its journal tells it.
 #[derive(Debug)]
 pub struct RunState {
@@ -42,6 +45,8 @@ pub struct RunState {
     pub cancelling: Option<String>,
     /// Since when a person holds it.
     pub paused: Option<Timestamp>,
+    /// Nobody holds it: it goes on by itself when its workflow's `concurrency` lets it in.
+    pub waits_turn: bool,
     /// How often a person took it up again after it had failed.
     pub generation: u32,
     /// The record that did so last.
@@ -260,7 +265,8 @@ impl RunState {
     /// What it waits for, in words; for people.
     pub fn waiting_for(&self) -> Option<String> {
         if self.paused.is_some() {
-            return Some("a person to resume it".to_owned());
+            let waits = if self.waits_turn { FOR_ITS_TURN } else { "a person to resume it" };
+            return Some(waits.to_owned());
         }
         let mut words: Vec<String> = self
             .instances()

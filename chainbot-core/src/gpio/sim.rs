@@ -29,6 +29,8 @@ pub struct SimBackend {
 struct Chip {
     env: Env,
     lines: Mutex<BTreeMap<Bcm, Line>>,
+    /// Counts lives of holders. Taken with `lines` held, so that nobody switches between a death and its end.
+    life: Mutex<u64>,
     /// Levels that outputs had, in the order in which they got them.
     history: Mutex<VecDeque<(Bcm, bool)>>,
     /// Counts changes of outputs.
@@ -65,6 +67,7 @@ impl SimBackend {
             chip: Arc::new(Chip {
                 env,
                 lines: Mutex::new((0..LINES).map(line).collect()),
+                life: Mutex::new(0),
                 history: Mutex::default(),
                 changed: watch::Sender::new(0),
             }),
@@ -84,6 +87,14 @@ impl SimBackend {
         // Nobody may be watching.
         let _ = line.watchers.send(Change { level: level != line.active_low, seqno: line.seqno, at });
         Ok(())
+    }
+
+    /// Whoever holds lines dies: they are free, at the level that they had, and the dead switches nothing any more.
+    #[cfg(test)]
+    pub fn die(&self) {
+        let mut lines = self.chip.lines.lock();
+        *self.chip.life.lock() += 1;
+        lines.values_mut().for_each(|line| line.consumer = None);
     }
 
     /// What outputs were set to, in volts, oldest first.
@@ -109,8 +120,9 @@ impl Chip {
         Ok(())
     }
 
-    fn give_back(&self, pin: Bcm) {
-        if let Some(line) = self.lines.lock().get_mut(&pin) {
+    fn give_back(&self, pin: Bcm, life: u64) {
+        let mut lines = self.lines.lock();
+        if let Some(line) = lines.get_mut(&pin).filter(|_| *self.life.lock() == life) {
             line.consumer = None;
         }
     }
@@ -153,7 +165,8 @@ impl GpioBackend for SimBackend {
         let level = cfg.initial != cfg.active_low;
         self.chip.take(pin, |line| line.level = level)?;
         self.chip.note(pin, level);
-        Ok(Box::new(SimOutput { chip: self.chip.clone(), pin, active_low: cfg.active_low }))
+        let life = *self.chip.life.lock();
+        Ok(Box::new(SimOutput { chip: self.chip.clone(), pin, life, active_low: cfg.active_low }))
     }
 
     fn input(&self, pin: Bcm, cfg: &InputCfg) -> Result<Box<dyn InputLine>, GpioError> {
@@ -161,20 +174,27 @@ impl GpioBackend for SimBackend {
             (line.debounce, line.active_low) = (cfg.debounce, cfg.active_low);
             line.level = cfg.bias == Bias::PullUp;
         })?;
-        Ok(Box::new(SimInput { chip: self.chip.clone(), pin, active_low: cfg.active_low }))
+        let life = *self.chip.life.lock();
+        Ok(Box::new(SimInput { chip: self.chip.clone(), pin, life, active_low: cfg.active_low }))
     }
 }
 
 struct SimOutput {
     chip: Arc<Chip>,
     pin: Bcm,
+    life: u64,
     active_low: bool,
 }
 
 impl OutputLine for SimOutput {
     fn set(&mut self, level: bool) -> Result<(), GpioError> {
         let level = level != self.active_low;
-        self.chip.lines.lock().get_mut(&self.pin).ok_or(GpioError::NoLine(self.pin))?.level = level;
+        let mut lines = self.chip.lines.lock();
+        if *self.chip.life.lock() != self.life {
+            return Err(GpioError::NoLine(self.pin));
+        }
+        lines.get_mut(&self.pin).ok_or(GpioError::NoLine(self.pin))?.level = level;
+        drop(lines);
         self.chip.note(self.pin, level);
         Ok(())
     }
@@ -182,13 +202,14 @@ impl OutputLine for SimOutput {
 
 impl Drop for SimOutput {
     fn drop(&mut self) {
-        self.chip.give_back(self.pin);
+        self.chip.give_back(self.pin, self.life);
     }
 }
 
 struct SimInput {
     chip: Arc<Chip>,
     pin: Bcm,
+    life: u64,
     active_low: bool,
 }
 
@@ -210,6 +231,6 @@ impl InputLine for SimInput {
 
 impl Drop for SimInput {
     fn drop(&mut self) {
-        self.chip.give_back(self.pin);
+        self.chip.give_back(self.pin, self.life);
     }
 }

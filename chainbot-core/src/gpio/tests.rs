@@ -1,5 +1,7 @@
 //! Pins on the simulated chip. Times are waited for by events of the chip, never by sleeping.
 
+mod exits;
+
 use std::sync::Arc;
 
 use super::*;

@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::id::{Lsn, NodeId, RunId};
 use crate::model::event::Committed;
 use crate::model::{Diagnostic, Record, RunStatus, RunView, StepView};
-use crate::port::{Page, Scope, StoredQuestion};
+use crate::port::{Page, Scope, StoredQuestion, WorkflowFilter};
 use crate::runtime::{
-    Counts, Event, Gap, Handle, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, Subscription,
-    TriggerView, WorkflowSwitched, WorkflowView,
+    Counts, Event, Gap, Handle, HookCall, HookReply, NewRun, RunQuery, RunSummary, StartedRun, StateView,
+    Subscription, TriggerView, WorkflowListed, WorkflowSwitched, WorkflowView,
 };
 
 /// A reply that is still to come.
@@ -31,7 +31,7 @@ pub trait Backend: Send + Sync {
         key: Option<&'a str>,
     ) -> Later<'a, Result<(WorkflowView, bool)>>;
     fn workflow<'a>(&'a self, reference: &'a str) -> Later<'a, Result<WorkflowView>>;
-    fn workflows<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Later<'a, Result<Page<WorkflowView>>>;
+    fn workflows(&self, filter: WorkflowFilter) -> Later<'_, Result<Page<WorkflowListed>>>;
     fn update_workflow<'a>(
         &'a self,
         reference: &'a str,
@@ -42,13 +42,7 @@ pub trait Backend: Send + Sync {
     fn validate(&self, source: &str) -> Vec<Diagnostic>;
     fn start_run(&self, new: NewRun) -> Later<'_, Result<StartedRun>>;
     fn run(&self, id: RunId) -> Later<'_, Result<RunView>>;
-    fn runs<'a>(
-        &'a self,
-        workflow: Option<&'a str>,
-        status: Option<RunStatus>,
-        before: Option<RunId>,
-        limit: u32,
-    ) -> Later<'a, Result<Page<RunSummary>>>;
+    fn runs(&self, query: RunQuery) -> Later<'_, Result<Page<RunSummary>>>;
     fn steps(&self, id: RunId) -> Later<'_, Result<Vec<StepView>>>;
     fn journal(
         &self,
@@ -144,8 +138,8 @@ impl Backend for Handle {
         Box::pin(self.workflow(reference))
     }
 
-    fn workflows<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Later<'a, Result<Page<WorkflowView>>> {
-        Box::pin(self.workflows(after, limit))
+    fn workflows(&self, filter: WorkflowFilter) -> Later<'_, Result<Page<WorkflowListed>>> {
+        Box::pin(self.workflows(filter))
     }
 
     fn update_workflow<'a>(
@@ -173,14 +167,8 @@ impl Backend for Handle {
         Box::pin(self.run(id))
     }
 
-    fn runs<'a>(
-        &'a self,
-        workflow: Option<&'a str>,
-        status: Option<RunStatus>,
-        before: Option<RunId>,
-        limit: u32,
-    ) -> Later<'a, Result<Page<RunSummary>>> {
-        Box::pin(self.runs(workflow, status, before, limit))
+    fn runs(&self, query: RunQuery) -> Later<'_, Result<Page<RunSummary>>> {
+        Box::pin(self.runs(query))
     }
 
     fn steps(&self, id: RunId) -> Later<'_, Result<Vec<StepView>>> {

@@ -3,6 +3,8 @@
 //! A page ends at its limit or at its bytes, whichever comes first, and the link goes on after its last item; so
 //! a list of large outputs never makes a large body.
 
+use std::cmp::Ordering;
+
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -10,9 +12,11 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::problem::Failure;
 use super::request::{Call, Query, printable, wrong};
+use super::suggest;
 use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
+use crate::port::Way;
 
 /// Reads `?limit`.
 pub fn limit(query: &Query) -> Result<u32> {
@@ -34,6 +38,34 @@ pub fn number_of(query: &Query, name: &str, default: u32) -> Result<u32> {
     } else {
         Err(wrong(name, &format!("is {number}"), &format!("give a number from 1 to {PAGE_MAX}")))
     }
+}
+
+/// Reads `?sort`: one of the columns that a list can be sorted by, turned round by a `-` before it. Without it, the list's own order.
+pub fn sort<T: Copy>(query: &Query, columns: &[(&str, T)], own: (T, Way)) -> Result<(T, Way)> {
+    let Some(text) = query.text("sort") else { return Ok(own) };
+    let (name, way) = match text.strip_prefix('-') {
+        Some(name) => (name, Way::Down),
+        None => (text, Way::Up),
+    };
+    match columns.iter().find(|(known, _)| *known == name) {
+        Some((_, column)) => Ok((*column, way)),
+        None => {
+            let known: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+            let help = format!("{}; a `-` before it turns the order round", suggest::hint(name, &known));
+            Err(wrong("sort", &format!("is `{}`", printable(text)), &help))
+        }
+    }
+}
+
+/// Two items of a list by one of its columns.
+pub type Compare<T> = fn(&T, &T) -> Ordering;
+
+/// Puts a list that is not paged in the order that `?sort` wants; equals stay as they were, and without it everything does.
+pub fn sort_whole<T>(query: &Query, items: &mut [T], columns: &[(&str, Compare<T>)]) -> Result<()> {
+    let own: Compare<T> = |_, _| Ordering::Equal;
+    let (compare, way) = sort(query, columns, (own, Way::Up))?;
+    items.sort_by(|a, b| way.turn(compare(a, b)));
+    Ok(())
 }
 
 /// One page under way.

@@ -28,11 +28,14 @@ mod metrics;
 mod models;
 mod outbox;
 mod people;
+mod preview;
+mod repeat;
 pub mod reports;
 mod runs;
 mod secrets;
 mod sharing;
 mod state;
+mod system;
 mod templates;
 mod tokens;
 mod triggers;
@@ -49,6 +52,8 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(health::routes())
         .merge(info::routes())
         .merge(metrics::routes())
+        .merge(preview::routes())
+        .merge(system::routes())
         .merge(workflows::routes())
         .merge(sharing::routes())
         .merge(graph::routes())

@@ -11,9 +11,12 @@ mod events;
 mod flow;
 mod hardening;
 mod memory;
+mod order;
 mod owners;
 mod port;
+mod preview;
 mod remembered;
+mod repeat;
 mod routes;
 mod socket;
 mod socket_ends;
@@ -109,11 +112,13 @@ impl Bench {
                 })
             },
             metrics: Arc::new(crate::observe::Metrics::default),
+            machine: Arc::new(crate::observe::Machine::default),
             config: Arc::new(|part| serde_json::json!({ "part": format!("{part:?}") })),
             meters: Arc::default(),
             manifest: serde_json::json!({ "name": "chainbot" }),
             own_port: None,
             insecure_lan: false,
+            trusted_proxies: vec!["192.0.2.1".parse().unwrap()],
             limits,
             secrets: None,
             pins: None,

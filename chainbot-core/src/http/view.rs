@@ -11,7 +11,7 @@ use super::problem::ProblemItem;
 use crate::error::Diagnostic;
 use crate::model::{RunStatus, RunView, StepError, StepView};
 use crate::port::{Role, StoredQuestion};
-use crate::runtime::{Counts, RunSummary, WorkflowView};
+use crate::runtime::{Counts, RunSummary, WorkflowListed, WorkflowView};
 
 /// A workflow with its definition.
 #[derive(Serialize, ToSchema)]
@@ -93,8 +93,9 @@ pub struct WorkflowEntry {
 }
 
 impl WorkflowEntry {
-    /// `runs`: the newest one, and how many there are.
-    pub fn new(view: WorkflowView, runs: &crate::port::Page<RunSummary>) -> Self {
+    /// Of an item of a list.
+    pub fn new(listed: WorkflowListed) -> Self {
+        let WorkflowListed { view, runs, last_run_at, .. } = listed;
         Self {
             id: view.id.to_string(),
             name: view.name,
@@ -106,10 +107,10 @@ impl WorkflowEntry {
             definition: view.definition,
             created_at: view.created_at.to_string(),
             updated_at: view.updated_at.to_string(),
-            execution_count: runs.total,
+            execution_count: runs,
             owner: view.owner.map(|user| user.to_string()),
             shared: view.shared.map(Role::as_str),
-            last_executed: runs.items.first().map(|run| run.created_at.to_string()),
+            last_executed: last_run_at.map(|at| at.to_string()),
         }
     }
 }

@@ -5,12 +5,13 @@
 //! in length and number; what came too fast is counted.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use log::Level;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use super::log_file::LogFile;
 use crate::env::Env;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::time::Timestamp;
@@ -41,6 +42,8 @@ pub struct Lines {
     raw: Mutex<Raw>,
     kept: Mutex<Kept>,
     came: Notify,
+    /// Where they are written besides, where the operator wants that.
+    file: OnceLock<Arc<LogFile>>,
 }
 
 #[derive(Default)]
@@ -66,15 +69,26 @@ pub fn note(record: &log::Record<'_>) {
 impl Lines {
     /// Takes lines from now on, for as long as it is held.
     pub fn open(env: Env) -> Arc<Self> {
-        let lines =
-            Arc::new(Self { env, raw: Mutex::default(), kept: Mutex::default(), came: Notify::new() });
+        let lines = Arc::new(Self {
+            env,
+            raw: Mutex::default(),
+            kept: Mutex::default(),
+            came: Notify::new(),
+            file: OnceLock::new(),
+        });
         let mut wanted = WANTED.write();
         wanted.retain(|lines| lines.strong_count() > 0);
         wanted.push(Arc::downgrade(&lines));
         lines
     }
 
-    fn put(&self, level: Level, target: &str, text: &str) {
+    /// Writes lines to a file as well, as they are settled. The first one counts.
+    pub fn write_to(&self, file: Arc<LogFile>) {
+        // A second one would be a mistake of the wiring, and harmless.
+        let _ = self.file.set(file);
+    }
+
+    pub(super) fn put(&self, level: Level, target: &str, text: &str) {
         let mut end = text.len().min(LOG_LINE_BYTES_MAX);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -108,6 +122,9 @@ impl Lines {
             kept.newest += 1;
             let text = redact(&text).unwrap_or(text);
             let line = Line { seq: kept.newest, at, level, target, text };
+            if let Some(file) = self.file.get() {
+                file.put(&line);
+            }
             kept.lines.push_back(line.clone());
             if kept.lines.len() > LOG_LINES_MAX {
                 kept.lines.pop_front();

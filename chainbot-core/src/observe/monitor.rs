@@ -17,6 +17,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
+use super::machine::Machine;
 use super::system::{Reading, System};
 use crate::env::Env;
 use crate::error::code::general;
@@ -123,6 +124,7 @@ struct Seen {
     /// How long the store took, or why it did not answer.
     database: Option<std::result::Result<Duration, String>>,
     questions: Option<usize>,
+    cpu_percent: Option<f64>,
     status: Option<&'static str>,
     is_closing: bool,
 }
@@ -173,6 +175,7 @@ impl Monitor {
             requests: meters.requests.totals(),
             database: None,
             questions: None,
+            cpu_percent: None,
             status: None,
             is_closing: false,
         };
@@ -204,6 +207,12 @@ impl Monitor {
     pub fn reading(&self) -> Reading {
         let has_sensors = self.seen.lock().rules.has_sensors;
         self.system.read(has_sensors)
+    }
+
+    /// The machine as it is now, for people.
+    pub fn machine(&self) -> Machine {
+        let cpu_percent = self.seen.lock().cpu_percent;
+        self.system.machine(self.reading(), cpu_percent)
     }
 
     /// Questions to people that were open at the last look.
@@ -275,6 +284,7 @@ impl Monitor {
             let mut seen = self.seen.lock();
             let errors = error_percent(seen.requests, requests);
             seen.requests = requests;
+            seen.cpu_percent = cpu;
             (seen.database, seen.questions) = match &questions {
                 Ok(open) => (Some(Ok(took)), Some(open.len())),
                 Err(error) => (Some(Err(error.to_string())), None),

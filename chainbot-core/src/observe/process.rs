@@ -21,7 +21,7 @@ pub(super) fn take(taking: &mut Taking) {
     taking.maybe("process_threads", entries("/proc/self/task"));
     taking.maybe("process_open_fds", entries("/proc/self/fd"));
     taking.maybe("process_max_fds", max_fds());
-    taking.maybe("chainbot_disk_written_bytes_total", written());
+    taking.maybe("chainbot_disk_written_bytes_total", written().map(|bytes| bytes as f64));
     let stat = read("/proc/self/stat").unwrap_or_default();
     // The name of the program stands in parentheses and may hold anything; the fields behind it are numbers.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -51,8 +51,16 @@ fn max_fds() -> Option<f64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-fn written() -> Option<f64> {
+/// What was written to disks since the process started.
+pub(super) fn written() -> Option<u64> {
     read("/proc/self/io")?.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
+}
+
+/// Memory that the process has at the moment.
+pub(super) fn resident() -> Option<u64> {
+    let status = read("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
 }
 
 fn boot() -> Option<f64> {

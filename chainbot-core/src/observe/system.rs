@@ -84,7 +84,12 @@ impl System {
         }
     }
 
-    fn file(&self, path: &str) -> Option<String> {
+    /// Whose room is looked at.
+    pub(super) fn disk_of(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(super) fn file(&self, path: &str) -> Option<String> {
         text(&self.root.join(path))
     }
 

@@ -4,6 +4,8 @@
 
 use crate::time::Timestamp;
 
+use super::list::Way;
+
 /// Who did something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
@@ -193,7 +195,7 @@ pub struct AuditHead {
     pub link: Vec<u8>,
 }
 
-/// Which rows a list shows. Newest first.
+/// Which rows a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
     /// Only this action.
@@ -208,8 +210,10 @@ pub struct AuditFilter {
     pub since: Option<Timestamp>,
     /// Up to then.
     pub until: Option<Timestamp>,
-    /// Older than this one.
-    pub before: Option<i64>,
+    /// By when they were written.
+    pub way: Way,
+    /// Past this one, in that order.
+    pub past: Option<i64>,
     /// At most.
     pub limit: u32,
 }

@@ -7,6 +7,8 @@ use crate::id::RunId;
 use crate::model::{EffectKey, Json};
 use crate::time::Timestamp;
 
+use super::list::Way;
+
 /// How a message leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,13 +138,15 @@ pub struct MessageMark {
     pub error: Option<String>,
 }
 
-/// Which messages a list shows. Newest first.
+/// Which messages a list shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MessageFilter {
     /// In this state.
     pub state: Option<MessageState>,
-    /// Older than this place of [`StoredMessage::seq`].
-    pub before: Option<i64>,
+    /// By when they were made.
+    pub way: Way,
+    /// Past this place of [`StoredMessage::seq`], in that order.
+    pub past: Option<i64>,
     /// At most.
     pub limit: u32,
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::engine::program::Owner;
-use crate::engine::{Input, Program, RunState, inputs};
+use crate::engine::{FOR_ITS_TURN, Input, Program, RunState, inputs};
 use crate::error::code::{general, run as run_code};
 use crate::error::{Error, Result};
 use crate::expr;
@@ -24,9 +24,6 @@ use super::launch::no_room;
 use super::load::Source;
 use super::who::{Deed, written_down};
 use super::workflows::check_owner;
-
-/// Why a run is paused that was taken up again and is not let in yet. A restart knows it by this.
-const FOR_ITS_TURN: &str = "it waits for its turn (`concurrency`)";
 
 /// A fork: a new run with the history of another up to a step.
 #[derive(Clone, Debug)]

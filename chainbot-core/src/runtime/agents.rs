@@ -354,7 +354,7 @@ impl Handle {
     async fn tasks_of(&self, id: WorkflowId, before: Option<RunId>, limit: u32) -> Result<Page<RunSummary>> {
         let filter = RunFilter {
             workflow: Some(id),
-            before,
+            past: before,
             limit: limit.clamp(1, limits::PAGE_MAX),
             ..RunFilter::default()
         };

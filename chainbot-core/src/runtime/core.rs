@@ -95,6 +95,8 @@ pub struct Runtime {
     pub(super) poison: Poison,
     pub(super) ears: Ears,
     pub(super) effects: Arc<Semaphore>,
+    /// Previews and dry runs at once.
+    pub(super) asides: Arc<Semaphore>,
     pub(super) effects_running: AtomicUsize,
     pub(super) parked: AtomicUsize,
     pub(super) written_off: AtomicUsize,

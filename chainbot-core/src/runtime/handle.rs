@@ -17,7 +17,7 @@ use crate::model::{Json, Record, RunRow, RunStatus, RunView, StepView};
 use crate::port::upkeep::Room;
 use crate::port::{
     AGENT_PREFIX, Action, AuditEntry, AuditFilter, AuditRow, AuditVerdict, Batch, Idempotency, Op, Page,
-    Role, RunFilter, Scope, StoredQuestion,
+    Role, RunFilter, Scope, StoredQuestion, Way, WorkflowPlace,
 };
 use crate::time::Timestamp;
 
@@ -72,6 +72,41 @@ pub struct RunSummary {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub finished_at: Option<Timestamp>,
+}
+
+/// Which runs are asked for.
+#[derive(Clone, Debug)]
+pub struct RunQuery {
+    /// Of this workflow only, by id or name.
+    pub workflow: Option<String>,
+    /// Only with this status, as it is shown.
+    pub status: Option<RunStatus>,
+    /// By when they were made.
+    pub way: Way,
+    /// Past this run, in that order.
+    pub past: Option<RunId>,
+    /// At most.
+    pub limit: u32,
+}
+
+impl RunQuery {
+    /// The newest ones.
+    pub fn newest(workflow: Option<&str>, limit: u32) -> Self {
+        Self { workflow: workflow.map(str::to_owned), status: None, way: Way::Down, past: None, limit }
+    }
+}
+
+/// A workflow of a list: with how often it ran.
+#[derive(Clone, Debug)]
+pub struct WorkflowListed {
+    /// Itself.
+    pub view: WorkflowView,
+    /// Its place in the list, past which the next page begins.
+    pub place: WorkflowPlace,
+    /// Runs of it that are kept.
+    pub runs: u64,
+    /// When the newest of them was made.
+    pub last_run_at: Option<Timestamp>,
 }
 
 /// A workflow as the API shows it.
@@ -201,16 +236,11 @@ impl Handle {
         self.0.read(move |runtime| runtime.run_view(&scope, id)).await
     }
 
-    /// Newest first.
-    pub async fn runs(
-        &self,
-        workflow: Option<&str>,
-        status: Option<RunStatus>,
-        before: Option<RunId>,
-        limit: u32,
-    ) -> Result<Page<RunSummary>> {
+    /// A page of a list of runs.
+    pub async fn runs(&self, query: RunQuery) -> Result<Page<RunSummary>> {
+        let RunQuery { workflow, status, way, past, limit } = query;
         let workflow = match workflow {
-            Some(reference) => Some(self.0.workflow_of(&self.1, reference).await?.id),
+            Some(reference) => Some(self.0.workflow_of(&self.1, &reference).await?.id),
             None => None,
         };
         // A row of a run at work says pending; what it does is known in memory.
@@ -220,7 +250,7 @@ impl Handle {
             Some(RunStatus::Waiting) => vec![RunStatus::Pending, RunStatus::Waiting],
             Some(other) => vec![other],
         };
-        let filter = RunFilter { workflow, statuses, before, limit: limit.clamp(1, limits::PAGE_MAX) };
+        let filter = RunFilter { workflow, statuses, way, past, limit: limit.clamp(1, limits::PAGE_MAX) };
         let scope = self.1;
         let page = self.0.read(move |runtime| runtime.store.runs(&scope, &filter)).await?;
         let items = page.items.into_iter().map(|row| self.summary(row));

@@ -9,8 +9,10 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::model::{RunStatus, StepError, StepView};
+use crate::port::Scope;
 use crate::time::Timestamp;
 
+use super::core::Runtime;
 use super::handle::Handle;
 
 /// A run as it stood after one of its records.
@@ -48,12 +50,7 @@ impl Handle {
             .read(move |runtime| {
                 let (stored, lsns) = runtime.places(&scope, id)?;
                 let last_seq = u32::try_from(lsns.len()).unwrap_or(u32::MAX).saturating_sub(1);
-                let seq = at.unwrap_or(last_seq);
-                if seq > last_seq {
-                    let message =
-                        format!("the query parameter `at` is {seq}, the run's newest record is {last_seq}");
-                    return Err(Error::new(&general::QUERY, message).help(format!("take 0 to {last_seq}")));
-                }
+                let seq = place_of(at, last_seq)?;
                 let records = runtime.store.records(&scope, id, &lsns[..=seq as usize])?;
                 let program = runtime.programs.get(stored.row.definition)?;
                 let records = || records.iter().map(|(_, record)| record);
@@ -63,6 +60,28 @@ impl Handle {
             })
             .await
     }
+}
+
+impl Runtime {
+    /// A run as it stood after its record `at`, or as it stands.
+    pub(super) fn stood(&self, scope: &Scope, id: RunId, at: Option<u32>) -> Result<RunState> {
+        let (stored, lsns) = self.places(scope, id)?;
+        let last_seq = u32::try_from(lsns.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        let seq = place_of(at, last_seq)?;
+        let records = self.store.records(scope, id, &lsns[..=seq as usize])?;
+        let program = self.programs.get(stored.row.definition)?;
+        RunState::fold(id, program, records.iter().map(|(_, record)| record))
+    }
+}
+
+/// The record after which a run is looked at.
+fn place_of(at: Option<u32>, last_seq: u32) -> Result<u32> {
+    let seq = at.unwrap_or(last_seq);
+    if seq <= last_seq {
+        return Ok(seq);
+    }
+    let message = format!("`at` is {seq}, the run's newest record is {last_seq}");
+    Err(Error::new(&general::QUERY, message).help(format!("take 0 to {last_seq}")))
 }
 
 fn shown(state: &RunState, seq: u32, last_seq: u32, steps: Vec<StepView>) -> StateView {

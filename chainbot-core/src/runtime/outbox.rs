@@ -44,7 +44,7 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct Queue {
     /// Decided, at the writer: with the record's index in its batch.
-    staged: HashMap<RunId, Vec<(u32, Announcement)>>,
+    staged: HashMap<RunId, Vec<(i64, Announcement)>>,
     ready: VecDeque<(Lsn, Announcement)>,
     /// Up to here everything was delivered or is in `ready`; behind it the journal must be read.
     newest: Lsn,
@@ -123,18 +123,20 @@ impl Outbox {
             created_at: state.created_at,
             steps: Some((state.steps_completed, state.program.step_count())),
         };
-        let mut staged: Vec<(u32, Announcement)> = records
+        let mut staged: Vec<(i64, Announcement)> = records
             .iter()
-            .enumerate()
-            .filter_map(|(index, record)| Some((index as u32, announcement(&subject, record)?)))
+            .zip(0..)
+            .filter_map(|(record, index)| Some((index, announcement(&subject, record)?)))
             .collect();
-        if let (true, Some(last)) = (parks, records.last()) {
-            // Told when it happens and not again: after a restart the run's own state says it.
-            let mut data = subject.data("waiting", last.at);
+        if parks {
+            // Told when it happens and not again: after a restart the run's own state says it. One that waits for an event is
+            // parked without a record, once its ear is set; then this follows whatever is on disk already.
+            let (last, at) = (state.next_seq.saturating_sub(1), state.last_at);
+            let mut data = subject.data("waiting", at);
             data.waiting_for = state.waiting_for();
-            let id = format!("{}-{}-waiting", state.id, last.seq);
-            let event = cloud_event("chainbot.workflow.waiting", id, last.at, &data);
-            staged.extend(event.map(|event| (records.len() as u32 - 1, event)));
+            let id = format!("{}-{last}-waiting", state.id);
+            let event = cloud_event("chainbot.workflow.waiting", id, at, &data);
+            staged.extend(event.map(|event| (records.len() as i64 - 1, event)));
         }
         if !staged.is_empty() {
             self.queue.lock().staged.insert(state.id, staged);
@@ -149,9 +151,7 @@ impl Outbox {
         if queue.is_behind || queue.ready.len() + staged.len() > limits::EVENTS_KEPT_MAX {
             queue.is_behind = true;
         } else {
-            queue
-                .ready
-                .extend(staged.into_iter().map(|(index, what)| (Lsn(first.0 + i64::from(index)), what)));
+            queue.ready.extend(staged.into_iter().map(|(index, what)| (Lsn(first.0 + index), what)));
         }
         self.changed.notify_one();
     }

@@ -97,6 +97,7 @@ impl Runtime {
             poison: Poison::new(note_file, held),
             ears: Ears::new(listens),
             effects: Arc::new(Semaphore::new(limits::EFFECTS_MAX)),
+            asides: Arc::new(Semaphore::new(limits::ASIDES_MAX)),
             effects_running: AtomicUsize::new(0),
             parked: AtomicUsize::new(recovery.parked),
             written_off: AtomicUsize::new(0),

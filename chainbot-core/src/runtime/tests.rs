@@ -6,6 +6,7 @@ mod cut;
 mod edges;
 mod held;
 mod history;
+mod host;
 mod people;
 mod queued;
 mod sim;
@@ -69,6 +70,8 @@ struct Bench {
     /// Lets one hanging request be answered.
     gate: Arc<Semaphore>,
     store: Arc<SqliteStore>,
+    /// What the host was told, since the start or the restart.
+    heard: Arc<host::Heard>,
     /// The store as the runtime has it.
     cut: Arc<cut::CutStore>,
     runtime: Arc<Runtime>,
@@ -116,9 +119,10 @@ impl Bench {
         let clock = Arc::new(VirtualClock::at(Timestamp(1_800_000_000_000)));
         let store = open(folder.path());
         let cut = cut::CutStore::new(store.clone());
-        let runtime = start(folder.path(), cut.clone(), &clock, &server, runs_max, queued_max, 1);
+        let heard = Arc::<host::Heard>::default();
+        let runtime = start(folder.path(), cut.clone(), &heard, &clock, &server, runs_max, queued_max, 1);
         let handle = Handle::new(runtime.clone());
-        Self { folder, clock, runs_max, queued_max, server, gate, store, cut, runtime, handle }
+        Self { folder, clock, runs_max, queued_max, server, gate, heard, store, cut, runtime, handle }
     }
 
     /// Stops and starts again on the same folder.
@@ -143,7 +147,8 @@ impl Bench {
 
     /// What `between` does to the folder, no process sees happen.
     async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
-        let Self { folder, clock, runs_max, queued_max, server, gate, store, cut, runtime, handle } = self;
+        let Self { folder, clock, runs_max, queued_max, server, gate, heard: _, store, cut, runtime, handle } =
+            self;
         runtime.stop(Duration::from_secs(20)).await.unwrap();
         assert_eq!(check(&store).unwrap(), []);
         store.close();
@@ -152,9 +157,10 @@ impl Bench {
         between(folder.path());
         let store = open(folder.path());
         let cut = cut::CutStore::new(store.clone());
-        let runtime = start(folder.path(), cut.clone(), &clock, &server, runs_max, queued_max, 2);
+        let heard = Arc::<host::Heard>::default();
+        let runtime = start(folder.path(), cut.clone(), &heard, &clock, &server, runs_max, queued_max, 2);
         let handle = Handle::new(runtime.clone());
-        Self { folder, clock, runs_max, queued_max, server, gate, store, cut, runtime, handle }
+        Self { folder, clock, runs_max, queued_max, server, gate, heard, store, cut, runtime, handle }
     }
 
     async fn workflow(&self, name: &str, steps: &str) {
@@ -229,6 +235,7 @@ impl Bench {
 fn start(
     folder: &Path,
     store: Arc<dyn Store>,
+    heard: &Arc<host::Heard>,
     clock: &Arc<VirtualClock>,
     server: &Server,
     runs_max: usize,
@@ -246,7 +253,7 @@ fn start(
         store,
         executors: Arc::new(Executors::new(egress, env.clone()).with_channels(channels)),
         env,
-        host_bus: None,
+        host_bus: Some(heard.clone()),
         defaults: Defaults::default(),
         runs_max,
         queued_max,
@@ -398,7 +405,11 @@ async fn a_parent_waits_for_its_child_with_one_permit_for_both() {
     let parent = bench.start("parent").await;
     let child = async {
         loop {
-            let runs = bench.handle.runs(Some("child"), Some(RunStatus::Waiting), None, 10).await.unwrap();
+            let runs = bench
+                .handle
+                .runs(RunQuery { status: Some(RunStatus::Waiting), ..RunQuery::newest(Some("child"), 10) })
+                .await
+                .unwrap();
             if let Some(run) = runs.items.first() {
                 return run.id;
             }

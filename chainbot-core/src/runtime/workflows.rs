@@ -9,11 +9,14 @@ use crate::error::code::{account, definition, general};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
-use crate::port::{AGENT_PREFIX, Action, Idempotency, Op, Page, Scope, StoredWorkflow};
+use crate::port::{
+    AGENT_PREFIX, Action, Idempotency, ListedWorkflow, Op, Page, Scope, StoredWorkflow, WorkflowFilter,
+    WorkflowPlace,
+};
 use crate::validate;
 
 use super::core::Runtime;
-use super::handle::{Handle, WorkflowView};
+use super::handle::{Handle, WorkflowListed, WorkflowView};
 use super::heads::Head;
 use super::who::{Deed, written_down};
 
@@ -71,12 +74,19 @@ impl Handle {
     }
 
     /// By name, after a name; `limit` ≤ 200.
-    pub async fn workflows(&self, after: Option<&str>, limit: u32) -> Result<Page<WorkflowView>> {
-        let (scope, after) = (self.1, after.map(str::to_owned));
-        let limit = limit.min(limits::PAGE_MAX);
-        let page =
-            self.0.read(move |runtime| runtime.store.workflows(&scope, after.as_deref(), limit)).await?;
-        let items = page.items.iter().map(|stored| self.view(stored)).collect::<Result<Vec<_>>>()?;
+    pub async fn workflows(&self, filter: WorkflowFilter) -> Result<Page<WorkflowListed>> {
+        let (scope, by) = (self.1, filter.by);
+        let filter = WorkflowFilter { limit: filter.limit.min(limits::PAGE_MAX), ..filter };
+        let page = self.0.read(move |runtime| runtime.store.workflows(&scope, &filter)).await?;
+        let listed = |one: ListedWorkflow| {
+            Ok(WorkflowListed {
+                view: self.view(&one.workflow)?,
+                place: WorkflowPlace::of(&one.workflow, by),
+                runs: one.runs,
+                last_run_at: one.last_run_at,
+            })
+        };
+        let items = page.items.into_iter().map(listed).collect::<Result<Vec<_>>>()?;
         Ok(Page { items, total: page.total, more: page.more })
     }
 

@@ -210,6 +210,10 @@ impl Vault {
         // All of them open, or nothing is begun: one that does not would be lost with the old key.
         let values = {
             let state = self.state.read();
+            // The first secret makes the first key; before it there is none to change.
+            if state.rows.is_empty() && state.keys.as_ref().is_ok_and(|keys| keys.first().is_none()) {
+                return Ok(Rotated { secrets: 0, is_credential: false });
+            }
             let keys = state.keys()?;
             state.rows.values().map(|row| Ok((row.clone(), keys.open(row)?))).collect::<Result<Vec<_>>>()?
         };

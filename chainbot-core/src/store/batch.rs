@@ -41,6 +41,7 @@ pub enum Change {
     WorkflowShare { id: WorkflowId, possession: Possession },
     WorkflowVersion(Version),
     WorkflowDelete { id: WorkflowId, at: Timestamp },
+    KeyKeep { key: Box<Idempotency>, made: [u8; 16] },
     CursorSet { name: &'static str, lsn: Lsn },
     TriggerPut { workflow: WorkflowId, key: String, enabled: bool, due: Option<Timestamp> },
     TriggerDrop { workflow: WorkflowId, key: String },
@@ -247,6 +248,7 @@ fn change(run: RunId, own: u32, op: Op) -> Result<Change> {
             Change::WorkflowVersion(version(id, name, source, at))
         }
         Op::WorkflowDelete { id, at } => Change::WorkflowDelete { id, at },
+        Op::KeyKeep { key, made } => Change::KeyKeep { key, made },
         Op::CursorSet { name, lsn } => Change::CursorSet { name, lsn },
         Op::TriggerPut { workflow, key, enabled, due } => Change::TriggerPut { workflow, key, enabled, due },
         Op::TriggerDrop { workflow, key } => Change::TriggerDrop { workflow, key },

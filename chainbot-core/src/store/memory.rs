@@ -26,10 +26,10 @@ use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     AgentFilter, AgentMemory, ArchiveFilter, ArchivedMessage, AuditFilter, AuditRow, AuditVerdict,
-    Automation, Batch, IdempotencyHit, MemoryItem, MessageFilter, Page, PendingMessage, Recall, Recalled,
-    Recovery, RunFilter, Scope, Store, StoredAccounts, StoredAgent, StoredArchive, StoredBlock, StoredListen,
-    StoredMessage, StoredQuestion, StoredRun, StoredThread, StoredThreadMessage, StoredVersion,
-    StoredWorkflow, Summary, UsageRow,
+    Automation, Batch, IdempotencyHit, ListedWorkflow, MemoryItem, MessageFilter, Page, PendingMessage,
+    Recall, Recalled, Recovery, RunFilter, Scope, Store, StoredAccounts, StoredAgent, StoredArchive,
+    StoredBlock, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredThread, StoredThreadMessage,
+    StoredVersion, StoredWorkflow, Summary, UsageRow, WorkflowFilter,
 };
 use crate::time::Timestamp;
 
@@ -198,8 +198,8 @@ impl Store for MemoryStore {
         self.read(|tables| tables.workflow_named(scope, name))
     }
 
-    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.read(|tables| tables.workflows(scope, after, limit))
+    fn workflows(&self, scope: &Scope, filter: &WorkflowFilter) -> Result<Page<ListedWorkflow>> {
+        self.read(|tables| tables.workflows(scope, filter))
     }
 
     fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {

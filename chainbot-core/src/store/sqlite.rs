@@ -62,9 +62,9 @@ use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit,
-    MessageFilter, Page, PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows, Store,
-    StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredProbe, StoredQuestion, StoredRun,
-    StoredSecret, StoredVersion, StoredWorkflow, UsageRow,
+    ListedWorkflow, MessageFilter, Page, PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows,
+    Store, StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredProbe, StoredQuestion, StoredRun,
+    StoredSecret, StoredVersion, StoredWorkflow, UsageRow, WorkflowFilter,
 };
 
 /// How to open a store.
@@ -273,8 +273,8 @@ impl Store for SqliteStore {
         self.rows(|conn| workflow::named(conn, scope, name))
     }
 
-    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.rows(|conn| workflow::list(conn, scope, after, limit))
+    fn workflows(&self, scope: &Scope, filter: &WorkflowFilter) -> Result<Page<ListedWorkflow>> {
+        self.rows(|conn| workflow::list(conn, scope, filter))
     }
 
     fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {

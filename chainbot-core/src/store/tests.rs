@@ -19,6 +19,7 @@ mod remembered;
 mod repair;
 mod runs;
 mod tables;
+pub(crate) mod through;
 mod upkeep;
 
 use std::path::{Path, PathBuf};

@@ -373,7 +373,7 @@ async fn triggers(world: Arc<World>, life: Arc<Life>) -> Result<()> {
     };
     // The host gives each again until its run is there; the id makes a repeat the same.
     let mut given = 0u32;
-    while stage.life.handle.runs(Some("triggered"), None, None, 50).await?.total < 3 {
+    while stage.life.handle.runs(RunQuery::newest(Some("triggered"), 50)).await?.total < 3 {
         if given.is_multiple_of(200) {
             stage.life.handle.take_event(event(1))?;
             stage.life.handle.take_event(event(2))?;

@@ -21,4 +21,5 @@ codes! {
     TOKEN = "CB-0018", Invalid, "The access token is not well formed";
     TOO_DEEP = "CB-0019", Invalid, "The body is nested too deeply";
     DOCUMENT = "CB-0020", NotFound, "There is no such document";
+    LOG_FILE = "CB-0021", Storage, "The log cannot be written to its file";
 }

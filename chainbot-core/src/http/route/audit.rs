@@ -19,7 +19,7 @@ use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
 use crate::http::request::{Call, Query, wrong};
 use crate::limits::PAGE_MAX;
-use crate::port::{AuditFilter, AuditRow};
+use crate::port::{AuditFilter, AuditRow, Way};
 use crate::runtime::Handle;
 use crate::time::Timestamp;
 
@@ -109,7 +109,7 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(verify)).routes(routes!(export))
 }
 
-/// Who changed what, newest first
+/// Who changed what, newest first unless said
 #[utoipa::path(get, path = "/api/chainbot/audit", tag = "audit",
     params(
         ("action" = Option<String>, Query, description = "Only this action"),
@@ -118,19 +118,22 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         ("target_id" = Option<String>, Query, description = "Only on this one"),
         ("since" = Option<String>, Query, description = "From this time on, RFC 3339"),
         ("until" = Option<String>, Query, description = "Up to this time, RFC 3339"),
+        ("sort" = Option<String>, Query, description = "`-at`, which is how they come without it, or `at`"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
     responses((status = 200, description = "A page",
         body = Vec<AuditView>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let query =
-        call.query(&["action", "actor", "target", "target_id", "since", "until", "limit", "cursor"])?;
+        call.query(&["action", "actor", "target", "target_id", "since", "until", "sort", "limit", "cursor"])?;
     let limit = page::limit(&query)?;
-    let filter =
-        AuditFilter { limit, before: page::number_cursor(&query)?.map(i64::from), ..filter(&query)? };
+    let ((), way) = page::sort(&query, &[("at", ())], ((), Way::Down))?;
+    let past = page::number_cursor(&query)?.map(i64::from);
+    let filter = AuditFilter { limit, way, past, ..filter(&query)? };
     let page = call.engine(&shared)?.people()?.audit(filter).await?;
     let pager = Pager::of(page.items, |row| (row.seq.to_string(), AuditView::from(row)))?;
-    let kept: Vec<(&str, Option<&str>)> = FILTERS.into_iter().map(|name| (name, query.text(name))).collect();
+    let kept: Vec<(&str, Option<&str>)> =
+        FILTERS.into_iter().chain(["sort"]).map(|name| (name, query.text(name))).collect();
     pager.reply(&call, PATH, page.total, page.more, limit, &kept)
 }
 
@@ -169,8 +172,8 @@ async fn export(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let begun = lines(&handle, first.clone()).await?;
     let pages = futures_util::stream::unfold(Some((begun, handle, first)), |state| async move {
         let ((text, next), handle, filter) = state?;
-        let Some(before) = next else { return Some((Ok(text), None)) };
-        let filter = AuditFilter { before: Some(before), ..filter };
+        let Some(past) = next else { return Some((Ok(text), None)) };
+        let filter = AuditFilter { past: Some(past), ..filter };
         match lines(&handle, filter.clone()).await {
             Ok(page) => Some((Ok::<_, std::io::Error>(text), Some((page, handle, filter)))),
             Err(error) => Some((Err(std::io::Error::other(error.message().to_owned())), None)),
@@ -212,7 +215,8 @@ fn filter(query: &Query) -> Result<AuditFilter> {
         target_id: text("target_id"),
         since: time("since")?,
         until: time("until")?,
-        before: None,
+        way: Way::Down,
+        past: None,
         limit: 0,
     })
 }

@@ -8,21 +8,32 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::repeat;
 use crate::backup::{Backup, Backups};
 use crate::error::code::{backup as code, general};
 use crate::error::{Error, Result};
 use crate::http::Shared;
+use crate::http::page::{self, Compare};
 use crate::http::problem::Answer;
 use crate::http::request::Call;
 use crate::id::SafeName;
+use crate::runtime::Once;
 
 const PATH: &str = "/api/chainbot/backups";
 /// A name is shorter; what is longer is refused as one.
 const NAME_BYTES_MAX: usize = 256;
+
+/// What the list can be sorted by.
+const COLUMNS: &[(&str, Compare<Backup>)] = &[
+    ("name", |a, b| a.name().cmp(b.name())),
+    ("created_at", |a, b| a.at().cmp(&b.at())),
+    ("bytes", |a, b| a.bytes().cmp(&b.bytes())),
+];
 
 /// A backup.
 #[derive(Serialize, ToSchema)]
@@ -133,31 +144,55 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// Begins a backup
 #[utoipa::path(post, path = "/api/chainbot/backup", tag = "backups",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
     request_body(content = NewBackupBody, example = json!({ "name": "before-upgrade" })),
     responses(
         (status = 202, description = "It is being made", body = BackupView,
             headers(("Location", description = "How far it is"))),
-        (status = 409, description = "The name is taken, or another one is being made"),
+        (status = 409, description = "The name is taken, another one is being made, or the key was used for another request"),
         (status = 422, description = "That cannot be a name")))]
 async fn make(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let mut fields = call.fields(&["name"]).await?;
     let name = fields.text("name", NAME_BYTES_MAX)?.map(|text| safe_name(&text)).transpose()?;
     let backups = backups(&shared)?;
     let who = crate::runtime::Who::now();
-    let name = blocking(move || backups.order(name, who)).await?;
+    let engine = call.engine(&shared)?;
+    let once = repeat::look(
+        call.idempotency_key()?,
+        &engine,
+        "backup",
+        &json!([name.as_ref().map(SafeName::as_str)]),
+    )
+    .await?;
+    let before = repeat::before(&once);
+    let name = match before {
+        Some(made) => blocking(move || named(&backups, made)).await?,
+        None => blocking(move || backups.order(name, who)).await?,
+    };
+    if let Some(Once::New(held)) = &once {
+        engine.people()?.keep_key(held, mark(&name)).await?;
+    }
     let view = shown(&shared, name.clone()).await?;
     let location = HeaderValue::try_from(call.location(&format!("{PATH}/{name}")))
         .map_err(|e| Error::new(&general::INTERNAL, "the location is no header").because(e))?;
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(view)).into_response())
+    let reply = ([(header::LOCATION, location)], Json(view));
+    Ok(match before {
+        Some(_) => repeat::reply(StatusCode::ACCEPTED, reply),
+        None => (StatusCode::ACCEPTED, reply).into_response(),
+    })
 }
 
-/// All backups, newest first
+/// All backups, newest first unless said
 #[utoipa::path(get, path = "/api/chainbot/backups", tag = "backups",
+    params(("sort" = Option<String>, Query,
+        description = "`name`, `created_at` or `bytes`; turned round by a `-` before it")),
     responses((status = 200, description = "All of them; one that is being made, and the last one that failed, come first",
         body = Vec<BackupView>)))]
-async fn list(State(shared): State<Arc<Shared>>) -> Answer {
+async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let query = call.query(&["sort"])?;
     let backups = backups(&shared)?;
-    let all = blocking(move || backups.list()).await?;
+    let mut all = blocking(move || backups.list()).await?;
+    page::sort_whole(&query, &mut all, COLUMNS)?;
     Ok(Json(all.into_iter().map(BackupView::from).collect::<Vec<_>>()).into_response())
 }
 
@@ -174,6 +209,18 @@ async fn read(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     };
     let name: SafeName = name.parse().map_err(|_| missing())?;
     Ok(Json(shown(&shared, name).await?).into_response())
+}
+
+/// What a key keeps of a backup.
+fn mark(name: &SafeName) -> [u8; 16] {
+    let mut mark = [0; 16];
+    mark.copy_from_slice(&blake3::hash(name.as_str().as_bytes()).as_bytes()[..16]);
+    mark
+}
+
+fn named(backups: &Backups, made: [u8; 16]) -> Result<SafeName> {
+    let known = backups.list()?.into_iter().map(|one| one.name().clone()).find(|name| mark(name) == made);
+    known.ok_or_else(|| repeat::gone(Error::new(&code::NOT_FOUND, "the backup is not kept any more")))
 }
 
 async fn shown(shared: &Shared, name: SafeName) -> Result<BackupView> {

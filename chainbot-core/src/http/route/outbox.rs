@@ -19,7 +19,7 @@ use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
 use crate::http::request::{Call, wrong};
 use crate::model::EffectKey;
-use crate::port::{MessageFilter, MessageState, StoredMessage};
+use crate::port::{MessageFilter, MessageState, StoredMessage, Way};
 
 const PATH: &str = "/api/chainbot/outbox";
 
@@ -89,26 +89,35 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(resend)).routes(routes!(remove))
 }
 
-/// Messages of the outbox, newest first
+/// Messages of the outbox, newest first unless said
 #[utoipa::path(get, path = "/api/chainbot/outbox", tag = "outbox",
     params(
         ("status" = Option<String>, Query, description = "Only `pending`, `delivered` or `dead` ones"),
+        ("sort" = Option<String>, Query, description = "`-made_at`, which is how they come without it, or `made_at`"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
     responses((status = 200, description = "A page",
         body = Vec<Message>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let query = call.query(&["status", "limit", "cursor"])?;
+    let query = call.query(&["status", "sort", "limit", "cursor"])?;
     let limit = page::limit(&query)?;
     let state = query.text("status").map(|word| {
         MessageState::parse(word)
             .ok_or_else(|| wrong("status", "is no state of a message", "give pending, delivered or dead"))
     });
     let state = state.transpose()?;
-    let before = page::number_cursor(&query)?.map(i64::from);
-    let page = call.engine(&shared)?.people()?.outbox(MessageFilter { state, before, limit }).await?;
+    let ((), way) = page::sort(&query, &[("made_at", ())], ((), Way::Down))?;
+    let past = page::number_cursor(&query)?.map(i64::from);
+    let page = call.engine(&shared)?.people()?.outbox(MessageFilter { state, way, past, limit }).await?;
     let pager = Pager::of(page.items, |stored| (stored.seq.to_string(), Message::from(stored)))?;
-    pager.reply(&call, PATH, page.total, page.more, limit, &[("status", query.text("status"))])
+    pager.reply(
+        &call,
+        PATH,
+        page.total,
+        page.more,
+        limit,
+        &["status", "sort"].map(|name| (name, query.text(name))),
+    )
 }
 
 /// Sends a message at once, with its whole schedule before it again and the same id

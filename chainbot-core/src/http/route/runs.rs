@@ -22,7 +22,8 @@ use crate::http::suggest;
 use crate::http::view::{Execution, Run, RunHead, Step, status_named};
 use crate::limits::PAGE_MAX;
 use crate::model::RunStatus;
-use crate::runtime::{NewRun, StartedRun};
+use crate::port::Way;
+use crate::runtime::{NewRun, RunQuery, StartedRun};
 
 const PATH: &str = "/api/chainbot/runs";
 
@@ -120,26 +121,28 @@ async fn begin(shared: &Shared, call: &mut Call, names: &[&'static str]) -> crat
     call.engine(shared)?.start_run(NewRun { workflow, inputs, idempotency_key }).await
 }
 
-/// Runs, newest first
+/// Runs, newest first unless said
 #[utoipa::path(get, path = "/api/chainbot/runs", tag = "runs",
     params(
         ("workflow" = Option<String>, Query, description = "Only of this workflow: id or name"),
         ("status" = Option<String>, Query, description = "Only with this status"),
+        ("sort" = Option<String>, Query, description = "`-created_at`, which is how they come without it, or `created_at`"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
     responses(
         (status = 200, description = "A page", body = Vec<RunHead>),
         (status = 404, description = "There is no such workflow")))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let query = call.query(&["workflow", "status", "limit", "cursor"])?;
+    let query = call.query(&["workflow", "status", "sort", "limit", "cursor"])?;
     let limit = page::limit(&query)?;
     let status = query.text("status").map(status_of).transpose()?;
-    let before =
+    let ((), way) = page::sort(&query, &[("created_at", ())], ((), Way::Down))?;
+    let past =
         query.text("cursor").map(|text| text.parse().map_err(|_| page::bad_cursor(text))).transpose()?;
-    let workflow = query.text("workflow");
-    let page = call.engine(&shared)?.runs(workflow, status, before, limit).await?;
+    let workflow = query.text("workflow").map(str::to_owned);
+    let page = call.engine(&shared)?.runs(RunQuery { workflow, status, way, past, limit }).await?;
     let pager = Pager::of(page.items, |row| (row.id.to_string(), RunHead::from(row)))?;
-    let filters = [("workflow", workflow), ("status", query.text("status"))];
+    let filters = ["workflow", "status", "sort"].map(|name| (name, query.text(name)));
     pager.reply(&call, PATH, page.total, page.more, limit, &filters)
 }
 

@@ -15,11 +15,19 @@ use crate::error::code::general;
 use crate::error::{Error, Result};
 use crate::http::Shared;
 use crate::http::engine::scope_of;
+use crate::http::page::{self, Compare};
 use crate::http::problem::Answer;
 use crate::http::request::Call;
 use crate::limits::BODY_BYTES_MAX;
 use crate::port::SecretText;
 use crate::secret::{NewSecret, Rotated, SecretInfo, Vault};
+
+/// What the list can be sorted by.
+const COLUMNS: &[(&str, Compare<SecretInfo>)] = &[
+    ("name", |a, b| a.name.cmp(&b.name)),
+    ("created_at", |a, b| a.created_at.cmp(&b.created_at)),
+    ("updated_at", |a, b| a.updated_at.cmp(&b.updated_at)),
+];
 
 /// A secret without its value.
 #[derive(Serialize, ToSchema)]
@@ -78,13 +86,16 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(rotate)).routes(routes!(set, remove))
 }
 
-/// All secrets without their values, by name
+/// All secrets without their values, by name unless said
 #[utoipa::path(get, path = "/api/chainbot/secrets", tag = "secrets",
+    params(("sort" = Option<String>, Query,
+        description = "`name`, `created_at` or `updated_at`; turned round by a `-` before it")),
     responses((status = 200, description = "One's own and the operator's, all for an admin; there are at most 256", body = Vec<Secret>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let scope = scope_of(call.who()?);
-    let all: Vec<Secret> = vault(&shared)?.list(&scope).into_iter().map(Secret::from).collect();
-    Ok(Json(all).into_response())
+    let mut all = vault(&shared)?.list(&scope);
+    page::sort_whole(&call.query(&["sort"])?, &mut all, COLUMNS)?;
+    Ok(Json(all.into_iter().map(Secret::from).collect::<Vec<_>>()).into_response())
 }
 
 /// Stores a secret, or a new version of one

@@ -14,10 +14,18 @@ use utoipa_axum::routes;
 use super::workflows::REPLAYED;
 use crate::http::Shared;
 use crate::http::guard::Caller;
+use crate::http::page::{self, Compare};
 use crate::http::problem::Answer;
 use crate::http::request::Call;
 use crate::limits::EVENT_BYTES_MAX;
 use crate::runtime::{HookCall, TriggerView, WorkflowSwitched};
+
+/// What the list can be sorted by. One that never comes is behind those that do.
+const COLUMNS: &[(&str, Compare<TriggerView>)] = &[
+    ("workflow", |a, b| a.workflow_name.cmp(&b.workflow_name)),
+    ("next_at", |a, b| (a.next_at.is_none(), a.next_at).cmp(&(b.next_at.is_none(), b.next_at))),
+    ("last_at", |a, b| a.last_at.cmp(&b.last_at)),
+];
 
 /// A trigger of a workflow.
 #[derive(Serialize, ToSchema)]
@@ -118,13 +126,16 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(hook))
 }
 
-/// The triggers of all workflows, the next times first
+/// The triggers of all workflows, the next times first unless said
 #[utoipa::path(get, path = "/api/chainbot/schedules", tag = "triggers",
+    params(("sort" = Option<String>, Query,
+        description = "`workflow`, `next_at` or `last_at`; turned round by a `-` before it")),
     responses((status = 200, description = "All of them", body = Vec<Trigger>)))]
 async fn schedules(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    call.query(&[])?;
-    let all: Vec<Trigger> = call.engine(&shared)?.schedules().await?.into_iter().map(Trigger::from).collect();
-    Ok(Json(all).into_response())
+    let query = call.query(&["sort"])?;
+    let mut all = call.engine(&shared)?.schedules().await?;
+    page::sort_whole(&query, &mut all, COLUMNS)?;
+    Ok(Json(all.into_iter().map(Trigger::from).collect::<Vec<_>>()).into_response())
 }
 
 /// The triggers of a workflow

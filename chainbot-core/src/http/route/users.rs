@@ -7,22 +7,35 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Session;
+use super::repeat;
 use crate::auth::{Credential, NewUser, UserChange};
 use crate::error::code::account as code;
 use crate::error::{Error, Result};
 use crate::http::Shared;
+use crate::http::page::{self, Compare};
 use crate::http::problem::Answer;
 use crate::http::request::{Call, printable};
+use crate::id::UserId;
 use crate::limits::BODY_BYTES_MAX;
 use crate::port::{Role, SecretText, StoredUser};
 
 /// Names and hashes in a body; the accounts know what they may be.
 const TEXT_BYTES_MAX: usize = 256;
+
+/// What the list can be sorted by.
+const COLUMNS: &[(&str, Compare<StoredUser>)] = &[
+    ("name", |a, b| a.name.cmp(&b.name)),
+    ("role", |a, b| a.role.cmp(&b.role)),
+    ("created_at", |a, b| a.created_at.cmp(&b.created_at)),
+    ("updated_at", |a, b| a.updated_at.cmp(&b.updated_at)),
+    ("seen_at", |a, b| a.seen_at.cmp(&b.seen_at)),
+];
 
 /// A user.
 #[derive(Serialize, ToSchema)]
@@ -106,24 +119,38 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(sessions, end_sessions))
 }
 
-/// All users, by name
+/// All users, by name unless said
 #[utoipa::path(get, path = "/api/chainbot/users", tag = "accounts",
+    params(("sort" = Option<String>, Query,
+        description = "`name`, `role`, `created_at`, `updated_at` or `seen_at`; turned round by a `-` before it")),
     responses((status = 200, description = "All of them; there are at most 256", body = Vec<User>)))]
-async fn list(State(shared): State<Arc<Shared>>) -> Answer {
-    Ok(Json(shared.accounts.users().into_iter().map(User::from).collect::<Vec<_>>()).into_response())
+async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let query = call.query(&["sort"])?;
+    let mut all = shared.accounts.users();
+    page::sort_whole(&query, &mut all, COLUMNS)?;
+    Ok(Json(all.into_iter().map(User::from).collect::<Vec<_>>()).into_response())
 }
 
 /// Makes a user
+///
+/// A repeat with the same key is told of the user that the first request made, whatever its password.
 #[utoipa::path(post, path = "/api/chainbot/users", tag = "accounts",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
     request_body(content = NewUserBody, example = json!({ "name": "tom", "role": "viewer", "password": "three words apart" })),
     responses(
         (status = 201, description = "Made", body = User),
-        (status = 409, description = "A user has the name"),
+        (status = 409, description = "A user has the name, or the key was used for another request"),
         (status = 422, description = "Name, role, password or hash cannot be taken")))]
 async fn add(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let mut fields = call.fields(&["name", "role", "password", "password_hash"]).await?;
     let name = fields.needed("name", TEXT_BYTES_MAX)?;
     let role = role(&fields.needed("role", TEXT_BYTES_MAX)?)?;
+    let engine = call.engine(&shared)?;
+    let once = repeat::look(call.idempotency_key()?, &engine, "user", &json!([&name, role.as_str()])).await?;
+    if let Some(made) = repeat::before(&once) {
+        let user = shared.accounts.user(&UserId::from(made).to_string()).map_err(repeat::gone)?;
+        return Ok(repeat::reply(StatusCode::CREATED, Json(User::from(user))));
+    }
     let password = fields.text("password", BODY_BYTES_MAX)?.map(SecretText::new);
     let credential = match (password, fields.text("password_hash", TEXT_BYTES_MAX)?) {
         (Some(password), None) => Credential::Password(password),
@@ -134,7 +161,8 @@ async fn add(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
                 .into());
         }
     };
-    let user = shared.accounts.add_user(call.who()?, NewUser { name, role, credential }).await?;
+    let new = NewUser { name, role, credential };
+    let user = shared.accounts.add_user(call.who()?, new, repeat::keeper(&once)).await?;
     Ok((StatusCode::CREATED, Json(User::from(user))).into_response())
 }
 

@@ -16,6 +16,7 @@ use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
 use crate::http::request::{Call, Query, wrong};
 use crate::http::view::Workflow;
+use crate::port::Way;
 
 /// A version of a workflow.
 #[derive(ToSchema)]
@@ -97,29 +98,34 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(diff_runs))
 }
 
-/// The versions of a workflow, newest first
+/// The versions of a workflow, newest first unless said
 #[utoipa::path(get, path = "/api/chainbot/workflows/{id}/versions", tag = "workflows",
     params(
         ("id" = String, Path, description = "Id or name"),
+        ("sort" = Option<String>, Query, description = "`-version`, which is how they come without it, or `version`"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 unless said"),
-        ("cursor" = Option<u32>, Query, description = "A number: the page begins with the version before it")),
+        ("cursor" = Option<u32>, Query, description = "A number: the page begins with the version past it")),
     responses(
         (status = 200, description = "A page", body = Vec<Version>),
         (status = 404, description = "There is no such workflow")))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query(&["sort", "limit", "cursor"])?;
+    let ((), way) = page::sort(&query, &[("version", ())], ((), Way::Down))?;
     let limit = page::limit(&query)?;
-    let before = page::number_cursor(&query)?;
+    let past = page::number_cursor(&query)?;
     let reference = call.path("id")?;
     let all = call.engine(&shared)?.people()?.versions(reference).await?;
     let total = all.len() as u64;
-    let mut rest: Vec<_> =
-        all.into_iter().filter(|one| before.is_none_or(|before| one.version < before)).collect();
+    let mut rest: Vec<_> = all
+        .into_iter()
+        .filter(|one| past.is_none_or(|past| way.turn(one.version.cmp(&past)).is_gt()))
+        .collect();
+    rest.sort_by(|a, b| way.turn(a.version.cmp(&b.version)));
     let more = rest.len() > limit as usize;
     rest.truncate(limit as usize);
     let pager = Pager::of(rest, |one| (one.version.to_string(), one))?;
     let path = format!("/api/chainbot/workflows/{}/versions", crate::http::page::escape(reference));
-    pager.reply(&call, &path, total, more, limit, &[])
+    pager.reply(&call, &path, total, more, limit, &[("sort", query.text("sort"))])
 }
 
 /// A version of a workflow with its definition

@@ -22,9 +22,17 @@ use crate::http::problem::Answer;
 use crate::http::request::{Call, Tags};
 use crate::http::view::{Validation, Workflow, WorkflowEntry};
 use crate::limits::{DEFINITION_BODY_BYTES_MAX, PAGE_MAX};
+use crate::port::{Way, WorkflowFilter, WorkflowOrder, WorkflowPlace};
 use crate::runtime::WorkflowView;
+use crate::time::Timestamp;
 
 const PATH: &str = "/api/chainbot/workflows";
+/// What the list can be sorted by.
+const COLUMNS: &[(&str, WorkflowOrder)] = &[
+    ("name", WorkflowOrder::Name),
+    ("created_at", WorkflowOrder::CreatedAt),
+    ("updated_at", WorkflowOrder::UpdatedAt),
+];
 /// A definition as the document shows one.
 const EXAMPLE: &str = "\
 name: greet
@@ -44,25 +52,42 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(read, update, change, delete))
 }
 
-/// All workflows, by name
+/// All workflows, by name unless said
 #[utoipa::path(get, path = "/api/chainbot/workflows", tag = "workflows",
     params(
+        ("sort" = Option<String>, Query, description = "`name`, `created_at` or `updated_at`; turned round by a `-` before it"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 200 unless said"),
         ("cursor" = Option<String>, Query, description = "From the Link header of an earlier page")),
     responses((status = 200, description = "A page",
         body = Vec<WorkflowEntry>)))]
 async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query(&["sort", "limit", "cursor"])?;
     // The sibling dashboard gives no limit and follows no links.
     let limit = page::limit_or(&query, PAGE_MAX)?;
-    let page = call.engine(&shared)?.workflows(query.text("cursor"), limit).await?;
-    let mut entries = Vec::with_capacity(page.items.len());
-    for view in page.items {
-        let runs = call.engine(&shared)?.runs(Some(&view.id.to_string()), None, None, 1).await?;
-        entries.push((view.name.clone(), WorkflowEntry::new(view, &runs)));
+    let (by, way) = page::sort(&query, COLUMNS, (WorkflowOrder::Name, Way::Up))?;
+    let past = query.text("cursor").map(|text| past(text, by)).transpose()?;
+    let page = call.engine(&shared)?.workflows(WorkflowFilter { by, way, past, limit }).await?;
+    let pager = Pager::of(page.items, |one| (cursor(&one.place), WorkflowEntry::new(one)))?;
+    pager.reply(&call, PATH, page.total, page.more, limit, &[("sort", query.text("sort"))])
+}
+
+/// A place as a cursor: the name, or the time and the id.
+fn cursor(place: &WorkflowPlace) -> String {
+    match place {
+        WorkflowPlace::Name(name) => name.clone(),
+        WorkflowPlace::At(at, id) => format!("{}.{id}", at.0),
     }
-    let pager = Pager::of(entries, |entry| entry)?;
-    pager.reply(&call, PATH, page.total, page.more, limit, &[])
+}
+
+fn past(text: &str, by: WorkflowOrder) -> Result<WorkflowPlace> {
+    if by == WorkflowOrder::Name {
+        return Ok(WorkflowPlace::Name(text.to_owned()));
+    }
+    let read = || {
+        let (at, id) = text.split_once('.')?;
+        Some(WorkflowPlace::At(Timestamp(at.parse().ok()?), id.parse().ok()?))
+    };
+    read().ok_or_else(|| page::bad_cursor(text))
 }
 
 /// Makes a workflow from a definition

@@ -270,3 +270,28 @@ async fn no_spelling_of_a_path_in_a_parameter_finds_anything() {
     }
     assert!(asked > 5_000, "{asked}");
 }
+
+#[tokio::test]
+async fn only_a_proxy_that_the_operator_named_says_where_a_request_comes_from() {
+    let bench = Bench::new();
+    let token = super::accounts::bearer(&bench.token);
+    let make = async |from: &str, name: &str| {
+        let body = json!({ "source": format!("name: {name}\nsteps: []\n") }).to_string();
+        let headers = [token.as_str(), "X-Forwarded-Prefix: /pi", "X-Forwarded-For: 198.51.100.7"];
+        let reply = bench.ask("POST workflows", &headers, from, &body).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        reply.header("location").to_owned()
+    };
+    assert!(make("192.0.2.1", "one").await.starts_with("/pi/api/chainbot/workflows/"));
+    assert!(make("192.0.2.9", "two").await.starts_with("/api/chainbot/workflows/"));
+    assert!(make("127.0.0.1", "three").await.starts_with("/api/chainbot/workflows/"));
+    // Tries count for the client that the proxy saw, so that one stranger does not shut out all who come through it.
+    let login = async |from: &str, client: &str| {
+        let client = format!("X-Forwarded-For: {client}");
+        let body = json!({ "name": format!("nobody-{client}").to_lowercase().replace([' ', ':'], ""), "password": "x" });
+        bench.ask("POST auth/login", &[&client], from, &body.to_string()).await.status.as_u16()
+    };
+    bench.user("mia", "admin").await;
+    while login("192.0.2.1", "198.51.100.7").await != 429 {}
+    assert_eq!(login("192.0.2.1", "198.51.100.8").await, 401);
+}

@@ -14,10 +14,10 @@ use crate::http::backend::{Backend, Events, Later};
 use crate::id::{DefinitionHash, InboxId, Lsn, NodeId, RunId};
 use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunCreated, RunStatus, RunView, StepStatus, StepView, Trigger};
-use crate::port::{Page, Scope, StoredQuestion};
+use crate::port::{Page, Scope, StoredQuestion, WorkflowFilter, WorkflowPlace};
 use crate::runtime::{
-    Counts, Event, Gap, HookCall, HookReply, NewRun, RunSummary, StartedRun, StateView, TriggerView,
-    WorkflowSwitched, WorkflowView,
+    Counts, Event, Gap, HookCall, HookReply, NewRun, RunQuery, RunSummary, StartedRun, StateView,
+    TriggerView, WorkflowListed, WorkflowSwitched, WorkflowView,
 };
 
 /// The engine.
@@ -238,10 +238,21 @@ impl Backend for Memory {
         now(self.find(reference))
     }
 
-    fn workflows<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Later<'a, Result<Page<WorkflowView>>> {
+    /// By name, upwards: other orders are tested over the runtime.
+    fn workflows(&self, filter: WorkflowFilter) -> Later<'_, Result<Page<WorkflowListed>>> {
         let state = self.state.lock();
-        let rest = state.workflows.values().filter(|w| after.is_none_or(|after| *w.name > *after));
-        now(Ok(page(rest.cloned().collect(), state.workflows.len(), limit)))
+        let listed = |view: &WorkflowView| {
+            let runs = || state.runs.values().filter(|run| run.workflow_id == view.id);
+            WorkflowListed {
+                view: view.clone(),
+                place: WorkflowPlace::Name(view.name.clone()),
+                runs: runs().count() as u64,
+                last_run_at: runs().last().map(|run| run.created_at),
+            }
+        };
+        let all = state.workflows.values().map(listed);
+        let rest = all.filter(|one| filter.past.as_ref().is_none_or(|past| one.place > *past));
+        now(Ok(page(rest.collect(), state.workflows.len(), filter.limit)))
     }
 
     fn update_workflow<'a>(
@@ -284,21 +295,19 @@ impl Backend for Memory {
         now(self.find_run(id))
     }
 
-    fn runs<'a>(
-        &'a self,
-        workflow: Option<&'a str>,
-        status: Option<RunStatus>,
-        before: Option<RunId>,
-        limit: u32,
-    ) -> Later<'a, Result<Page<RunSummary>>> {
+    fn runs(&self, query: RunQuery) -> Later<'_, Result<Page<RunSummary>>> {
+        let RunQuery { workflow, status, way, past, limit } = query;
         let state = self.state.lock();
         let matching = |run: &&RunView| {
-            workflow.is_none_or(|name| run.workflow_name == name || run.workflow_id.to_string() == name)
+            workflow
+                .as_ref()
+                .is_none_or(|name| run.workflow_name == *name || run.workflow_id.to_string() == *name)
                 && status.is_none_or(|s| s == run.status)
         };
         let total = state.runs.values().filter(matching).count();
-        let newest_first = state.runs.values().rev().filter(matching);
-        let rest = newest_first.filter(|run| before.is_none_or(|before| run.id < before));
+        let mut all: Vec<_> = state.runs.values().filter(matching).collect();
+        all.sort_by(|a, b| way.turn(a.id.cmp(&b.id)));
+        let rest = all.into_iter().filter(|run| past.is_none_or(|past| way.turn(run.id.cmp(&past)).is_gt()));
         let rows = rest.map(|run| RunSummary {
             id: run.id,
             workflow_id: run.workflow_id,

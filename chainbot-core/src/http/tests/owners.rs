@@ -39,6 +39,7 @@ pub(super) struct House {
     handle: Handle,
     pub(super) store: Arc<SqliteStore>,
     pub(super) local: String,
+    pub(super) clock: Arc<VirtualClock>,
     _folder: TempDir,
 }
 
@@ -64,7 +65,7 @@ impl House {
     pub(super) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(VirtualClock::at(Timestamp(1_767_225_600_000)));
-        let env = Env::new(clock, Arc::new(SeededRandom::new(7)));
+        let env = Env::new(clock.clone(), Arc::new(SeededRandom::new(7)));
         let data = Arc::new(DataDir::open(folder.path(), "test").unwrap());
         let store = SqliteStore::open(OpenOptions::new(data.clone())).unwrap();
         let vault = Arc::new(Vault::open(store.clone(), data, env.clone()).unwrap());
@@ -107,11 +108,13 @@ impl House {
             env,
             health: Arc::new(|| HealthReport { score: 1.0, detail: "ok".to_owned(), checks: Vec::new() }),
             metrics: Arc::new(crate::observe::Metrics::default),
+            machine: Arc::new(crate::observe::Machine::default),
             config: Arc::new(|_| serde_json::json!({})),
             meters: Arc::default(),
             manifest: json!({ "name": "chainbot" }),
             own_port: None,
             insecure_lan: false,
+            trusted_proxies: vec!["192.0.2.1".parse().unwrap()],
             limits: ApiLimits { rate_per_s: 0, ..ApiLimits::default() },
             secrets: Some(vault),
             pins: None,
@@ -120,7 +123,7 @@ impl House {
         };
         let api = Api::new(Routes::new().unwrap(), options);
         let local = token.reveal().to_owned();
-        let house = Self { api, accounts, runtime, handle, store, local, _folder: folder };
+        let house = Self { api, accounts, runtime, handle, store, local, clock, _folder: folder };
         for (name, role) in [("ada", "admin"), ("mia", "editor"), ("tom", "editor"), ("vic", "viewer")] {
             let body = json!({ "name": name, "role": role, "password": PASSWORD });
             assert_eq!(house.ask(&house.local, "POST users", body).await.status, 201);
@@ -155,7 +158,10 @@ impl House {
             }
         };
         // With the host's patience, so that an event stream is a long poll.
-        let mut request = request.body(body).unwrap();
+        self.send(request.body(body).unwrap()).await
+    }
+
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Reply {
         request.extensions_mut().insert(ViaHost { timeout_ms: 30_000 });
         let reply = tokio::time::timeout(HANG, self.api.call(request)).await.expect("an answer");
         read(reply).await
@@ -268,6 +274,16 @@ impl House {
             panic!("the runtime stopped");
         };
         tokio::time::timeout(HANG, seen).await.expect("it waits");
+    }
+
+    /// Waits until a run is over.
+    pub(super) async fn until_over(&self, run: &str) {
+        let over = async {
+            while self.get(&self.local, &format!("runs/{run}")).await.json()["finished_at"].is_null() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANG, over).await.expect("it ends")
     }
 
     /// Starts a workflow, and says why its run failed.
@@ -472,6 +488,7 @@ const LISTS: &[(&str, &str)] = &[
 const NOBODYS: &[&str] = &[
     "/metrics",
     "/api/chainbot/metrics",
+    "/api/chainbot/system",
     "/api/chainbot/health",
     "/api/chainbot/info",
     "/api/chainbot/openapi.json",

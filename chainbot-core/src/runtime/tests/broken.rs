@@ -52,7 +52,7 @@ async fn a_failed_commit_stops_everything_and_keeps_what_was_acknowledged() {
         bench.handle.signal(*run, "go", json!(1), None).await.unwrap();
         assert_eq!(bench.ended(*run).await.status, RunStatus::Completed);
     }
-    let runs = bench.handle.runs(None, None, None, 100).await.unwrap();
+    let runs = bench.handle.runs(RunQuery::newest(None, 100)).await.unwrap();
     assert_eq!(runs.total as usize, kept.len());
     bench.end().await;
 }

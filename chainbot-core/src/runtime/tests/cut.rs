@@ -11,13 +11,8 @@ use tokio::sync::watch;
 use super::*;
 use crate::error::code::general;
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, UserId, WorkflowId};
-use crate::model::{EffectKey, Record, RunRow};
-use crate::port::upkeep::{Room, Tidied, Upkeep};
-use crate::port::{
-    Ack, Automation, Batch, IdempotencyHit, MessageFilter, Op, Page, PendingMessage, Recovery, RunFilter,
-    Scope, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
-};
+use crate::port::{Ack, Batch, Op};
+use crate::store::tests::through::Through;
 
 type Wanted = Box<dyn FnMut(&Batch) -> bool + Send>;
 
@@ -91,101 +86,17 @@ impl CutStore {
     }
 }
 
-impl Store for CutStore {
+impl Through for CutStore {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     fn submit(&self, batch: Batch) -> Result<()> {
         self.take(batch).map_or(Ok(()), |batch| self.inner.submit(batch))
     }
+
     fn commit(&self, batch: Batch) -> Result<()> {
         self.take(batch).map_or(Ok(()), |batch| self.inner.commit(batch))
-    }
-    fn failed(&self) -> Option<Arc<Error>> {
-        self.inner.failed()
-    }
-    fn recover(&self) -> Result<Recovery> {
-        self.inner.recover()
-    }
-    fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>> {
-        self.inner.run(scope, id)
-    }
-    fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
-        self.inner.records(scope, run, lsns)
-    }
-    fn runs(&self, scope: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
-        self.inner.runs(scope, filter)
-    }
-    fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<crate::model::event::Committed>> {
-        self.inner.journal_after(after, limit)
-    }
-    fn newest_lsn(&self) -> Result<Lsn> {
-        self.inner.newest_lsn()
-    }
-    fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow(scope, id)
-    }
-    fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow_named(scope, name)
-    }
-    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.inner.workflows(scope, after, limit)
-    }
-    fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {
-        self.inner.definition(scope, hash)
-    }
-    fn idempotent(&self, by: Option<UserId>, key: &str) -> Result<Option<IdempotencyHit>> {
-        self.inner.idempotent(by, key)
-    }
-    fn inbox(&self, scope: &Scope) -> Result<Vec<StoredQuestion>> {
-        self.inner.inbox(scope)
-    }
-    fn question(&self, scope: &Scope, id: InboxId) -> Result<Option<StoredQuestion>> {
-        self.inner.question(scope, id)
-    }
-    fn listens(&self) -> Result<Vec<StoredListen>> {
-        self.inner.listens()
-    }
-    fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
-        self.inner.versions(scope, id)
-    }
-    fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
-        self.inner.cursor(name)
-    }
-    fn memory(&self) -> &dyn crate::port::AgentMemory {
-        self.inner.memory()
-    }
-    fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
-        self.inner.outbox_pending()
-    }
-    fn outbox_message(&self, scope: &Scope, id: EffectKey) -> Result<Option<StoredMessage>> {
-        self.inner.outbox_message(scope, id)
-    }
-    fn outbox(&self, scope: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
-        self.inner.outbox(scope, filter)
-    }
-    fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {
-        self.inner.audit(filter)
-    }
-
-    fn audit_verdict(&self) -> Result<crate::port::AuditVerdict> {
-        self.inner.audit_verdict()
-    }
-
-    fn accounts(&self) -> Result<crate::port::StoredAccounts> {
-        self.inner.accounts()
-    }
-    fn automation(&self) -> Result<Automation> {
-        self.inner.automation()
-    }
-    fn close(&self) {
-        self.inner.close();
-    }
-    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
-        self.inner.tidy(upkeep)
-    }
-    fn room(&self) -> Room {
-        self.inner.room()
-    }
-    fn restore_room(&self) -> Result<Room> {
-        self.inner.restore_room()
     }
 }
 
@@ -214,7 +125,7 @@ impl Bench {
 
     /// The only run of a workflow.
     async fn only(&self, workflow: &str) -> RunId {
-        let runs = self.handle.runs(Some(workflow), None, None, 10).await.unwrap().items;
+        let runs = self.handle.runs(RunQuery::newest(Some(workflow), 10)).await.unwrap().items;
         assert_eq!(runs.len(), 1, "{runs:?}");
         runs[0].id
     }
@@ -282,7 +193,7 @@ async fn a_child_that_its_gate_refused_ends_though_the_process_did_before_it_was
     let parent = bench.start("parent").await;
     let bench = bench.cut_and_restart().await;
     assert_eq!(bench.ended(parent).await.status, RunStatus::Failed);
-    let runs = bench.handle.runs(Some("child"), None, None, 10).await.unwrap().items;
+    let runs = bench.handle.runs(RunQuery::newest(Some("child"), 10)).await.unwrap().items;
     let refused = runs.iter().find(|run| run.id != first).unwrap();
     assert_eq!(refused.status, RunStatus::Cancelled);
     let records = bench.handle.journal(refused.id, None, 10).await.unwrap().items;

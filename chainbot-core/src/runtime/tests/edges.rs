@@ -22,7 +22,7 @@ impl Bench {
     async fn runs_of(&self, workflow: &str, count: usize) -> Vec<RunId> {
         let seen = async {
             loop {
-                let page = self.handle.runs(Some(workflow), None, None, 50).await.unwrap();
+                let page = self.handle.runs(RunQuery::newest(Some(workflow), 50)).await.unwrap();
                 if page.items.len() >= count {
                     return page.items.iter().rev().map(|run| run.id).collect::<Vec<_>>();
                 }

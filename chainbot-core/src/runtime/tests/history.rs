@@ -42,7 +42,11 @@ async fn a_run_is_seen_as_it_stood_after_each_record_and_the_same_from_the_archi
 
     let read = async |bench: &Bench| {
         let journal = bench.handle.journal(run, None, 200).await.unwrap().items;
-        let list = bench.handle.runs(Some("three"), Some(RunStatus::Completed), None, 10).await.unwrap();
+        let list = bench
+            .handle
+            .runs(RunQuery { status: Some(RunStatus::Completed), ..RunQuery::newest(Some("three"), 10) })
+            .await
+            .unwrap();
         let list: Vec<RunId> = list.items.iter().map(|row| row.id).collect();
         (bench.handle.run(run).await.unwrap(), bench.handle.steps(run).await.unwrap(), journal, list)
     };

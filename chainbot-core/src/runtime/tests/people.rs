@@ -98,7 +98,11 @@ async fn a_paused_run_survives_a_restart_and_begins_nothing_until_it_is_resumed(
     let view = bench.handle.run(run).await.unwrap();
     assert_eq!((view.status, requests(&bench, "/quick")), (RunStatus::Paused, 0));
     assert_eq!(bench.handle.pause(run, "again").await.unwrap().status, RunStatus::Paused);
-    let listed = bench.handle.runs(None, Some(RunStatus::Paused), None, 10).await.unwrap();
+    let listed = bench
+        .handle
+        .runs(RunQuery { status: Some(RunStatus::Paused), ..RunQuery::newest(None, 10) })
+        .await
+        .unwrap();
     assert_eq!(listed.items.len(), 1);
     bench.handle.resume(run).await.unwrap();
     assert_eq!(bench.ended(run).await.status, RunStatus::Completed);

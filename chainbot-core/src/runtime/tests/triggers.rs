@@ -38,7 +38,7 @@ impl Bench {
     /// How many runs of a workflow there are. What was told before the call has had its effect.
     async fn count(&self, workflow: &str) -> u64 {
         self.settled().await;
-        self.handle.runs(Some(workflow), None, None, 1).await.unwrap().total
+        self.handle.runs(RunQuery::newest(Some(workflow), 1)).await.unwrap().total
     }
 
     /// The triggers have done what there was to do: one more event, told last, has its run.
@@ -48,7 +48,7 @@ impl Bench {
         }
         // Two looks at the clock, the first of which may have begun before it was set; then whatever came in before.
         self.runtime.looks_at_the_clock(2).await;
-        let before = self.handle.runs(Some("barrier"), None, None, 1).await.unwrap().total;
+        let before = self.handle.runs(RunQuery::newest(Some("barrier"), 1)).await.unwrap().total;
         self.event("test.barrier", &format!("barrier {before}"), json!({}));
         self.made("barrier", before as usize + 1).await;
     }
@@ -415,7 +415,7 @@ async fn a_child_of_a_single_workflow_that_runs_is_refused_and_its_parent_told()
     let parent = bench.start("parent").await;
     bench.until(parent, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
     // Made in the same moment, so not by the order of ids.
-    let all = bench.handle.runs(Some("one"), None, None, 10).await.unwrap().items;
+    let all = bench.handle.runs(RunQuery::newest(Some("one"), 10)).await.unwrap().items;
     let open: Vec<RunId> = all.iter().filter(|run| !run.status.is_terminal()).map(|run| run.id).collect();
     let [child] = open[..] else { panic!("{all:?}") };
     bench.until(child, |body| matches!(body, RecordBody::StepWaiting { .. })).await;
@@ -461,6 +461,6 @@ async fn a_when_that_does_not_end_costs_its_own_firing_and_is_said() {
     tokio::time::timeout(HANG, back).await.expect("it comes to its end");
     bench.event("test.list", "small one", json!({ "list": [1], "other": [1] }));
     bench.made("big", 1).await;
-    assert_eq!(bench.handle.runs(Some("big"), None, None, 1).await.unwrap().total, 1);
+    assert_eq!(bench.handle.runs(RunQuery::newest(Some("big"), 1)).await.unwrap().total, 1);
     bench.end().await;
 }

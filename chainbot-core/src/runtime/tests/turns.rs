@@ -68,14 +68,18 @@ async fn a_retry_waits_for_its_turn_also_over_a_restart() {
     let other = bench.holding(Value::Null).await;
     let view = bench.handle.retry(run).await.unwrap();
     assert_eq!(view.status, RunStatus::Paused);
-    assert_eq!(view.waiting_for.as_deref(), Some("it waits for its turn (`concurrency`)"));
+    let turn = Some("it waits for its turn (`concurrency`)");
+    assert_eq!(view.waiting_for.as_deref(), turn);
+    assert_eq!(bench.handle.state_at(run, None).await.unwrap().waiting_for.as_deref(), turn);
     let refused = bench.handle.resume(run).await.unwrap_err();
     assert_eq!(refused.code(), &run_code::CONCURRENCY, "{refused}");
     assert_eq!(bench.handle.pause(run, "me").await.unwrap_err().code(), &run_code::CONCURRENCY);
     // It is kept, and does not let the run in.
     bench.handle.signal(run, "other", Value::Null, None).await.unwrap();
+    assert_eq!(bench.handle.run(run).await.unwrap().waiting_for.as_deref(), turn, "it was in memory");
     let bench = bench.restart().await;
-    assert_eq!(bench.handle.run(run).await.unwrap().status, RunStatus::Paused);
+    let view = bench.handle.run(run).await.unwrap();
+    assert_eq!((view.status, view.waiting_for.as_deref()), (RunStatus::Paused, turn));
     assert_eq!(bench.handle.counts().queued, 1);
     let third = bench.start("w").await;
     bench.completed(other).await;

@@ -43,10 +43,9 @@ impl Log {
     pub fn list(&self, filter: &AuditFilter) -> Page<AuditRow> {
         let fits =
             |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        let all: Vec<&AuditRow> = self
+        let mut all: Vec<&AuditRow> = self
             .rows
             .iter()
-            .rev()
             .filter(|row| {
                 fits(&filter.action, &row.action)
                     && fits(&filter.actor, &row.actor)
@@ -57,9 +56,10 @@ impl Log {
             })
             .collect();
         let total = all.len() as u64;
+        all.sort_by(|a, b| filter.way.turn(a.seq.cmp(&b.seq)));
         let mut items: Vec<AuditRow> = all
             .into_iter()
-            .filter(|row| filter.before.is_none_or(|before| row.seq < before))
+            .filter(|row| filter.past.is_none_or(|past| filter.way.turn(row.seq.cmp(&past)).is_gt()))
             .take(filter.limit as usize + 1)
             .cloned()
             .collect();

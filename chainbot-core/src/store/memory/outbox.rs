@@ -89,10 +89,11 @@ impl Messages {
             filter.state.is_none_or(|state| state == stored.state) && sees(stored.message.run)
         };
         let total = self.all.values().filter(fits).count() as u64;
-        let rest = self.all.values().rev().filter(fits);
-        let rest = rest.filter(|stored| filter.before.is_none_or(|before| stored.seq < before));
+        let mut rest: Vec<&StoredMessage> = self.all.values().filter(fits).collect();
+        rest.sort_by(|a, b| filter.way.turn(a.seq.cmp(&b.seq)));
+        rest.retain(|stored| filter.past.is_none_or(|past| filter.way.turn(stored.seq.cmp(&past)).is_gt()));
         let limit = filter.limit as usize;
-        let mut items: Vec<StoredMessage> = rest.take(limit + 1).cloned().collect();
+        let mut items: Vec<StoredMessage> = rest.into_iter().take(limit + 1).cloned().collect();
         let more = items.len() > limit;
         items.truncate(limit);
         Page { items, total, more }

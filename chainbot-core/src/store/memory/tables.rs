@@ -10,9 +10,9 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::upkeep::{Tidied, Upkeep};
 use crate::port::{
-    AGENT_PREFIX, AccountOp, AgentFilter, Automation, Idempotency, IdempotencyHit, Op, Page, Possession,
-    Recovery, RunFilter, Scope, StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredQuestion,
-    StoredRun, StoredVersion, StoredWorkflow, Timer, UsageRow,
+    AGENT_PREFIX, AccountOp, AgentFilter, Automation, Idempotency, IdempotencyHit, ListedWorkflow, Op, Page,
+    Possession, Recovery, RunFilter, Scope, StoredAccounts, StoredAgent, StoredListen, StoredMessage,
+    StoredQuestion, StoredRun, StoredVersion, StoredWorkflow, Timer, UsageRow, WorkflowFilter, WorkflowPlace,
 };
 use crate::store::problem;
 
@@ -254,6 +254,7 @@ impl Tables {
                     known.deleted_at.get_or_insert(*at);
                 }
             }
+            Op::KeyKeep { key, made } => self.keep_key(Some(key), made),
             Op::CursorSet { name, lsn } => {
                 self.cursors.insert(name, *lsn);
             }
@@ -414,13 +415,16 @@ impl Tables {
                 && filter.workflow.is_none_or(|workflow| row.workflow == workflow)
                 && (filter.statuses.is_empty() || filter.statuses.contains(&row.status))
         };
-        let all: Vec<&RunRow> = self.runs.values().map(|run| &run.row).filter(fits).collect();
-        let rest = all.iter().rev().filter(|row| filter.before.is_none_or(|before| row.id < before));
+        let mut all: Vec<&RunRow> = self.runs.values().map(|run| &run.row).filter(fits).collect();
+        let total = all.len() as u64;
+        all.sort_by(|a, b| filter.way.turn(a.id.cmp(&b.id)));
+        let is_past =
+            |row: &&RunRow| filter.past.is_none_or(|past| filter.way.turn(row.id.cmp(&past)).is_gt());
         let limit = filter.limit as usize;
-        let mut items: Vec<RunRow> = rest.take(limit + 1).map(|row| (*row).clone()).collect();
+        let mut items: Vec<RunRow> = all.into_iter().filter(is_past).take(limit + 1).cloned().collect();
         let more = items.len() > limit;
         items.truncate(limit);
-        Page { items, total: all.len() as u64, more }
+        Page { items, total, more }
     }
 
     pub fn journal_after(&self, after: Lsn, limit: u32) -> Vec<Committed> {
@@ -443,17 +447,30 @@ impl Tables {
         self.workflows.values().find(is_it).cloned()
     }
 
-    pub fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Page<StoredWorkflow> {
+    pub fn workflows(&self, scope: &Scope, filter: &WorkflowFilter) -> Page<ListedWorkflow> {
         let is_one = |one: &&StoredWorkflow| {
             one.deleted_at.is_none() && scope.sees(&one.possession) && !one.name.starts_with(AGENT_PREFIX)
         };
-        let mut all: Vec<_> = self.workflows.values().filter(is_one).cloned().collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut all: Vec<_> = self.workflows.values().filter(is_one).collect();
         let total = all.len() as u64;
-        all.retain(|one| after.is_none_or(|after| one.name.as_str() > after));
-        let more = all.len() > limit as usize;
-        all.truncate(limit as usize);
-        Page { items: all, total, more }
+        let place = |one: &StoredWorkflow| WorkflowPlace::of(one, filter.by);
+        all.sort_by(|a, b| filter.way.turn(place(a).cmp(&place(b))));
+        let is_past = |one: &StoredWorkflow, past| filter.way.turn(place(one).cmp(past)).is_gt();
+        all.retain(|one| filter.past.as_ref().is_none_or(|past| is_past(one, past)));
+        let limit = filter.limit as usize;
+        let more = all.len() > limit;
+        let items = all.into_iter().take(limit).map(|one| self.listed(one)).collect();
+        Page { items, total, more }
+    }
+
+    fn listed(&self, one: &StoredWorkflow) -> ListedWorkflow {
+        let of = |run: &&Run| run.row.workflow == one.id;
+        let newest = self.runs.values().rfind(of);
+        ListedWorkflow {
+            workflow: one.clone(),
+            runs: self.runs.values().filter(of).count() as u64,
+            last_run_at: newest.map(|run| run.row.created_at),
+        }
     }
 
     pub fn agents(&self, scope: &Scope, filter: &AgentFilter) -> Page<StoredAgent> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::Result;
 use crate::limits::{AUDIT_SEGMENT_ROWS, PAGE_MAX};
-use crate::port::{AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict, Page};
+use crate::port::{AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict, Page, Way};
 use crate::store::{audit, problem};
 use crate::time::Timestamp;
 
@@ -27,10 +27,22 @@ const DROP_ROWS: &str = "DELETE FROM audit WHERE seq <= ?1";
 const DROPPED: &str = "UPDATE audit_segment SET is_dropped = 1 WHERE number <= ?1";
 const EACH: &str = "SELECT seq, at, action, actor, target, target_id, request, before_hash, after_hash, meta, link \
      FROM audit ORDER BY seq";
-const LIST: &str = "SELECT seq, at, action, actor, target, target_id, request, before_hash, after_hash, meta, link \
-     FROM audit WHERE seq < ?1 AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3) \
-     AND (?4 IS NULL OR target = ?4) AND (?5 IS NULL OR target_id = ?5) AND at >= ?6 AND at <= ?7 \
-     ORDER BY seq DESC LIMIT ?8";
+// A direction is no value that could be bound.
+macro_rules! list {
+    ($past:literal, $order:literal) => {
+        concat!(
+            "SELECT seq, at, action, actor, target, target_id, request, before_hash, after_hash, meta, link \
+             FROM audit WHERE ",
+            $past,
+            " AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3) AND (?4 IS NULL OR target = ?4) \
+             AND (?5 IS NULL OR target_id = ?5) AND at >= ?6 AND at <= ?7 ORDER BY ",
+            $order,
+            " LIMIT ?8"
+        )
+    };
+}
+const LIST_UP: &str = list!("seq > ?1", "seq");
+const LIST_DOWN: &str = list!("seq < ?1", "seq DESC");
 const COUNT: &str = "SELECT count(*) FROM audit WHERE (?1 IS NULL OR action = ?1) AND (?2 IS NULL OR actor = ?2) \
      AND (?3 IS NULL OR target = ?3) AND (?4 IS NULL OR target_id = ?4) AND at >= ?5 AND at <= ?6";
 /// Segments dropped in one transaction, so that a commit of work does not wait long behind it.
@@ -137,14 +149,18 @@ pub fn link_of(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Vec<u8>>>
 
 /// A page, newest first.
 pub fn list(conn: &Connection, filter: &AuditFilter) -> Result<Page<AuditRow>> {
-    let AuditFilter { action, actor, target, target_id, since, until, before, limit } = filter;
+    let AuditFilter { action, actor, target, target_id, since, until, way, past, limit } = filter;
     let (since, until) = (since.map_or(i64::MIN, |at| at.0), until.map_or(i64::MAX, |at| at.0));
     let limit = (*limit).clamp(1, PAGE_MAX);
     let read = problem::read;
-    let mut statement = conn.prepare_cached(LIST).map_err(read)?;
+    let (sql, end) = match way {
+        Way::Up => (LIST_UP, i64::MIN),
+        Way::Down => (LIST_DOWN, i64::MAX),
+    };
+    let mut statement = conn.prepare_cached(sql).map_err(read)?;
     let found = statement
         .query_map(
-            params![before.unwrap_or(i64::MAX), action, actor, target, target_id, since, until, limit + 1],
+            params![past.unwrap_or(end), action, actor, target, target_id, since, until, limit + 1],
             from_row,
         )
         .map_err(read)?;

@@ -8,7 +8,7 @@ use crate::id::RunId;
 use crate::model::EffectKey;
 use crate::port::{
     MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, Page, PendingMessage, Scope,
-    StoredMessage,
+    StoredMessage, Way,
 };
 use crate::store::problem;
 use crate::time::Timestamp;
@@ -27,10 +27,22 @@ const PENDING: &str = "SELECT id, at, target, bytes FROM outbox WHERE state = 0 
 const BY_ID: &str = "SELECT seq, id, kind, run, step, target, state, attempts, at, made_at, error, input \
      FROM outbox WHERE id = ?1 AND (?2 OR EXISTS (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
      WHERE r.id = outbox.run AND (w.owner IS ?3 OR w.shared <= ?4)))";
-const LIST: &str = "SELECT seq, id, kind, run, step, target, state, attempts, at, made_at, error, input \
-     FROM outbox WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR seq < ?2) AND (?4 OR EXISTS \
-     (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
-     WHERE r.id = outbox.run AND (w.owner IS ?5 OR w.shared <= ?6))) ORDER BY seq DESC LIMIT ?3";
+// A direction is no value that could be bound.
+macro_rules! list {
+    ($past:literal, $order:literal) => {
+        concat!(
+            "SELECT seq, id, kind, run, step, target, state, attempts, at, made_at, error, input \
+             FROM outbox WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR ",
+            $past,
+            ") AND (?4 OR EXISTS (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
+             WHERE r.id = outbox.run AND (w.owner IS ?5 OR w.shared <= ?6))) ORDER BY ",
+            $order,
+            " LIMIT ?3"
+        )
+    };
+}
+const LIST_UP: &str = list!("seq > ?2", "seq");
+const LIST_DOWN: &str = list!("seq < ?2", "seq DESC");
 const COUNT: &str = "SELECT count(*) FROM outbox WHERE (?1 IS NULL OR state = ?1) AND (?2 OR EXISTS \
      (SELECT 1 FROM run r JOIN workflow w ON w.id = r.workflow \
      WHERE r.id = outbox.run AND (w.owner IS ?3 OR w.shared <= ?4)))";
@@ -110,8 +122,12 @@ pub fn list(conn: &Connection, of: &Scope, filter: &MessageFilter) -> Result<Pag
         .prepare_cached(COUNT)
         .and_then(|mut count| count.query_row(params![state, whole, user, role], |row| row.get(0)))
         .map_err(problem::read)?;
-    let mut statement = conn.prepare_cached(LIST).map_err(problem::read)?;
-    let values = params![state, filter.before, i64::from(filter.limit) + 1, whole, user, role];
+    let sql = match filter.way {
+        Way::Up => LIST_UP,
+        Way::Down => LIST_DOWN,
+    };
+    let mut statement = conn.prepare_cached(sql).map_err(problem::read)?;
+    let values = params![state, filter.past, i64::from(filter.limit) + 1, whole, user, role];
     let mut rows = statement.query(values).map_err(problem::read)?;
     let mut items = Vec::new();
     while let Some(row) = rows.next().map_err(problem::read)? {

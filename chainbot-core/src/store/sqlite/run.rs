@@ -6,7 +6,7 @@ use super::scope::{self, Filter};
 use crate::error::Result;
 use crate::id::{DefinitionHash, Lsn, RunId, WorkflowId};
 use crate::model::{RunRow, RunStatus};
-use crate::port::{Page, RunFilter, Scope, StoredRun};
+use crate::port::{Page, RunFilter, Scope, StoredRun, Way};
 use crate::store::places::Places;
 use crate::store::problem;
 use crate::time::Timestamp;
@@ -28,22 +28,33 @@ const BY_ID: &str = "SELECT id, workflow, name, definition, status, detail, crea
 const LIVE: &str = "SELECT id, tail_lsn, lsns FROM run WHERE status < 4 AND parked = 0 ORDER BY first_lsn";
 const PARKED: &str = "SELECT count(*) FROM run WHERE status < 4 AND parked = 1";
 
-const LIST: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
-     WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
-const LIST_STATUS: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
-     WHERE status = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
-const LIST_WORKFLOW: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
-     WHERE workflow = ?4 AND status = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
-// The same for somebody who does not see everything. Apart, so that whoever does pays nothing for it.
-const LIST_OF: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
-     WHERE id < ?1 AND workflow IN (SELECT id FROM workflow WHERE owner IS ?3 OR shared <= ?4) \
-     ORDER BY id DESC LIMIT ?2";
-const LIST_STATUS_OF: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
-     WHERE status = ?3 AND id < ?1 AND workflow IN (SELECT id FROM workflow WHERE owner IS ?4 OR shared <= ?5) \
-     ORDER BY id DESC LIMIT ?2";
-const LIST_WORKFLOW_OF: &str = "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run \
-     WHERE workflow = ?4 AND status = ?3 AND id < ?1 AND workflow IN \
-     (SELECT id FROM workflow WHERE owner IS ?5 OR shared <= ?6) ORDER BY id DESC LIMIT ?2";
+// Whoever sees everything has texts without a scope, so that they pay nothing for it. Both ways, the newest first and the oldest.
+macro_rules! list {
+    ($($which:literal),*) => {
+        [list!(@ "id > ?1", "id", $($which),*), list!(@ "id < ?1", "id DESC", $($which),*)]
+    };
+    (@ $past:literal, $order:literal, $($which:literal),*) => {
+        concat!(
+            "SELECT id, workflow, name, definition, status, detail, created_at, finished_at FROM run WHERE ",
+            $($which,)*
+            $past,
+            " ORDER BY ",
+            $order,
+            " LIMIT ?2"
+        )
+    };
+}
+const LIST: [&str; 2] = list!("");
+const LIST_STATUS: [&str; 2] = list!("status = ?3 AND ");
+const LIST_WORKFLOW: [&str; 2] = list!("workflow = ?4 AND status = ?3 AND ");
+const LIST_OF: [&str; 2] =
+    list!("workflow IN (SELECT id FROM workflow WHERE owner IS ?3 OR shared <= ?4) AND ");
+const LIST_STATUS_OF: [&str; 2] =
+    list!("status = ?3 AND workflow IN (SELECT id FROM workflow WHERE owner IS ?4 OR shared <= ?5) AND ");
+const LIST_WORKFLOW_OF: [&str; 2] = list!(
+    "workflow = ?4 AND status = ?3 AND workflow IN ",
+    "(SELECT id FROM workflow WHERE owner IS ?5 OR shared <= ?6) AND "
+);
 const COUNT: &str = "SELECT count(*) FROM run";
 const COUNT_STATUS: &str = "SELECT count(*) FROM run WHERE status = ?1";
 const COUNT_WORKFLOW: &str = "SELECT count(*) FROM run WHERE workflow = ?2 AND status = ?1";
@@ -203,20 +214,24 @@ pub fn parked(conn: &Connection) -> rusqlite::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// A page of a list, newest first.
+/// A page of a list.
 pub fn list(conn: &Connection, of: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
     let Filter { whole, user, role } = scope::filter(of);
     let limit = filter.limit as usize;
     let fetched = i64::from(filter.limit) + 1;
-    // No id is greater than this one but itself, and it is not a UUIDv7.
-    let before = filter.before.map_or([0xff; 16], |run| *run.as_bytes());
+    // No id is before the one or behind the other, and neither is a UUIDv7.
+    let (way, end) = match filter.way {
+        Way::Up => (0, [0; 16]),
+        Way::Down => (1, [0xff; 16]),
+    };
+    let past = filter.past.map_or(end, |run| *run.as_bytes());
     let (mut items, mut total) = (Vec::new(), 0u64);
     if filter.workflow.is_none() && filter.statuses.is_empty() {
         if whole {
-            fetch(conn, LIST, params![before, fetched], &mut items)?;
+            fetch(conn, LIST[way], params![past, fetched], &mut items)?;
             total = count(conn, COUNT, [])?;
         } else {
-            fetch(conn, LIST_OF, params![before, fetched, user, role], &mut items)?;
+            fetch(conn, LIST_OF[way], params![past, fetched, user, role], &mut items)?;
             total = count(conn, COUNT_OF, params![user, role])?;
         }
     } else {
@@ -227,26 +242,26 @@ pub fn list(conn: &Connection, of: &Scope, filter: &RunFilter) -> Result<Page<Ru
             let status = number(status);
             match (filter.workflow.as_ref().map(WorkflowId::as_bytes), whole) {
                 (Some(workflow), true) => {
-                    fetch(conn, LIST_WORKFLOW, params![before, fetched, status, workflow], &mut items)?;
+                    fetch(conn, LIST_WORKFLOW[way], params![past, fetched, status, workflow], &mut items)?;
                     total += count(conn, COUNT_WORKFLOW, params![status, workflow])?;
                 }
                 (Some(workflow), false) => {
-                    let values = params![before, fetched, status, workflow, user, role];
-                    fetch(conn, LIST_WORKFLOW_OF, values, &mut items)?;
+                    let values = params![past, fetched, status, workflow, user, role];
+                    fetch(conn, LIST_WORKFLOW_OF[way], values, &mut items)?;
                     total += count(conn, COUNT_WORKFLOW_OF, params![status, workflow, user, role])?;
                 }
                 (None, true) => {
-                    fetch(conn, LIST_STATUS, params![before, fetched, status], &mut items)?;
+                    fetch(conn, LIST_STATUS[way], params![past, fetched, status], &mut items)?;
                     total += count(conn, COUNT_STATUS, params![status])?;
                 }
                 (None, false) => {
-                    let values = params![before, fetched, status, user, role];
-                    fetch(conn, LIST_STATUS_OF, values, &mut items)?;
+                    let values = params![past, fetched, status, user, role];
+                    fetch(conn, LIST_STATUS_OF[way], values, &mut items)?;
                     total += count(conn, COUNT_STATUS_OF, params![status, user, role])?;
                 }
             }
         }
-        items.sort_unstable_by_key(|row| std::cmp::Reverse(row.id));
+        items.sort_unstable_by(|a, b| filter.way.turn(a.id.cmp(&b.id)));
     }
     let more = items.len() > limit;
     items.truncate(limit);

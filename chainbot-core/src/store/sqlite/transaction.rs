@@ -147,6 +147,7 @@ impl<'a> Transaction<'a> {
             Change::GateEnter { run, .. } => {
                 Ok(self.tip_in(work, *run)?.is_none().then(|| no_such_run(*run)))
             }
+            Change::KeyKeep { key, .. } => self.check_key(Some(key)),
             // The vault is their only writer and keeps their order.
             Change::SecretPut(_) | Change::SecretRemove { .. } => Ok(None),
             // The models are, too.
@@ -320,6 +321,7 @@ impl<'a> Transaction<'a> {
             Change::WorkflowVersion(version) => workflow::update(conn, version),
             Change::WorkflowShare { id, possession } => workflow::share(conn, *id, possession),
             Change::WorkflowDelete { id, at } => workflow::delete(conn, *id, *at),
+            Change::KeyKeep { key, made } => keep_key(conn, Some(key), made),
             Change::CursorSet { name, lsn } => cursor::set(conn, name, *lsn),
             Change::TriggerPut { workflow, key, enabled, due } => {
                 trigger::put(conn, *workflow, key, *enabled, *due)

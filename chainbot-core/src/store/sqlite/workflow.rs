@@ -4,7 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::scope::{self, Filter};
 use crate::id::{DefinitionHash, UserId, WorkflowId};
-use crate::port::{Page, Possession, Scope, StoredVersion, StoredWorkflow};
+use crate::port::{
+    ListedWorkflow, Page, Possession, Scope, StoredVersion, StoredWorkflow, Way, WorkflowFilter,
+    WorkflowOrder, WorkflowPlace,
+};
 use crate::store::batch::Version;
 use crate::time::Timestamp;
 
@@ -25,10 +28,27 @@ const BY_ID: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created
 const BY_NAME: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
      w.owner, w.shared FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
      WHERE w.name = ?1 AND w.deleted_at IS NULL AND (?2 OR w.owner IS ?3 OR w.shared <= ?4)";
-const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
-     w.owner, w.shared FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version \
-     WHERE w.name > ?1 AND substr(w.name, 1, 6) <> 'agent:' AND w.deleted_at IS NULL AND (?3 OR w.owner IS ?4 OR w.shared <= ?5) \
-     ORDER BY w.name LIMIT ?2";
+// One text an order: the column and the direction are no values that could be bound.
+macro_rules! list {
+    ($past:literal, $order:literal) => {
+        concat!(
+            "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
+             w.owner, w.shared, (SELECT count(*) FROM run r WHERE r.workflow = w.id), \
+             (SELECT created_at FROM run WHERE id = (SELECT max(r.id) FROM run r WHERE r.workflow = w.id)) \
+             FROM workflow w JOIN definition d ON d.workflow = w.id AND d.version = w.version WHERE ",
+            $past,
+            " AND substr(w.name, 1, 6) <> 'agent:' AND w.deleted_at IS NULL AND (?3 OR w.owner IS ?4 OR w.shared <= ?5) ORDER BY ",
+            $order,
+            " LIMIT ?2"
+        )
+    };
+}
+const BY_NAME_UP: &str = list!("w.name > ?1", "w.name");
+const BY_NAME_DOWN: &str = list!("(?1 IS NULL OR w.name < ?1)", "w.name DESC");
+const MADE_UP: &str = list!("(w.created_at, w.id) > (?1, ?6)", "w.created_at, w.id");
+const MADE_DOWN: &str = list!("(w.created_at, w.id) < (?1, ?6)", "w.created_at DESC, w.id DESC");
+const CHANGED_UP: &str = list!("(w.updated_at, w.id) > (?1, ?6)", "w.updated_at, w.id");
+const CHANGED_DOWN: &str = list!("(w.updated_at, w.id) < (?1, ?6)", "w.updated_at DESC, w.id DESC");
 const COUNT: &str = "SELECT count(*) FROM workflow w \
      WHERE substr(w.name, 1, 6) <> 'agent:' AND w.deleted_at IS NULL AND (?1 OR w.owner IS ?2 OR w.shared <= ?3)";
 const SOURCE: &str = "SELECT d.source FROM definition d WHERE d.hash = ?1 AND (?2 OR EXISTS \
@@ -123,22 +143,58 @@ pub fn named(conn: &Connection, of: &Scope, name: &str) -> rusqlite::Result<Opti
     conn.prepare_cached(BY_NAME)?.query_row(params![name, whole, user, role], read).optional()
 }
 
-/// Not deleted, by name.
+/// Not deleted, with their runs.
 pub fn list(
     conn: &Connection,
     of: &Scope,
-    after: Option<&str>,
-    limit: u32,
-) -> rusqlite::Result<Page<StoredWorkflow>> {
+    filter: &WorkflowFilter,
+) -> rusqlite::Result<Page<ListedWorkflow>> {
     let Filter { whole, user, role } = scope::filter(of);
-    let mut statement = conn.prepare_cached(LIST)?;
-    let fetched = i64::from(limit) + 1;
-    let rows = statement.query_map(params![after.unwrap_or(""), fetched, whole, user, role], read)?;
-    let mut items = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
+    let limit = filter.limit as usize;
+    let fetched = i64::from(filter.limit) + 1;
+    let (by, way) = (filter.by, filter.way);
+    let mut items = if by == WorkflowOrder::Name {
+        let past = match &filter.past {
+            Some(WorkflowPlace::Name(name)) => Some(name.as_str()),
+            _ if way == Way::Up => Some(""),
+            _ => None,
+        };
+        let sql = if way == Way::Up { BY_NAME_UP } else { BY_NAME_DOWN };
+        fetch(conn, sql, params![past, fetched, whole, user, role])?
+    } else {
+        let (at, id) = match (&filter.past, way) {
+            (Some(WorkflowPlace::At(at, id)), _) => (at.0, *id.as_bytes()),
+            (_, Way::Up) => (i64::MIN, [0; 16]),
+            (_, Way::Down) => (i64::MAX, [0xff; 16]),
+        };
+        let sql = match (by, way) {
+            (WorkflowOrder::UpdatedAt, Way::Up) => CHANGED_UP,
+            (WorkflowOrder::UpdatedAt, Way::Down) => CHANGED_DOWN,
+            (_, Way::Up) => MADE_UP,
+            (_, Way::Down) => MADE_DOWN,
+        };
+        fetch(conn, sql, params![at, fetched, whole, user, role, id])?
+    };
+    let more = items.len() > limit;
+    items.truncate(limit);
     let total: i64 = conn.prepare_cached(COUNT)?.query_row(params![whole, user, role], |row| row.get(0))?;
     Ok(Page { items, total: total.unsigned_abs(), more })
+}
+
+fn fetch(
+    conn: &Connection,
+    sql: &'static str,
+    params: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<ListedWorkflow>> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map(params, |row| {
+        Ok(ListedWorkflow {
+            workflow: read(row)?,
+            runs: row.get::<_, i64>(10)?.unsigned_abs(),
+            last_run_at: row.get::<_, Option<i64>>(11)?.map(Timestamp),
+        })
+    })?;
+    rows.collect()
 }
 
 /// Every version, newest first.

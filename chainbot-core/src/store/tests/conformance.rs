@@ -3,6 +3,7 @@
 
 mod broken;
 mod case;
+mod order;
 mod owner;
 mod remembered;
 

@@ -45,8 +45,9 @@ fn a_database_of_the_first_schema_opens_and_says_the_same() {
         store.runs(&viewer, &crate::port::RunFilter { limit: 10, ..Default::default() }).unwrap().total,
         5
     );
-    for workflow in store.workflows(&viewer, None, 10).unwrap().items {
-        assert_eq!(workflow.possession, Possession::HOUSE, "{}", workflow.name);
+    let list = crate::port::WorkflowFilter { limit: 10, ..Default::default() };
+    for workflow in store.workflows(&viewer, &list).unwrap().items {
+        assert_eq!(workflow.workflow.possession, Possession::HOUSE, "{}", workflow.workflow.name);
     }
     let now = page.items[0].created_at.after(Duration::from_secs(3_600));
     let rules = crate::port::upkeep::Retention::default();

@@ -153,14 +153,14 @@ fn pages_of_runs_are_newest_first_without_gap_or_double() {
     ];
     for (filter, keep) in cases {
         let expected: Vec<RunId> = (0..25).rev().filter(|n| keep(*n)).map(run_id).collect();
-        let (mut seen, mut before) = (Vec::new(), None);
+        let (mut seen, mut past) = (Vec::new(), None);
         loop {
             let page =
-                bench.store.runs(&Scope::All, &RunFilter { before, limit: 4, ..filter.clone() }).unwrap();
+                bench.store.runs(&Scope::All, &RunFilter { past, limit: 4, ..filter.clone() }).unwrap();
             assert_eq!(page.total, expected.len() as u64);
             assert_eq!(page.more, seen.len() + page.items.len() < expected.len());
             seen.extend(page.items.iter().map(|row| row.id));
-            before = seen.last().copied();
+            past = seen.last().copied();
             if !page.more {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::code::{definition, general};
-use crate::port::{Idempotency, IdempotencyHit};
+use crate::port::{Idempotency, IdempotencyHit, WorkflowFilter, WorkflowPlace};
 
 const NOBODY: u128 = 0;
 
@@ -109,13 +109,15 @@ fn workflows_are_listed_by_name_a_page_at_a_time() {
         write(&bench, new_workflow(number as u128, name, None)).unwrap();
     }
     write(&bench, Op::WorkflowDelete { id: workflow_id(3), at: at(1) }).unwrap();
-    let page = bench.store.workflows(&Scope::All, None, 3).unwrap();
-    let names = |page: &crate::port::Page<crate::port::StoredWorkflow>| {
-        page.items.iter().map(|w| w.name.clone()).collect::<String>()
+    let list = |past: Option<&str>| {
+        let past = past.map(|name| WorkflowPlace::Name(name.to_owned()));
+        let filter = WorkflowFilter { past, limit: 3, ..WorkflowFilter::default() };
+        let page = bench.store.workflows(&Scope::All, &filter).unwrap();
+        let names: String = page.items.iter().map(|one| one.workflow.name.as_str()).collect();
+        (names, page.total, page.more)
     };
-    assert_eq!((names(&page).as_str(), page.total, page.more), ("abd", 4, true));
-    let page = bench.store.workflows(&Scope::All, Some("d"), 3).unwrap();
-    assert_eq!((names(&page).as_str(), page.total, page.more), ("e", 4, false));
+    assert_eq!(list(None), ("abd".to_owned(), 4, true));
+    assert_eq!(list(Some("d")), ("e".to_owned(), 4, false));
 }
 
 #[test]

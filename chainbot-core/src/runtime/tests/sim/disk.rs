@@ -12,15 +12,12 @@ use tempfile::TempDir;
 
 use crate::error::code::store as code;
 use crate::error::{Error, Result};
-use crate::id::{DefinitionHash, InboxId, Lsn, RunId, UserId, WorkflowId};
-use crate::model::event::Committed;
-use crate::model::{EffectKey, Record, RecordBody, RunRow};
-use crate::port::upkeep::{Room, Tidied, Upkeep};
-use crate::port::{
-    Automation, Batch, IdempotencyHit, MessageFilter, Op, Page, PendingMessage, Recovery, RunFilter, Scope,
-    Store, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
-};
+use crate::id::RunId;
+use crate::model::{Record, RecordBody};
+use crate::port::upkeep::Room;
+use crate::port::{Batch, Op, Store};
 use crate::store::memory::MemoryStore;
+use crate::store::tests::through::Through;
 use crate::store::{DataDir, OpenOptions, SqliteStore, check};
 
 /// What is on it, and what was seen to be written.
@@ -250,7 +247,11 @@ fn no_room() -> Error {
     Error::new(&code::FULL, "the simulated disk is full")
 }
 
-impl Store for Queue {
+impl Through for Queue {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     fn submit(&self, batch: Batch) -> Result<()> {
         if let Some(failed) = &*self.failed.lock() {
             return Err(Error::new(failed.code(), failed.message()));
@@ -279,113 +280,13 @@ impl Store for Queue {
         self.failed.lock().clone()
     }
 
-    fn recover(&self) -> Result<Recovery> {
-        self.inner.recover()
-    }
-
-    fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>> {
-        self.inner.run(scope, id)
-    }
-
-    fn records(&self, scope: &Scope, run: RunId, lsns: &[Lsn]) -> Result<Vec<(Lsn, Record)>> {
-        self.inner.records(scope, run, lsns)
-    }
-
-    fn runs(&self, scope: &Scope, filter: &RunFilter) -> Result<Page<RunRow>> {
-        self.inner.runs(scope, filter)
-    }
-
-    fn journal_after(&self, after: Lsn, limit: u32) -> Result<Vec<Committed>> {
-        self.inner.journal_after(after, limit)
-    }
-
-    fn newest_lsn(&self) -> Result<Lsn> {
-        self.inner.newest_lsn()
-    }
-
-    fn workflow(&self, scope: &Scope, id: WorkflowId) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow(scope, id)
-    }
-
-    fn workflow_named(&self, scope: &Scope, name: &str) -> Result<Option<StoredWorkflow>> {
-        self.inner.workflow_named(scope, name)
-    }
-
-    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.inner.workflows(scope, after, limit)
-    }
-
-    fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {
-        self.inner.definition(scope, hash)
-    }
-
-    fn idempotent(&self, by: Option<UserId>, key: &str) -> Result<Option<IdempotencyHit>> {
-        self.inner.idempotent(by, key)
-    }
-
-    fn inbox(&self, scope: &Scope) -> Result<Vec<StoredQuestion>> {
-        self.inner.inbox(scope)
-    }
-
-    fn question(&self, scope: &Scope, id: InboxId) -> Result<Option<StoredQuestion>> {
-        self.inner.question(scope, id)
-    }
-
-    fn listens(&self) -> Result<Vec<StoredListen>> {
-        self.inner.listens()
-    }
-
-    fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
-        self.inner.versions(scope, id)
-    }
-
-    fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
-        self.inner.cursor(name)
-    }
-
-    fn memory(&self) -> &dyn crate::port::AgentMemory {
-        self.inner.memory()
-    }
-
-    fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
-        self.inner.outbox_pending()
-    }
-
-    fn outbox_message(&self, scope: &Scope, id: EffectKey) -> Result<Option<StoredMessage>> {
-        self.inner.outbox_message(scope, id)
-    }
-
-    fn outbox(&self, scope: &Scope, filter: &MessageFilter) -> Result<Page<StoredMessage>> {
-        self.inner.outbox(scope, filter)
-    }
-
-    fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {
-        self.inner.audit(filter)
-    }
-
-    fn audit_verdict(&self) -> Result<crate::port::AuditVerdict> {
-        self.inner.audit_verdict()
-    }
-
-    fn accounts(&self) -> Result<crate::port::StoredAccounts> {
-        self.inner.accounts()
-    }
-
-    fn automation(&self) -> Result<Automation> {
-        self.inner.automation()
-    }
-
     fn close(&self) {}
-
-    fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
-        self.inner.tidy(upkeep)
-    }
 
     fn room(&self) -> Room {
         if self.is_full.load(Ordering::SeqCst) { Room::None } else { Room::Enough }
     }
 
     fn restore_room(&self) -> Result<Room> {
-        Ok(self.room())
+        Ok(Through::room(self))
     }
 }

@@ -2,15 +2,16 @@
 
 use parking_lot::Mutex;
 
+use super::super::through::Through;
 use super::super::*;
 use crate::error::Result;
 use crate::id::{InboxId, UserId};
 use crate::model::event::Committed;
-use crate::port::upkeep::{Room, Tidied, Upkeep};
+use crate::port::upkeep::{Tidied, Upkeep};
 use crate::port::{
-    AccountOp, Automation, IdempotencyHit, MessageFilter, Page, PendingMessage, Recovery, RunFilter,
-    StoredAccounts, StoredListen, StoredLogin, StoredMessage, StoredQuestion, StoredRun, StoredVersion,
-    StoredWorkflow,
+    AccountOp, IdempotencyHit, ListedWorkflow, MessageFilter, Page, PendingMessage, RunFilter,
+    StoredAccounts, StoredLogin, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
+    WorkflowFilter,
 };
 use crate::store::memory::MemoryStore;
 
@@ -93,7 +94,11 @@ impl Broken {
     }
 }
 
-impl Store for Broken {
+impl Through for Broken {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     fn submit(&self, mut batch: Batch) -> Result<()> {
         if self.has(Fault::ForgetsWhoAsksFor("idempotent")) {
             for op in &mut batch.ops {
@@ -140,14 +145,6 @@ impl Store for Broken {
             return Ok(());
         }
         self.inner.submit(batch)
-    }
-
-    fn failed(&self) -> Option<Arc<Error>> {
-        self.inner.failed()
-    }
-
-    fn recover(&self) -> Result<Recovery> {
-        self.inner.recover()
     }
 
     fn run(&self, scope: &Scope, id: RunId) -> Result<Option<StoredRun>> {
@@ -200,8 +197,8 @@ impl Store for Broken {
         self.inner.workflow_named(&self.scope(scope, "workflow_named"), name)
     }
 
-    fn workflows(&self, scope: &Scope, after: Option<&str>, limit: u32) -> Result<Page<StoredWorkflow>> {
-        self.inner.workflows(&self.scope(scope, "workflows"), after, limit)
+    fn workflows(&self, scope: &Scope, filter: &WorkflowFilter) -> Result<Page<ListedWorkflow>> {
+        self.inner.workflows(&self.scope(scope, "workflows"), filter)
     }
 
     fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<String>> {
@@ -220,16 +217,8 @@ impl Store for Broken {
         self.inner.question(&self.scope(scope, "question"), id)
     }
 
-    fn listens(&self) -> Result<Vec<StoredListen>> {
-        self.inner.listens()
-    }
-
     fn versions(&self, scope: &Scope, id: WorkflowId) -> Result<Vec<StoredVersion>> {
         self.inner.versions(&self.scope(scope, "versions"), id)
-    }
-
-    fn memory(&self) -> &dyn crate::port::AgentMemory {
-        self.inner.memory()
     }
 
     fn outbox_pending(&self) -> Result<Vec<PendingMessage>> {
@@ -248,14 +237,6 @@ impl Store for Broken {
         self.inner.outbox(&self.scope(scope, "outbox"), filter)
     }
 
-    fn audit(&self, filter: &crate::port::AuditFilter) -> Result<Page<crate::port::AuditRow>> {
-        self.inner.audit(filter)
-    }
-
-    fn audit_verdict(&self) -> Result<crate::port::AuditVerdict> {
-        self.inner.audit_verdict()
-    }
-
     fn accounts(&self) -> Result<StoredAccounts> {
         let mut all = self.inner.accounts()?;
         if self.has(Fault::KeepsTheLoginsOfAUserThatIsGone) {
@@ -266,14 +247,6 @@ impl Store for Broken {
         Ok(all)
     }
 
-    fn automation(&self) -> Result<Automation> {
-        self.inner.automation()
-    }
-
-    fn cursor(&self, name: &str) -> Result<Option<Lsn>> {
-        self.inner.cursor(name)
-    }
-
     fn tidy(&self, upkeep: &Upkeep<'_>) -> Result<Tidied> {
         *self.was_tidied.lock() = true;
         if self.has(Fault::DeletesTheNewestRuns) {
@@ -281,17 +254,5 @@ impl Store for Broken {
             return self.inner.tidy(&Upkeep { rules, ..*upkeep });
         }
         self.inner.tidy(upkeep)
-    }
-
-    fn room(&self) -> Room {
-        self.inner.room()
-    }
-
-    fn restore_room(&self) -> Result<Room> {
-        self.inner.restore_room()
-    }
-
-    fn close(&self) {
-        self.inner.close();
     }
 }

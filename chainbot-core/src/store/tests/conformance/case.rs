@@ -8,7 +8,7 @@ use crate::port::upkeep::{Keep, Retention, Upkeep};
 use crate::port::{
     AccountOp, Action, Actor, AuditEntry, AuditFilter, Digest, HashText, Idempotency, InboxKind, LoginKind,
     MessageFilter, MessageKind, MessageMark, MessageState, NewMessage, Role, RunFilter, StoredApiToken,
-    StoredLogin, StoredUser, Timer,
+    StoredLogin, StoredUser, Timer, Way, WorkflowFilter,
 };
 
 pub type Case = fn(&On) -> Result<(), String>;
@@ -24,6 +24,8 @@ pub const CASES: &[(&str, Case)] = &[
     ("parking: a failed run is taken up again at its gate", failed_runs_are_reopened),
     ("inbox: a question is open until it is closed", questions_are_kept),
     ("pagination: pages are newest first, without gap or double", pages_are_whole),
+    ("pagination: workflows by each column, both ways", super::order::workflows_are_listed_by_each_column),
+    ("pagination: workflows come with their runs", super::order::workflows_are_listed_with_their_runs),
     ("journal: reading goes on after any place", the_journal_is_paged),
     ("workflows: names are unique, versions counted, sources kept", workflows_are_kept),
     ("cursors: the last value counts", cursors_are_kept),
@@ -66,7 +68,7 @@ impl On {
         self.write(run, vec![created(run)], vec![insert(run)]).map_err(told)
     }
 
-    fn finish(&self, number: u128) -> Result<Vec<Lsn>, String> {
+    pub fn finish(&self, number: u128) -> Result<Vec<Lsn>, String> {
         let run = run_id(number);
         let first = self.begin(number)?;
         let next =
@@ -222,21 +224,26 @@ fn pages_are_whole(on: &On) -> Result<(), String> {
     for number in 1..=23 {
         if number % 3 == 0 { on.finish(number).map(drop)? } else { on.begin(number).map(drop)? }
     }
-    for statuses in [vec![], vec![RunStatus::Pending], vec![RunStatus::Completed, RunStatus::Pending]] {
-        let (mut before, mut seen) = (None, Vec::new());
+    let statuses = [vec![], vec![RunStatus::Pending], vec![RunStatus::Completed, RunStatus::Pending]];
+    for (statuses, way) in statuses.iter().flat_map(|statuses| [(statuses, Way::Down), (statuses, Way::Up)]) {
+        let (mut past, mut seen) = (None, Vec::new());
         loop {
-            let filter = RunFilter { before, limit: 4, statuses: statuses.clone(), workflow: None };
+            let filter = RunFilter { past, way, limit: 4, statuses: statuses.clone(), workflow: None };
             let page = on.0.runs(&Scope::All, &filter).map_err(told)?;
             let wanted = if statuses.len() == 1 { 16 } else { 23 };
             same(page.total, wanted)?;
-            before = page.items.last().map(|row| row.id);
+            past = page.items.last().map(|row| row.id);
             seen.extend(page.items.iter().map(|row| row.id));
             if !page.more {
                 break;
             }
         }
-        let all = (1..=23).rev().filter(|number| statuses.len() != 1 || number % 3 > 0).map(run_id);
-        same(seen, all.collect())?;
+        let mut all: Vec<RunId> =
+            (1..=23).filter(|number| statuses.len() != 1 || number % 3 > 0).map(run_id).collect();
+        if way == Way::Down {
+            all.reverse();
+        }
+        same(seen, all)?;
     }
     Ok(())
 }
@@ -272,7 +279,8 @@ fn workflows_are_kept(on: &On) -> Result<(), String> {
         (2, "two", at(1), at(2)),
     )?;
     same(on.0.definition(&Scope::All, DefinitionHash::of("one")).map_err(told)?.as_deref(), Some("one"))?;
-    same(on.0.workflows(&Scope::All, None, 10).map_err(told)?.total, 1)?;
+    let list = WorkflowFilter { limit: 10, ..WorkflowFilter::default() };
+    same(on.0.workflows(&Scope::All, &list).map_err(told)?.total, 1)?;
     on.write(run_id(0), vec![], vec![Op::WorkflowDelete { id, at: at(3) }]).map_err(told)?;
     same(on.0.workflow_named(&Scope::All, "water").map_err(told)?, None)?;
     same(on.0.workflow(&Scope::All, id).map_err(told)?.and_then(|one| one.deleted_at), Some(at(3)))?;
@@ -416,8 +424,8 @@ fn messages_are_paged_and_pruned(on: &On) -> Result<(), String> {
     on.write(run_id(0), vec![], (1..=9).map(put).collect()).map_err(told)?;
     let marks = (1..=6).map(|number| mark(number, MessageState::Delivered, 1, u32::from(number) * 10));
     on.write(run_id(0), vec![], marks.collect()).map_err(told)?;
-    let list =
-        |state, before| on.0.outbox(&Scope::All, &MessageFilter { state, before, limit: 4 }).map_err(told);
+    let all = MessageFilter { limit: 4, ..MessageFilter::default() };
+    let list = |state, past| on.0.outbox(&Scope::All, &MessageFilter { state, past, ..all }).map_err(told);
     let numbers = |page: &crate::port::Page<crate::port::StoredMessage>| {
         page.items.iter().map(|one| one.message.id.0[0]).collect::<Vec<_>>()
     };
@@ -425,6 +433,12 @@ fn messages_are_paged_and_pruned(on: &On) -> Result<(), String> {
     same((numbers(&first), first.total, first.more), (vec![9, 8, 7, 6], 9, true))?;
     let second = list(None, first.items.last().map(|one| one.seq))?;
     same((numbers(&second), second.more), (vec![5, 4, 3, 2], true))?;
+    let up = MessageFilter { way: Way::Up, ..all };
+    let first = on.0.outbox(&Scope::All, &up).map_err(told)?;
+    same((numbers(&first), first.more), (vec![1, 2, 3, 4], true))?;
+    let past = first.items.last().map(|one| one.seq);
+    let second = on.0.outbox(&Scope::All, &MessageFilter { past, ..up }).map_err(told)?;
+    same((numbers(&second), second.total, second.more), (vec![5, 6, 7, 8], 9, true))?;
     let pending = list(Some(MessageState::Pending), None)?;
     same((numbers(&pending), pending.total, pending.more), (vec![9, 8, 7], 3, false))?;
     // 1 and 2 are old; of the others the newest three stay; what is pending stays whatever its age.
@@ -578,8 +592,12 @@ fn audit_is_kept(on: &On) -> Result<(), String> {
     if got != (vec![148, 145, 142], 50, true) {
         return Err(format!("{got:?}"));
     }
-    let got = seqs(AuditFilter { before: Some(7), limit: 9, ..starts() })?;
+    let got = seqs(AuditFilter { past: Some(7), limit: 9, ..starts() })?;
     if got != (vec![4, 1], 50, false) {
+        return Err(format!("{got:?}"));
+    }
+    let got = seqs(AuditFilter { way: Way::Up, past: Some(139), limit: 3, ..starts() })?;
+    if got != (vec![142, 145, 148], 50, false) {
         return Err(format!("{got:?}"));
     }
     let got = seqs(AuditFilter {

@@ -5,7 +5,9 @@ use super::super::*;
 use super::case::{On, message, refused_with, same, told, user};
 use crate::error::code::{definition, general};
 use crate::id::{InboxId, UserId};
-use crate::port::{AccountOp, Idempotency, InboxKind, MessageFilter, NewMessage, Role, RunFilter};
+use crate::port::{
+    AccountOp, Idempotency, InboxKind, MessageFilter, NewMessage, Role, RunFilter, WorkflowFilter,
+};
 
 /// Two people and the operator.
 const OWNERS: [Option<u8>; 3] = [None, Some(1), Some(2)];
@@ -130,9 +132,10 @@ fn check(on: &On, things: &[Thing], scope: &Scope) -> Result<(), String> {
     }
     let listed = |numbers: Vec<u8>| same(numbers, seen.iter().map(|thing| thing.number).collect::<Vec<_>>());
     let said = |why: String| format!("{scope:?}: {why}");
-    let workflows = store.workflows(scope, None, 100).map_err(told)?;
+    let list = WorkflowFilter { limit: 100, ..WorkflowFilter::default() };
+    let workflows = store.workflows(scope, &list).map_err(told)?;
     let number = |id: &[u8; 16]| (u128::from_be_bytes(*id) & 0xffff) as u16;
-    listed(workflows.items.iter().map(|one| (number(one.id.as_bytes()) - 1_000) as u8).collect())
+    listed(workflows.items.iter().map(|one| (number(one.workflow.id.as_bytes()) - 1_000) as u8).collect())
         .map_err(said)?;
     same(workflows.total, seen.len() as u64).map_err(said)?;
     for statuses in [vec![], vec![RunStatus::Pending]] {
@@ -155,14 +158,14 @@ pub fn scopes_are_kept(on: &On) -> Result<(), String> {
         check(on, &things, &scope)?;
         // Pages of what is seen follow each other without a hole where something is not.
         let mut left = things.iter().filter(|thing| scope.sees(&thing.of)).map(Thing::run).rev();
-        let mut before = None;
+        let mut past = None;
         loop {
-            let filter = RunFilter { before, limit: 2, ..RunFilter::default() };
+            let filter = RunFilter { past, limit: 2, ..RunFilter::default() };
             let page = on.0.runs(&scope, &filter).map_err(told)?;
             for row in &page.items {
                 same(Some(row.id), left.next())?;
             }
-            before = page.items.last().map(|row| row.id);
+            past = page.items.last().map(|row| row.id);
             if !page.more {
                 break;
             }

@@ -120,7 +120,7 @@ impl Bench {
         let store = open(folder.path());
         let cut = cut::CutStore::new(store.clone());
         let heard = Arc::<host::Heard>::default();
-        let runtime = start(folder.path(), cut.clone(), &heard, &clock, &server, runs_max, queued_max, 1);
+        let runtime = start(folder.path(), cut.clone(), &heard, &clock, &server, (runs_max, queued_max), 1);
         let handle = Handle::new(runtime.clone());
         Self { folder, clock, runs_max, queued_max, server, gate, heard, store, cut, runtime, handle }
     }
@@ -158,7 +158,7 @@ impl Bench {
         let store = open(folder.path());
         let cut = cut::CutStore::new(store.clone());
         let heard = Arc::<host::Heard>::default();
-        let runtime = start(folder.path(), cut.clone(), &heard, &clock, &server, runs_max, queued_max, 2);
+        let runtime = start(folder.path(), cut.clone(), &heard, &clock, &server, (runs_max, queued_max), 2);
         let handle = Handle::new(runtime.clone());
         Self { folder, clock, runs_max, queued_max, server, gate, heard, store, cut, runtime, handle }
     }
@@ -238,8 +238,7 @@ fn start(
     heard: &Arc<host::Heard>,
     clock: &Arc<VirtualClock>,
     server: &Server,
-    runs_max: usize,
-    queued_max: usize,
+    (runs_max, queued_max): (usize, usize),
     seed: u64,
 ) -> Arc<Runtime> {
     let env = Env::new(clock.clone(), Arc::new(SeededRandom::new(seed)));

@@ -247,7 +247,7 @@ impl Backend for Memory {
                 view: view.clone(),
                 place: WorkflowPlace::Name(view.name.clone()),
                 runs: runs().count() as u64,
-                last_run_at: runs().last().map(|run| run.created_at),
+                last_run_at: runs().next_back().map(|run| run.created_at),
             }
         };
         let all = state.workflows.values().map(listed);

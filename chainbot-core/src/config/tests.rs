@@ -180,8 +180,7 @@ fn a_refused_value_of_one_source_is_not_hidden_by_a_later_one() {
 
 #[test]
 fn keys_without_effect_are_warnings_and_never_show_their_value() {
-    let file =
-        "api:\n  workers: 4\ngpt_integration:\n  openai: { organization_id: hunter2 }\nperformance: { a: hunter2 }\n";
+    let file = "api:\n  workers: 4\ngpt_integration:\n  openai: { organization_id: hunter2 }\nperformance: { a: hunter2 }\n";
     let variable = [("GPT_INTEGRATION__MACLINK__HEALTH_CHECK_INTERVAL", "hunter2")];
     let config = load(file, &variable, json!({ "audit": { "enabled": true } })).unwrap();
     let lines: Vec<String> = config.warnings().iter().map(line).collect();

@@ -29,9 +29,9 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0007_accounts.sql"),
     include_str!("../../../migrations/sqlite/0008_keep.sql"),
     include_str!("../../../migrations/sqlite/0009_owners.sql"),
+    include_str!("../../../migrations/sqlite/0010_agents.sql"),
     include_str!("../../../migrations/sqlite/0011_memory.sql"),
     include_str!("../../../migrations/sqlite/0012_model_probe.sql"),
-    include_str!("../../../migrations/sqlite/0010_agents.sql"),
 ];
 
 /// The schema of the databases that this version writes. It reads older ones, and refuses newer ones.

@@ -25,7 +25,7 @@ use crate::task::AgentKind;
 
 /// An agent, as the dashboard shows it.
 #[derive(Serialize, ToSchema)]
-struct Agent {
+struct BridgeAgent {
     /// Its id.
     id: String,
     /// Its name.
@@ -115,11 +115,11 @@ async fn agents(shared: &Shared, call: Call, which: Which) -> Answer {
         Which::Ai => has_model(view),
         Which::All => true,
     };
-    let agents: Vec<Agent> = page.items.into_iter().filter(wanted).map(Agent::from).collect();
+    let agents: Vec<BridgeAgent> = page.items.into_iter().filter(wanted).map(BridgeAgent::from).collect();
     Ok(Json(agents).into_response())
 }
 
-impl From<AgentView> for Agent {
+impl From<AgentView> for BridgeAgent {
     fn from(view: AgentView) -> Self {
         let tools = view.definition.get("tools").and_then(|tools| tools.as_object());
         let mut metadata = serde_json::Map::new();
@@ -142,21 +142,21 @@ impl From<AgentView> for Agent {
 
 /// Agents without a model, for the sibling dashboard
 #[utoipa::path(get, path = "/api/chainbot/alex-agents", tag = "bridge",
-    responses((status = 200, description = "A bare array", body = Vec<Agent>)))]
+    responses((status = 200, description = "A bare array", body = Vec<BridgeAgent>)))]
 async fn alex_agents(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     agents(&shared, call, Which::Alex).await
 }
 
 /// Agents with a model, for the sibling dashboard
 #[utoipa::path(get, path = "/api/chainbot/ai-agents", tag = "bridge",
-    responses((status = 200, description = "A bare array", body = Vec<Agent>)))]
+    responses((status = 200, description = "A bare array", body = Vec<BridgeAgent>)))]
 async fn ai_agents(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     agents(&shared, call, Which::Ai).await
 }
 
 /// All agents, for the sibling dashboard
 #[utoipa::path(get, path = "/api/chainbot/agents/all", tag = "bridge",
-    responses((status = 200, description = "A bare array", body = Vec<Agent>)))]
+    responses((status = 200, description = "A bare array", body = Vec<BridgeAgent>)))]
 async fn all_agents(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     agents(&shared, call, Which::All).await
 }

@@ -180,7 +180,7 @@ fn a_refused_value_of_one_source_is_not_hidden_by_a_later_one() {
 
 #[test]
 fn keys_without_effect_are_warnings_and_never_show_their_value() {
-    let file = "api:\n  workers: 4\ngpt_integration:\n  openai: { organization_id: hunter2 }\nperformance: { a: hunter2 }\n";
+    let file = "api:\n  workers: 4\ngpt_integration:\n  openai: { organization_id: hunter2 }\nentanglement: { max_entanglements: hunter2 }\n";
     let variable = [("GPT_INTEGRATION__MACLINK__HEALTH_CHECK_INTERVAL", "hunter2")];
     let config = load(file, &variable, json!({ "audit": { "enabled": true } })).unwrap();
     let lines: Vec<String> = config.warnings().iter().map(line).collect();
@@ -190,7 +190,7 @@ fn keys_without_effect_are_warnings_and_never_show_their_value() {
         "{lines:#?}"
     );
     assert!(lines[1].contains("4:13 gpt_integration.openai.organization_id"), "{lines:#?}");
-    assert!(lines[2].contains("performance.a"), "{lines:#?}");
+    assert!(lines[2].contains("entanglement.max_entanglements"), "{lines:#?}");
     assert!(
         lines[3].contains(
             "environment variable ALEX_OS_CHAINBOT_GPT_INTEGRATION__MACLINK__HEALTH_CHECK_INTERVAL"

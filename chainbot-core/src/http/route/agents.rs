@@ -23,7 +23,7 @@ use crate::http::Shared;
 use crate::http::engine::Asked;
 use crate::http::page::{self, Pager};
 use crate::http::problem::Answer;
-use crate::http::request::{Call, Tags};
+use crate::http::request::{Call, Tags, wrong};
 use crate::http::view::{Run, RunHead};
 use crate::limits::{BODY_BYTES_MAX, PAGE_MAX};
 use crate::model::RunView;
@@ -345,7 +345,7 @@ async fn tasks(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 #[utoipa::path(post, path = "/api/chainbot/agents/{id}/tasks", tag = "agents",
     params(
         ("id" = String, Path, description = "Id or name"),
-        ("wait" = Option<u64>, Query, description = "Seconds to wait for the result, 60 at most; 0 unless said"),
+        ("wait" = Option<u32>, Query, description = "Seconds to wait for the result, 60 at most; 0 unless said"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request harmless")),
     request_body(content = Task, example = json!({ "task": "Is it warm enough for tomatoes?", "budget": { "turns": 4 } })),
     responses(
@@ -356,8 +356,11 @@ async fn tasks(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
 async fn begin(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
     let query = call.query(&["wait"])?;
     let wait: u64 = query.parsed("wait", "a number of seconds, 60 at most")?.unwrap_or(0);
+    if wait > WAIT_MAX {
+        return Err(wrong("wait", "is more than 60", "ask again for the run that comes back").into());
+    }
     let started = start(&shared, &mut call).await?;
-    let run = finished(call.engine(&shared)?, call.budget(), started.run, wait.min(WAIT_MAX)).await?;
+    let run = finished(call.engine(&shared)?, call.budget(), started.run, wait).await?;
     let location = call.location(&format!("/api/chainbot/runs/{}", run.id));
     let mut response =
         (StatusCode::CREATED, [(header::LOCATION, location)], Json(Run::from(run))).into_response();

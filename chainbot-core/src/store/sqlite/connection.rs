@@ -42,6 +42,8 @@ pub fn open_writer(path: &Path, shelf: Option<&Shelf>) -> Result<Connection> {
     // After a checkpoint the log is cut to what it holds between two checkpoints, so a burst does not
     // keep room on the card forever. Pages are 4 KiB.
     set(&conn, path, "journal_size_limit", "16777216", &Value::Integer(limits::WAL_PAGES_MAX * 4_096))?;
+    // What a statement sets aside stays in memory: nothing is written outside of the data folder.
+    set(&conn, path, "temp_store", "MEMORY", &Value::Integer(2))?;
     // A damaged or foreign schema must not run functions, and a damaged page must be seen.
     set(&conn, path, "trusted_schema", "OFF", &Value::Integer(0))?;
     set(&conn, path, "cell_size_check", "ON", &Value::Integer(1))?;
@@ -56,6 +58,7 @@ pub fn open_reader(path: &Path) -> Result<Connection> {
     conn.busy_timeout(Duration::from_millis(limits::STORE_LOCK_WAIT_MS_MAX))
         .map_err(|error| problem::open(path, &error))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    set(&conn, path, "temp_store", "MEMORY", &Value::Integer(2))?;
     set(&conn, path, "query_only", "ON", &Value::Integer(1))?;
     set(&conn, path, "trusted_schema", "OFF", &Value::Integer(0))?;
     Ok(conn)

@@ -13,7 +13,7 @@ use chainbot_core::id::RunId;
 use chainbot_core::model::RunStatus;
 use chainbot_core::port::upkeep::{Keep, Retention, Upkeep};
 use chainbot_core::port::{RunFilter, Scope, SecretText, Store};
-use chainbot_core::runtime::{Event, NewAnswer, NewFork, NewRun};
+use chainbot_core::runtime::{Event, NewAnswer, NewFork, NewRun, RunQuery};
 use chainbot_core::secret::NewSecret;
 use serde_json::{Value, json};
 

@@ -49,7 +49,7 @@ pub use error::Error;
 pub use expression::Expression;
 pub use items::ItemSource;
 pub use marker::Marker;
-pub(crate) use reshape::compare;
+pub(crate) use reshape::{compare, merge_patch};
 pub(crate) use rows::{Grouped, PerRow, Sorted};
 pub use scope::{Scope, Volatile};
 pub use shape::Name;

@@ -169,7 +169,6 @@ impl Stepper<'_> {
     fn whose(&self) -> Whose {
         Whose {
             agent: self.state.created.workflow,
-            run: self.state.id,
             depth: self.state.created.trigger.depth(),
             time: self.context.defaults.task_time,
             now: self.context.now.max(self.state.last_at),

@@ -80,7 +80,7 @@ fn merge_deep(target: &mut JsonValue, from: &JsonValue) {
 }
 
 /// RFC 7396.
-fn merge_patch(target: &mut JsonValue, patch: &JsonValue) {
+pub fn merge_patch(target: &mut JsonValue, patch: &JsonValue) {
     let JsonValue::Object(patch) = patch else {
         *target = patch.clone();
         return;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::error::Code;
 use crate::error::code::agent;
-use crate::id::{RunId, WorkflowId};
+use crate::id::WorkflowId;
 use crate::model::{EffectClass, StepError, ToolSpec, class};
 use crate::time::Timestamp;
 
@@ -36,8 +36,6 @@ const OUTPUT_LEAST: u64 = 16;
 pub struct Whose {
     /// The agent.
     pub agent: WorkflowId,
-    /// The task's run.
-    pub run: RunId,
     /// How many runs started one another before this one.
     pub depth: u32,
     /// Working time when neither agent nor task says.

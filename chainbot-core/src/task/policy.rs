@@ -1,7 +1,8 @@
 //! What may become of a call that a model made. Decided here, outside of the model, of the call's typed arguments alone.
 //!
 //! In this order: the tool was offered when the task began; the arguments fit its schema; the bound on calls; the same call again; the rule of two
-//! (of private data, content from outside and an act outward, at most two without a person); the operator's own list. The model is taken for the
+//! (of private data, content from outside and an act outward, at most two without a person, and private is every task: its instructions and memory
+//! are); the operator's own list. The model is taken for the
 //! attacker: nothing it writes changes what is decided, other than which of the granted tools it names with which arguments.
 
 use serde_json::Value;

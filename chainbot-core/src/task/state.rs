@@ -112,8 +112,6 @@ pub struct TaskState {
     pub spent: Spent,
     /// It has seen what came from outside.
     pub is_tainted: bool,
-    /// It has seen what is private.
-    pub has_private: bool,
     /// A call failed for good.
     pub failure: Option<(CallKind, StepError)>,
     /// Of an agent without a model: what the one call gave.
@@ -215,8 +213,6 @@ impl TaskState {
             CallKind::Prepare => {
                 let prepared = Prepared::deserialize(output).unwrap_or_default();
                 self.is_tainted |= prepared.memory.is_tainted;
-                self.has_private |=
-                    !prepared.memory.messages.is_empty() || !prepared.memory.recalled.is_empty();
                 self.prepared = Some(Arc::new(prepared));
             }
             CallKind::Model => {
@@ -294,11 +290,6 @@ impl TaskState {
             self.direct = Some(result);
             return;
         };
-        let private = self.turns.get(turn).and_then(|turn| turn.reply.calls.get(call)).is_some_and(|call| {
-            let tools = self.prepared.as_ref().map(|prepared| &prepared.tools);
-            tools.is_some_and(|tools| tools.iter().any(|tool| tool.name == call.name && tool.reads_private))
-        });
-        self.has_private |= private;
         if let Some(slot) = self.turns.get_mut(turn).and_then(|turn| turn.results.get_mut(call)) {
             *slot = Some(result);
         }

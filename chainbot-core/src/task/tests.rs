@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::id::{RunId, WorkflowId};
+use crate::id::WorkflowId;
 use crate::model::{EffectClass, StepError, ToolSpec};
 use crate::time::Timestamp;
 
@@ -91,13 +91,7 @@ fn replied(state: &mut TaskState, calls: &[(String, String)]) {
 }
 
 fn whose() -> Whose {
-    Whose {
-        agent: WorkflowId::from([1; 16]),
-        run: RunId::from([2; 16]),
-        depth: 0,
-        time: Duration::from_secs(300),
-        now: Timestamp(0),
-    }
+    Whose { agent: WorkflowId::from([1; 16]), depth: 0, time: Duration::from_secs(300), now: Timestamp(0) }
 }
 
 const NAMES: [&str; 14] = [

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -307,7 +307,7 @@ async fn change(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
             .into());
     }
     let mut definition = view.definition;
-    merge(&mut definition, &patch);
+    crate::expr::merge_patch(&mut definition, &patch);
     Ok(show(people.update_agent(reference, definition, Some(&view.hash)).await?)?)
 }
 
@@ -469,23 +469,6 @@ fn one_tag(tags: Option<Tags>) -> Result<Option<String>> {
             Err(_) => Err(Error::new(&general::MALFORMED, "If-Match takes one tag here")),
         },
         _ => Ok(None),
-    }
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(changes) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Value::Object(entries) = target else { return };
-    for (key, change) in changes {
-        match change {
-            Value::Null => drop(entries.remove(key)),
-            change => merge(entries.entry(key.clone()).or_insert(Value::Null), change),
-        }
     }
 }
 

@@ -138,14 +138,18 @@ impl Desk {
                 let (replies, lines) = channel();
                 // Nobody receives when the host ends already; then the channel is closed too.
                 let _ = self.tell.send(Told::Asked(Asked { ask, replies }));
-                let mut gone = None;
+                let (mut gone, mut end) = (None, None);
                 for line in lines {
-                    if gone.is_none() {
+                    if line.get("result").is_some() {
+                        end = Some(line);
+                    } else if gone.is_none() {
                         gone = send(stream, &line).err();
                     }
                 }
+                // Who reads the end may ask for the next thing at once.
                 self.is_taken.store(false, Ordering::SeqCst);
-                return gone.map_or(Ok(()), Err);
+                gone.map_or(Ok(()), Err)?;
+                return end.map_or(Ok(()), |end| send(stream, &end));
             }
         }
         Ok(())

@@ -183,7 +183,7 @@ async fn last_life(scenario: &Scenario, world: &Arc<World>, knows_the_bus: bool)
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(error))) => wrong.push(format!("the script does not end: {error}")),
         Ok(Err(panic)) => wrong.push(format!("the script panics: {panic}")),
-        Err(_) => wrong.push(format!("something is stuck: {}", unfinished(&life))),
+        Err(_) => wrong.push(format!("something is stuck: {}", runs_of(&life))),
     }
     missing(&life, &world.acks(), &mut wrong);
     let counted = Ledger::get().take(&world.prefix());
@@ -218,12 +218,14 @@ async fn last_life(scenario: &Scenario, world: &Arc<World>, knows_the_bus: bool)
     wrong
 }
 
-fn unfinished(life: &Life) -> String {
+fn runs_of(life: &Life) -> String {
     let runs = life.store.runs(&Scope::All, &RunFilter { limit: 50, ..RunFilter::default() });
     let open = runs.map(|page| {
-        let open = page.items.into_iter().filter(|row| !row.status.is_terminal());
-        open.map(|row| format!("{} of {} is {} ({:?})", row.id, row.name, row.status.as_str(), row.detail))
-            .collect()
+        // Those that are over too: a run may be missing.
+        let word = |row: chainbot_core::model::RunRow| {
+            format!("{} of {} is {} ({:?})", row.id, row.name, row.status.as_str(), row.detail)
+        };
+        page.items.into_iter().map(word).collect()
     });
     open.map_or_else(|error| error.to_string(), |open: Vec<String>| open.join("; "))
 }

@@ -249,7 +249,24 @@ impl Runtime {
     }
 }
 
-/// Whether the same occasion may succeed later.
+/// Whether the same occasion may succeed later. A full disk passes too: an occasion that was let go for it would be lost for good.
 fn is_passing(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Storage | ErrorKind::Timeout)
+    use ErrorKind::{Busy, Full, Storage, Timeout, Unavailable};
+    matches!(error.kind(), Busy | Full | Storage | Timeout | Unavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::code::store;
+
+    #[test]
+    fn what_passes_is_tried_again_and_what_is_wrong_is_let_go() {
+        for code in [&store::FULL, &general::STOPPING, &run_code::QUEUE_FULL] {
+            assert!(is_passing(&Error::new(code, "")), "{}", code.id);
+        }
+        for code in [&general::IDEMPOTENCY, &run_code::CHAIN] {
+            assert!(!is_passing(&Error::new(code, "")), "{}", code.id);
+        }
+    }
 }

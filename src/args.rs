@@ -19,8 +19,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use account::{OfUser, TokenCreate, TokenRevoke, TokenView, UserAdd, UserPassword, UserView};
 use account::{TOKEN_HELP, USER_HELP};
-use agents::AGENT_HELP;
-pub use agents::{AgentTask, AgentView, DeployAgents, OfAgent};
+use agents::{AGENT_HELP, CHAT_HELP};
+pub use agents::{AgentTask, AgentView, Chat, DeployAgents, OfAgent};
 pub use author::{Format, Graph, Import, ImportChats, ImportDefinition, ImportView, Test};
 use author::{GRAPH_HELP, IMPORT_HELP, TEST_HELP};
 #[cfg(test)]
@@ -215,6 +215,9 @@ pub enum Command {
         #[command(subcommand)]
         view: AgentView,
     },
+    /// Talk to an agent
+    #[command(after_help = CHAT_HELP)]
+    Chat(Chat),
     /// List the models of agents, and ask one how it calls tools
     #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = MODEL_HELP)]
     Model {
@@ -714,6 +717,7 @@ impl Command {
             Command::Audit { view: AuditView::Verify(args) } => args.json.json,
             Command::Audit { view: AuditView::Export(_) } => false,
             Command::Agent { view } => view.json().json,
+            Command::Chat(args) => args.json.json,
             Command::Model { view: ModelView::List(args) } => args.json.json,
             Command::Model { view: ModelView::Probe(args) } => args.json.json,
             Command::Gpio { view: GpioView::List(args) } => args.json.json,

@@ -159,7 +159,8 @@ impl Client {
             Transport::Embedded { app, token } => {
                 let response = app.call(request("GET", &path, token, &[], None)?).await;
                 if response.status().as_u16() == 200 {
-                    return Ok(Events(Source::Embedded(Box::pin(response.into_body()))));
+                    let lines = BodyLines { body: Box::pin(response.into_body()), rest: Vec::new() };
+                    return Ok(Events(Source::Embedded(lines)));
                 }
                 let status = response.status().as_u16();
                 let body =
@@ -228,7 +229,7 @@ pub struct Events(Source);
 
 enum Source {
     Remote(Box<EventLines>),
-    Embedded(Pin<Box<Body>>),
+    Embedded(BodyLines),
 }
 
 /// An event of a stream.
@@ -243,12 +244,11 @@ pub struct Happened {
 }
 
 impl Events {
-    /// The next event of a server's stream, whole. `None` when the stream has ended.
+    /// The next event, whole. `None` when the stream has ended.
     pub async fn next(&mut self) -> Result<Option<Happened>> {
-        let Source::Remote(lines) = &mut self.0 else { return Ok(None) };
         let mut happened = Happened::default();
         loop {
-            let Some(line) = lines.next().await.map_err(gone)? else { return Ok(None) };
+            let Some(line) = self.line().await? else { return Ok(None) };
             match line.split_once(": ") {
                 Some(("id", id)) => happened.id = Some(id.to_owned()),
                 Some(("event", kind)) => kind.clone_into(&mut happened.kind),
@@ -264,22 +264,43 @@ impl Events {
     /// Waits until something has happened. False when the stream has ended. What happened is asked of the API,
     /// which has it whole; so an event that is cut or repeated here does no harm.
     pub async fn happened(&mut self) -> Result<bool> {
+        loop {
+            match self.line().await? {
+                Some(line) if line.starts_with("event:") => return Ok(true),
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Result<Option<String>> {
         match &mut self.0 {
-            Source::Remote(lines) => loop {
-                match lines.next().await.map_err(gone)? {
-                    Some(line) if line.starts_with("event:") => return Ok(true),
-                    Some(_) => {}
-                    None => return Ok(false),
-                }
-            },
-            Source::Embedded(body) => loop {
-                let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await;
-                let Some(Ok(frame)) = frame else { return Ok(false) };
-                let has_event = |data: &axum::body::Bytes| data.windows(6).any(|part| part == b"event:");
-                if frame.data_ref().is_some_and(has_event) {
-                    return Ok(true);
-                }
-            },
+            Source::Remote(lines) => lines.next().await.map_err(gone),
+            Source::Embedded(lines) => lines.next().await,
+        }
+    }
+}
+
+/// The lines of a body of the engine in this process.
+struct BodyLines {
+    body: Pin<Box<Body>>,
+    /// What came and is no whole line yet.
+    rest: Vec<u8>,
+}
+
+impl BodyLines {
+    async fn next(&mut self) -> Result<Option<String>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).take(end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            }
+            if self.rest.len() > REPLY_BYTES_MAX {
+                return Err(Error::new(&code::ENGINE, "an event of the engine is too long"));
+            }
+            let frame = std::future::poll_fn(|context| self.body.as_mut().poll_frame(context)).await;
+            let Some(Ok(frame)) = frame else { return Ok(None) };
+            self.rest.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
     }
 }

@@ -4,6 +4,7 @@ mod agent;
 mod audit;
 mod backup;
 mod cancel;
+mod chat;
 mod chats;
 mod config;
 mod control;
@@ -90,6 +91,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Token { view } => with_runtime(token::run(&view)),
         Command::Outbox { view } => with_runtime(outbox::run(&view)),
         Command::Agent { view } => with_runtime(agent::run(&view)),
+        Command::Chat(args) => with_runtime(chat::run(&args)),
         Command::Model { view } => with_runtime(model::run(&view)),
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
         Command::Backup(args) => with_runtime(backup::run(&args)),

@@ -30,7 +30,7 @@ use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
 use crate::gpio::{Mode, PinSetup, Pins, SimBackend};
-use crate::http::live::{Live, SocketLimits, Tee, of_health};
+use crate::http::live::{Deltas, Live, SocketLimits, Tee, of_health};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSource};
 use crate::id::UserId;
 use crate::meter::Meters;
@@ -205,6 +205,7 @@ impl App {
             move |text: &str| of_mcp.open_of_operator(text).map(|secret| secret.value),
         )));
         let calls = AgentCalls::new(models.clone())
+            .with_watcher(Arc::new(Deltas { live: live.clone(), env: env.clone() }))
             .with_recall(Arc::new(Reminder::new(store.clone(), env.clone())))
             .with_family(workflow_tools.clone())
             .with_family(Arc::new(MemoryTools::new(store.clone(), env.clone())))

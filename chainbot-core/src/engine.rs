@@ -44,7 +44,7 @@ mod trigger;
 pub mod view;
 
 pub use compile::compile;
-pub use compile_agent::{agent_in, agent_source, compile_agent};
+pub use compile_agent::{agent_in, agent_source, call_kind, compile_agent};
 pub use decide::{
     Agenda, CANCEL_TIMER_SEQ, Command, Constants, Context, Decision, Defaults, Input, decide, settle,
 };

@@ -605,3 +605,9 @@ pub const MCP_TOOLS_MAX: usize = 256;
 pub const MCP_SCHEMA_BYTES_MAX: usize = 32 * 1024;
 /// A result of an MCP tool: as large as any tool's.
 pub const MCP_RESULT_BYTES_MAX: usize = TOOL_REPLY_BYTES_DEFAULT;
+/// Of a reply that comes, put together before it is told to those who watch.
+pub const DELTA_BYTES: usize = 512;
+/// For how long.
+pub const DELTA_MS: u64 = 50;
+/// What is said in one message of a conversation.
+pub const TASK_TEXT_BYTES_MAX: usize = 64 * 1024;

@@ -49,6 +49,7 @@ mod runs;
 mod start;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod timer;
 mod trigger;
 mod tune;

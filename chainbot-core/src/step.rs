@@ -44,7 +44,7 @@ use crate::gpio::Pins;
 use crate::id::{RunId, UserId};
 use crate::model::{EffectKey, Json};
 use crate::net::{Egress, Endpoint, Stream};
-use crate::port::Secrets;
+use crate::port::{Role, Secrets};
 
 /// How ChainBot names itself to servers, unless a step's own header does.
 const USER_AGENT: &str = concat!("ChainBot/", env!("CARGO_PKG_VERSION"));
@@ -64,6 +64,8 @@ pub struct Effect {
     pub run: RunId,
     /// Whom that run's workflow belongs to; `None` is the operator.
     pub owner: Option<UserId>,
+    /// The least role that sees what belongs to them; `None` is nobody else.
+    pub shared: Option<Role>,
     /// For this attempt; `None` = 30 s for the exchange.
     pub timeout: Option<Duration>,
 }

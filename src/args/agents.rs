@@ -85,6 +85,26 @@ pub struct AgentTask {
     pub json: Json,
 }
 
+/// `chainbot chat`.
+#[derive(Args, Debug)]
+pub struct Chat {
+    /// The agent: name or id
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Say this and leave with the answer; without it, each line of standard input is said
+    #[arg(value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Go on with this conversation; a new one unless given
+    #[arg(long, value_name = "ID")]
+    pub thread: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
 impl AgentView {
     /// Whether the answer is JSON.
     pub fn json(&self) -> &Json {
@@ -100,6 +120,12 @@ impl AgentView {
         }
     }
 }
+
+/// Examples of `chat`.
+pub const CHAT_HELP: &str = "\
+Examples:
+  chainbot chat butler
+  chainbot chat butler 'Is it warm?' --thread 01932b6e-0f2a-7c40-8000-3c1f4b1d2a00";
 
 /// Examples of `agent`.
 pub const AGENT_HELP: &str = "\

@@ -157,6 +157,7 @@ fn every_command_prints_json_when_asked() {
     assert_eq!(bench.ask(1, "agent task butler hello")["run"]["status"], "failed");
     assert_eq!(bench.ask(0, "agent show butler")["tasks_failed"], 1);
     bench.ask(0, "agent tasks butler");
+    assert_eq!(bench.ask(1, "chat butler hello")["run"]["status"], "failed");
     bench.ask(0, "agent wake butler");
     assert_eq!(bench.ask(0, "agent terminate butler")["status"], "terminated");
     bench.ask(0, "agent delete butler");

@@ -12,6 +12,7 @@ mod bad_disk;
 mod bad_module;
 mod broken_builds;
 mod canary;
+mod chat;
 mod cli;
 mod cli_account;
 mod cli_engine;

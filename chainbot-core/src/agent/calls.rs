@@ -7,7 +7,6 @@
 //! Must not know the journal, workflows, routes.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -16,8 +15,8 @@ use serde_json::{Value, json};
 use super::models::{AfterResult, Models, Needs, Pinned};
 use super::preset::Preset;
 use super::provider::{
-    Delta, DeltaSink, Message, ModelErrorClass, ModelRequest, ReplySchema, Sampling, Stop, ToolCall,
-    ToolChoice, ToolOffer,
+    DeltaSink, Message, ModelErrorClass, ModelRequest, ReplySchema, Sampling, Stop, ToolCall, ToolChoice,
+    ToolOffer,
 };
 use super::recall::Recall;
 use super::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
@@ -26,16 +25,28 @@ use crate::error::code::agent as code;
 use crate::id::{RunId, WorkflowId};
 use crate::limits::TOOL_RESULT_BYTES_MAX;
 use crate::model::{StepError, ToolSpec, class};
+use crate::port::Possession;
 use crate::step::{CallFuture, Calls, Effect, Failure};
 use crate::task::{AgentKind, MemorySpec, Prepared, TaskModel};
 
 /// Tools of one task, at most: beyond that no model finds its way, and the schemas fill the prompt.
 const TOOLS_MAX: usize = 64;
 
-/// Hears the pieces of replies, for people who watch. Must not block.
+/// Lets people watch replies as they come.
 pub trait Watcher: Send + Sync {
-    /// More of a reply.
-    fn piece(&self, agent: WorkflowId, run: RunId, delta: &Delta);
+    /// Somewhere for the pieces of one reply; `None` when nobody watches. It must not block, and is dropped when the reply is there, or will not be.
+    fn watch(&self, of: Watched) -> Option<Box<dyn DeltaSink>>;
+}
+
+/// Whose reply comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched {
+    /// The agent.
+    pub agent: WorkflowId,
+    /// Whose it is, and who may watch it.
+    pub possession: Possession,
+    /// Its task.
+    pub run: RunId,
 }
 
 /// What carries calls out.
@@ -201,13 +212,9 @@ impl AgentCalls {
 
     async fn ask(&self, effect: &Effect) -> Result<Value, Failure> {
         let (pinned, request) = request_of(effect)?;
-        let mut sink = Pieces {
-            watcher: self.watcher.as_deref(),
-            agent: effect.input["agent"].as_str().and_then(|id| id.parse().ok()),
-            run: effect.run,
-        };
+        let mut sink = self.watch(effect);
         let within = effect.timeout.unwrap_or(std::time::Duration::from_secs(300));
-        let answer = self.models.call(&pinned, &request, within, &mut sink).await.map_err(|error| {
+        let answer = self.models.call(&pinned, &request, within, &mut *sink).await.map_err(|error| {
             let retry_after = error.after;
             // What is not there will not be there a second later.
             let is_final = matches!(error.class, ModelErrorClass::Auth | ModelErrorClass::Refused);
@@ -234,6 +241,14 @@ impl AgentCalls {
             "provider": answer.provider, "model": answer.model, "tries": answer.tries,
             "fell_back_from": answer.fell_back_from,
         }))
+    }
+
+    fn watch(&self, effect: &Effect) -> Box<dyn DeltaSink> {
+        let possession = Possession { owner: effect.owner, shared: effect.shared };
+        let agent = effect.input["agent"].as_str().and_then(|id| id.parse().ok());
+        let watched = agent.map(|agent| Watched { agent, possession, run: effect.run });
+        let sink = watched.and_then(|watched| self.watcher.as_ref()?.watch(watched));
+        sink.unwrap_or_else(|| Box::new(()))
     }
 
     async fn use_tool(&self, effect: &Effect) -> Result<Value, Failure> {
@@ -349,22 +364,6 @@ fn request_of(effect: &Effect) -> Result<(Pinned, ModelRequest), StepError> {
         idempotency_key: effect.key.to_string(),
     };
     Ok((pinned, request))
-}
-
-/// Passes pieces on.
-struct Pieces<'a> {
-    watcher: Option<&'a dyn Watcher>,
-    agent: Option<WorkflowId>,
-    run: RunId,
-}
-
-impl DeltaSink for Pieces<'_> {
-    fn delta(&mut self, delta: &Delta) -> ControlFlow<()> {
-        if let (Some(watcher), Some(agent)) = (self.watcher, self.agent) {
-            watcher.piece(agent, self.run, delta);
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// A result within its bound. What is over it is cut, and says so: a model can ask for less.

@@ -18,6 +18,11 @@ const CALLS: [(&str, &str, CallKind, OnUncertain); 5] = [
     ("approve", "wait", CallKind::Ask, OnUncertain::Ask),
 ];
 
+/// Which sort of call a node of an agent's program is; `None` is the task itself.
+pub fn call_kind(node: NodeId) -> Option<CallKind> {
+    CALLS.get((node.0 as usize).checked_sub(1)?).map(|(_, _, kind, _)| *kind)
+}
+
 /// How the source of an agent begins, which is kept as JSON; no definition of a workflow can.
 const BEGINNING: &str = "{\"agent\":";
 

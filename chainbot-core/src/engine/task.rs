@@ -13,13 +13,13 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::error::code::agent;
 use crate::expr::Data;
-use crate::id::NodeId;
+use crate::id::{NodeId, ThreadId};
 use crate::limits;
 use crate::model::{
     Approval, EffectKey, Json, Place, Plan, RecordBody, StepError, StepStatus, Waiting, class,
 };
-use crate::port::{AgentOp, Op as StoreOp, UsageRow, day_of};
-use crate::task::{CallKind, Next, NextCall, Reply, TaskState, Whose, again, next};
+use crate::port::{AgentOp, MemoryOp, Op as StoreOp, Origin, Speaker, ThreadMessage, UsageRow, day_of};
+use crate::task::{CallKind, Next, NextCall, Reply, TaskState, Whose, again, estimate_tokens, next};
 use crate::time::Timestamp;
 
 use super::decide::{Command, Execute, Outcome, Stepper, Todo, bug};
@@ -118,7 +118,10 @@ impl Stepper<'_> {
                 self.out.is_durable = true;
                 self.record(RecordBody::StepWaiting { place: call, wait })
             }
-            Next::Done(output) => self.complete_step(place, Data::new(output)),
+            Next::Done(output) => {
+                self.remember(&place, &output);
+                self.complete_step(place, Data::new(output))
+            }
             Next::Failed(error) => self.fail_step(place, error),
         }
     }
@@ -173,6 +176,27 @@ impl Stepper<'_> {
             time: self.context.defaults.task_time,
             now: self.context.now.max(self.state.last_at),
         }
+    }
+
+    /// What was said goes into the task's conversation, with the record of its end.
+    fn remember(&mut self, place: &Place, output: &Value) {
+        let inputs = self.state.inputs.json().clone();
+        let Some(thread) = inputs["thread"].as_str().and_then(|id| id.parse::<ThreadId>().ok()) else {
+            return;
+        };
+        let is_tainted = self.state.task(place).is_some_and(|task| task.is_tainted);
+        let at = self.context.now.max(self.state.last_at);
+        let said = |speaker, value: &Value, origin| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let tokens = u32::try_from(estimate_tokens(&text)).unwrap_or(u32::MAX);
+            ThreadMessage { speaker, text, calls: None, tool: None, tokens, origin, at }
+        };
+        let messages = vec![
+            said(Speaker::User, &inputs["task"], Origin::of_task(!inputs["context"].is_null())),
+            said(Speaker::Assistant, &output["result"], Origin::of_task(is_tainted)),
+        ];
+        let append = MemoryOp::ThreadAppend { thread, run: self.state.id, messages, summary: None };
+        self.out.ops.push(StoreOp::Memory(Box::new(append)));
     }
 
     /// What a reply of a model cost goes into the ledger with the record of its end.

@@ -13,6 +13,8 @@
 //! may not see it, and what that means is asked at one place, [`Sight::sees`]. Signals are told once and never again: the
 //! routes have the state that they are about.
 
+mod agent;
+mod deltas;
 mod dialect;
 mod event;
 mod group;
@@ -38,6 +40,7 @@ use crate::limits;
 use crate::model::event::Committed;
 use crate::observe::Lines;
 
+pub use deltas::Deltas;
 pub use event::Event;
 pub use group::Group;
 pub use handshake::{Upgrade, is_socket};

@@ -277,7 +277,7 @@ fn waiting(wait: &Waiting) -> Value {
 }
 
 /// Whether a value's JSON has at most `bytes_max` bytes; stops counting when it has more.
-fn fits(value: &Value, bytes_max: usize) -> bool {
+pub fn fits(value: &Value, bytes_max: usize) -> bool {
     struct Room(usize);
     impl std::io::Write for Room {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -74,6 +74,14 @@ impl Call {
         text_header(&self.parts.headers, name)
     }
 
+    /// Whether the answer is wanted as it comes, as server-sent events.
+    pub fn wants_events(&self) -> Result<bool> {
+        let accepts = self.header("accept")?.unwrap_or_default();
+        Ok(accepts
+            .split(',')
+            .any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/event-stream"))
+    }
+
     /// The `Idempotency-Key`.
     pub fn idempotency_key(&self) -> Result<Option<String>> {
         let malformed = |why: &str| {

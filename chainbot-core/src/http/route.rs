@@ -13,6 +13,7 @@ mod audit;
 mod auth;
 mod backups;
 mod bridge;
+mod chat;
 mod control;
 mod docs;
 mod events;
@@ -61,6 +62,7 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(import::routes())
         .merge(runs::routes())
         .merge(agents::routes())
+        .merge(chat::routes())
         .merge(control::routes())
         .merge(inbox::routes())
         .merge(events::routes())

@@ -34,6 +34,8 @@ pub struct Wanted {
     pub run: Option<RunId>,
     /// On these topics; without them every record, and nothing else.
     pub topics: Option<Topics>,
+    /// Until the run is over, or asks a person.
+    pub until_over: bool,
 }
 
 /// Where a client listens.
@@ -71,6 +73,21 @@ enum Next {
 }
 
 impl Listener {
+    /// Asks for one run alone from here on.
+    pub fn of_run(&mut self, run: RunId) {
+        self.wanted.run = Some(run);
+    }
+
+    /// Nothing more comes.
+    pub fn end(&mut self) {
+        self.over = true;
+    }
+
+    /// Tells something of its own before what comes.
+    pub fn say_first(&mut self, kind: &str, data: &Value) {
+        self.waiting.push_back(frame(None, kind, data));
+    }
+
     /// Subscribes.
     pub async fn open(place: Place, wanted: Wanted) -> Result<Self> {
         let Place { live, backend, closing, heartbeat, permit, sight } = place;
@@ -150,6 +167,7 @@ impl Listener {
                         frame(event.lsn.filter(|_| index == last), &event.kind, &event.data)
                     });
                     self.waiting.extend(frames);
+                    self.over |= self.wanted.until_over && self.ends(&group);
                 }
                 Told::Signal(event) => {
                     if self.wanted.topics.is_some() && self.wants(&event) {
@@ -164,6 +182,13 @@ impl Listener {
                 Told::End => return Next::End,
             }
         }
+    }
+
+    /// Whether a record is the last one that is of interest to who waits for its run.
+    fn ends(&self, group: &[Event]) -> bool {
+        const LAST: [&str; 5] = ["run.completed", "run.failed", "run.cancelled", "run.paused", "inbox.added"];
+        let is_of_it = |event: &Event| self.wanted.run.is_some() && event.run == self.wanted.run;
+        group.iter().any(|event| is_of_it(event) && LAST.contains(&event.kind.as_ref()))
     }
 
     fn wants(&self, event: &Event) -> bool {

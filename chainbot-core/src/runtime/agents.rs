@@ -123,7 +123,20 @@ impl Handle {
             Deed::new(Action::AgentCreate, "agent", id).with(json!({ "name": spec.name, "type": kind }));
         ops.extend(written_down(at, deed));
         self.0.write(ops).await?;
-        self.agent(&id.to_string()).await
+        let view = self.agent(&id.to_string()).await?;
+        self.tell("spawned", &view);
+        Ok(view)
+    }
+
+    /// Tells the host's bus what became of an agent.
+    fn tell(&self, word: &str, view: &AgentView) {
+        let Some(outbox) = &self.0.outbox else { return };
+        let at = self.0.env.now();
+        let data = json!({
+            "module_id": "chainbot", "agent_id": view.id, "agent_name": view.name, "agent_type": view.kind,
+            "status": view.status, "reason": view.reason, "user_id": view.owner, "shared": view.shared, "timestamp": at,
+        });
+        outbox.tell(&format!("chainbot.agent.{word}"), &format!("{}-{}-{word}", view.id, at.0), at, &data);
     }
 
     async fn check_agent_room(&self, name: &str, kind: &str) -> Result<()> {
@@ -250,7 +263,11 @@ impl Handle {
         if state == AgentState::Terminated {
             self.cancel_tasks(id, "its agent was terminated").await?;
         }
-        self.agent(&id.to_string()).await
+        let view = self.agent(&id.to_string()).await?;
+        if state == AgentState::Terminated {
+            self.tell("terminated", &view);
+        }
+        Ok(view)
     }
 
     fn state_op(&self, id: WorkflowId, state: AgentState, reason: Option<String>) -> Op {
@@ -258,12 +275,17 @@ impl Handle {
     }
 
     async fn cancel_tasks(&self, id: WorkflowId, why: &str) -> Result<()> {
-        for run in self.tasks_of(id, None, limits::PAGE_MAX).await?.items {
-            if !run.status.is_terminal() {
+        let mut before = None;
+        loop {
+            let page = self.tasks_of(id, before, limits::PAGE_MAX).await?;
+            before = page.items.last().map(|run| run.id);
+            for run in page.items.into_iter().filter(|run| !run.status.is_terminal()) {
                 self.cancel(run.id, why).await?;
             }
+            if !page.more {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Deletes it and cancels its tasks; their history stays until retention takes it.
@@ -272,13 +294,17 @@ impl Handle {
         let _changes = self.0.workflows.lock().await;
         let stored = self.agent_to_change(reference).await?;
         let (id, at) = (stored.workflow.id, self.0.env.now());
+        let mut view = self.agent_view(stored).await?;
         let mut ops = vec![
             self.state_op(id, AgentState::Terminated, Some("deleted".to_owned())),
             Op::WorkflowDelete { id, at },
         ];
         ops.extend(written_down(at, Deed::new(Action::AgentDelete, "agent", id)));
         self.0.write(ops).await?;
-        self.cancel_tasks(id, "its agent was deleted").await
+        self.cancel_tasks(id, "its agent was deleted").await?;
+        (view.status, view.reason) = ("terminated".to_owned(), Some("deleted".to_owned()));
+        self.tell("terminated", &view);
+        Ok(())
     }
 
     async fn agent_to_change(&self, reference: &str) -> Result<StoredAgent> {
@@ -295,6 +321,9 @@ impl Handle {
         self.0.check_open()?;
         let stored = self.0.agent_of(&self.1, &new.agent).await?;
         check_state(&stored)?;
+        if let Some(thread) = &new.input.thread {
+            self.check_thread(thread, stored.workflow.id).await?;
+        }
         let inputs = serde_json::to_value(&new.input)
             .map_err(|error| Error::new(&code::TASK, "the task is no JSON").because(error))?;
         let workflow = stored.workflow;
@@ -318,7 +347,13 @@ impl Handle {
         let mut events = self.subscribe(None).await?;
         loop {
             let view = self.run(run).await?;
-            if view.status.is_terminal() || matches!(view.status, RunStatus::Waiting | RunStatus::Paused) {
+            let asks = match view.status {
+                RunStatus::Paused => true,
+                // For a moment, for another try, or for a run that it began: that ends by itself.
+                RunStatus::Waiting => self.inbox().await?.iter().any(|question| question.run == run),
+                _ => false,
+            };
+            if asks || view.status.is_terminal() {
                 return Ok(view);
             }
             loop {

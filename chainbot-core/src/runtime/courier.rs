@@ -287,6 +287,7 @@ impl Runtime {
             attempt,
             run,
             owner,
+            shared: None,
             timeout: Some(Duration::from_secs(limits::OUTBOX_TRY_S_MAX)),
         };
         let outcome = self.executors.execute(effect).await;

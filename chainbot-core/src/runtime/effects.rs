@@ -19,8 +19,9 @@ impl Runtime {
     pub(super) fn execute(self: &Arc<Self>, cell: &Arc<Cell>, execute: Execute) {
         let Execute { kind, place, attempt, key, input, timeout } = execute;
         let step_type = kind.step_type();
-        let (run, owner) = (cell.id, self.owner_of(cell.workflow));
-        let effect = Effect { kind, input, key, attempt, run, owner, timeout: Some(timeout) };
+        let (run, of) = (cell.id, self.acts_for(cell.workflow));
+        let timeout = Some(timeout);
+        let effect = Effect { kind, input, key, attempt, run, owner: of.owner, shared: of.shared, timeout };
         let (runtime, owner, at) = (self.clone(), cell.clone(), place.clone());
         // From here on, also while it waits for its turn: its start is on disk, so a stop waits for it.
         self.effects_running.fetch_add(1, Ordering::SeqCst);

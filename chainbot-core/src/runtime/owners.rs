@@ -68,11 +68,17 @@ impl Runtime {
     /// Whom a workflow acts for. Where that cannot be read it is the operator, whose secrets every workflow uses, and nobody
     /// else's.
     pub(super) fn owner_of(&self, workflow: WorkflowId) -> Option<UserId> {
+        self.acts_for(workflow).owner
+    }
+
+    /// Whom a workflow acts for, and who sees that besides.
+    pub(super) fn acts_for(&self, workflow: WorkflowId) -> Possession {
+        let nobodys = Possession { owner: None, shared: None };
         match self.possession_of(workflow) {
-            Ok(of) => of.and_then(|of| of.owner),
+            Ok(of) => of.unwrap_or(nobodys),
             Err(error) => {
                 log::error!("whose workflow {workflow} is cannot be read: {error}");
-                None
+                nobodys
             }
         }
     }

@@ -53,6 +53,7 @@ fn effect(more: Value) -> Effect {
         attempt: 1,
         run,
         owner: None,
+        shared: None,
         timeout: None,
     }
 }

@@ -38,6 +38,7 @@ fn effect(input: Value, attempt: u32, timeout: Duration) -> Effect {
         attempt,
         run: RunId::from([1; 16]),
         owner: None,
+        shared: None,
         timeout: Some(timeout),
     }
 }

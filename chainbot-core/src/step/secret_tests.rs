@@ -44,7 +44,7 @@ fn executors(grants: &[(&str, SocketAddr)], hosts: &[String]) -> Executors {
 
 fn effect(kind: EffectKind, input: Value) -> Effect {
     let (key, run) = (EffectKey([7; 16]), RunId::from([1; 16]));
-    Effect { kind, input: Arc::new(input), key, attempt: 1, run, owner: None, timeout: None }
+    Effect { kind, input: Arc::new(input), key, attempt: 1, run, owner: None, shared: None, timeout: None }
 }
 
 /// An `api_call` whose text at `at` is the secret after `before`.

@@ -28,6 +28,7 @@ fn effect(kind: EffectKind, input: Value) -> Effect {
         attempt: 1,
         run: RunId::from([1; 16]),
         owner: None,
+        shared: None,
         timeout: None,
     }
 }

@@ -23,6 +23,7 @@ pub(crate) fn of_kind(kind: EffectKind, input: Value, request: &ToolRequest) -> 
         attempt: request.attempt,
         run: request.owner.run,
         owner: request.owner.owner,
+        shared: None,
         timeout: Some(request.timeout),
     }
 }

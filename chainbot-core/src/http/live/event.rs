@@ -11,11 +11,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::agent::of_task;
 use crate::http::backend::Backend;
 use crate::http::record::{Values, to_json, type_of};
 use crate::id::{Lsn, RunId};
 use crate::model::event::Committed;
 use crate::model::{Record, RecordBody, RunStatus, Trigger, Waiting};
+use crate::port::Possession;
 use crate::time::Timestamp;
 
 /// What everybody who may listen at all may see.
@@ -38,6 +40,8 @@ pub struct Event {
     pub need: &'static str,
     /// Whether only those may see it who see what is anybody's: it is about something of somebody, and no record says of whom.
     pub needs_all: bool,
+    /// Whose it is, where no record says so.
+    pub of: Option<Possession>,
     /// Whether a newer one on the same topic makes this one pointless.
     pub is_state: bool,
     /// An object.
@@ -95,6 +99,7 @@ impl Event {
             run: None,
             need: READ,
             needs_all: false,
+            of: None,
             is_state: false,
             data,
             between,
@@ -132,6 +137,7 @@ pub fn of_record(backend: &dyn Backend, head: Option<&Head>, committed: &Committ
         events.push(new(format!("workflow.{}.run", head.workflow), "run.state", state.clone()));
     }
     events.extend(meaning(head, *run, record, &events[0]).map(|(topic, kind, data)| new(topic, kind, data)));
+    events.extend(of_task(head, *run, record, &events[0]).map(|(topic, kind, data)| new(topic, kind, data)));
     let mut line = new(format!("run.{run}"), "run.state", state);
     line.is_state = true;
     events.push(line);

@@ -34,6 +34,9 @@ impl Sight {
         if event.needs_all && !scope_of(&self.who).is_whole() {
             return false;
         }
+        if event.of.is_some_and(|of| !scope_of(&self.who).sees(&of)) {
+            return false;
+        }
         event.need == READ || self.who.may(self.accounts.access(), event.need, None).is_ok()
     }
 }

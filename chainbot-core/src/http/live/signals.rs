@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Live;
+use super::agent::of_agent;
 use super::event::Event;
 use crate::error::Result;
 use crate::observe::Line;
@@ -14,8 +15,8 @@ use crate::time::Timestamp;
 /// Who may read the log.
 pub const LOG: &str = "chainbot:admin";
 /// Beginnings of what the host's bus is told and no journal holds.
-const OUTSIDE: [&str; 4] =
-    ["chainbot.workflow.", "chainbot.message.", "chainbot.backup.", "chainbot.module."];
+const OUTSIDE: [&str; 5] =
+    ["chainbot.workflow.", "chainbot.agent.", "chainbot.message.", "chainbot.backup.", "chainbot.module."];
 /// What of it the journal does hold: those who listen to runs have it from there.
 const OF_RUNS: [&str; 5] = ["started", "completed", "failed", "cancelled", "waiting"];
 
@@ -49,6 +50,11 @@ fn of_the_bus(topic: &str, payload: &str, at: Timestamp) -> Event {
     let mut payload: Value = serde_json::from_str(payload).unwrap_or_default();
     let data = payload["data"].take();
     let word = topic.strip_prefix("chainbot.").unwrap_or(topic);
+    if word.starts_with("agent.")
+        && let Some(event) = of_agent(at, data.clone())
+    {
+        return event;
+    }
     let name = data["workflow_name"].as_str().map(str::to_owned);
     let topic = match (word.strip_prefix("workflow."), name) {
         (Some("skipped"), Some(name)) => format!("trigger.{name}.skipped"),

@@ -354,20 +354,30 @@ async fn tasks(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
         (status = 409, description = "The agent takes no task, or the key was used for another request"),
         (status = 422, description = "The task does not read")))]
 async fn begin(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    let query = call.query(&["wait"])?;
-    let wait: u64 = query.parsed("wait", "a number of seconds, 60 at most")?.unwrap_or(0);
-    if wait > WAIT_MAX {
-        return Err(wrong("wait", "is more than 60", "ask again for the run that comes back").into());
-    }
+    let wait = wait_of(&call)?;
     let started = start(&shared, &mut call).await?;
     let run = finished(call.engine(&shared)?, call.budget(), started.run, wait).await?;
+    Ok(begun(&call, run, started.replayed))
+}
+
+/// Seconds to wait, of the query.
+pub fn wait_of(call: &Call) -> Result<u64> {
+    let wait = call.query(&["wait"])?.parsed("wait", "a number of seconds, 60 at most")?.unwrap_or(0);
+    if wait > WAIT_MAX {
+        return Err(wrong("wait", "is more than 60", "ask again for the run that comes back"));
+    }
+    Ok(wait)
+}
+
+/// A task that was begun, now or by an earlier request.
+pub fn begun(call: &Call, run: RunView, replayed: bool) -> Response {
     let location = call.location(&format!("/api/chainbot/runs/{}", run.id));
     let mut response =
         (StatusCode::CREATED, [(header::LOCATION, location)], Json(Run::from(run))).into_response();
-    if started.replayed {
+    if replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(response)
+    response
 }
 
 /// Gives an agent a task and waits for its result, in the words of older clients
@@ -441,7 +451,7 @@ async fn start(shared: &Shared, call: &mut Call) -> Result<crate::runtime::Start
 }
 
 /// The run, as soon as it is over or waits for somebody, or after so many seconds.
-async fn finished(engine: Asked, budget: Duration, run: RunView, seconds: u64) -> Result<RunView> {
+pub async fn finished(engine: Asked, budget: Duration, run: RunView, seconds: u64) -> Result<RunView> {
     if seconds == 0 {
         return Ok(run);
     }

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -49,24 +49,35 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         (status = 429, description = "Too many listeners")))]
 async fn events(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let wanted = wanted(&call)?;
+    let (place, poll) = (place(&shared, &call)?, poll(&call));
+    Ok(stream(Listener::open(place, wanted).await?, poll).await)
+}
+
+/// Where a request listens, as far as there is room.
+pub fn place(shared: &Shared, call: &Call) -> Result<Place> {
     let permit = shared.streams.clone().try_acquire_owned().map_err(|_| {
         Error::new(&general::BUSY, "as many event streams are open as there may be")
             .help("close one, or ask again later")
     })?;
-    let listener = Listener::open(
-        Place {
-            live: shared.live.clone(),
-            backend: call.engine(&shared)?.shared(),
-            closing: shared.closing.subscribe(),
-            heartbeat: shared.limits.heartbeat,
-            permit,
-            sight: Sight::new(shared.accounts.clone(), Arc::new(call.who()?.clone())),
-        },
-        wanted,
-    )
-    .await?;
-    let body = match call.via_host() {
-        Some(_) => Body::from(listener.into_poll(poll_time(call.budget())).await),
+    Ok(Place {
+        live: shared.live.clone(),
+        backend: call.engine(shared)?.shared(),
+        closing: shared.closing.subscribe(),
+        heartbeat: shared.limits.heartbeat,
+        permit,
+        sight: Sight::new(shared.accounts.clone(), Arc::new(call.who()?.clone())),
+    })
+}
+
+/// For how long a request over the host's door may listen; `None` on the port, where it is a stream.
+pub fn poll(call: &Call) -> Option<Duration> {
+    call.via_host().map(|_| poll_time(call.budget()))
+}
+
+/// What is heard, as an answer: a stream, or over the host's door a long poll.
+pub async fn stream(listener: Listener, poll: Option<Duration>) -> Response {
+    let body = match poll {
+        Some(time) => Body::from(listener.into_poll(time).await),
         None => listener.into_stream(),
     };
     let stream = HeaderValue::from_static("text/event-stream");
@@ -74,7 +85,7 @@ async fn events(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let unbuffered = HeaderValue::from_static("no");
     let headers =
         [(header::CONTENT_TYPE, stream), (header::HeaderName::from_static("x-accel-buffering"), unbuffered)];
-    Ok((headers, body).into_response())
+    (headers, body).into_response()
 }
 
 /// An event to emit.
@@ -137,10 +148,10 @@ fn wanted(call: &Call) -> Result<Wanted> {
     }
     let run = query.parsed("run", "a run's id")?;
     let topics = query.text("topics").map(topics_of).transpose()?;
-    Ok(Wanted { since: resumed.or(since).map(Lsn), run, topics })
+    Ok(Wanted { since: resumed.or(since).map(Lsn), run, topics, until_over: false })
 }
 
-fn topics_of(text: &str) -> Result<Topics> {
+pub fn topics_of(text: &str) -> Result<Topics> {
     let mut topics = Topics::default();
     topics.add(text.split(',').map(str::to_owned).collect(), None)?;
     Ok(topics)

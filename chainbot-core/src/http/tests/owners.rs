@@ -57,6 +57,8 @@ pub(super) struct Things {
     secret: String,
     hook: String,
     pub(super) agent: String,
+    /// A conversation with that agent.
+    thread: String,
     /// With [`House::remembers`].
     pub(super) archive: String,
 }
@@ -227,6 +229,9 @@ impl House {
         let made = self.ask(token, "POST agents", json!({ "name": name, "instructions": "d" })).await;
         assert_eq!(made.status, 201, "{}", made.text);
         let agent = made.json()["id"].as_str().unwrap().to_owned();
+        let made = self.ask(token, "POST chat/threads", json!({ "agent": name })).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let thread = made.json()["id"].as_str().unwrap().to_owned();
         Things {
             workflow,
             name: name.to_owned(),
@@ -238,6 +243,7 @@ impl House {
             secret,
             hook,
             agent,
+            thread,
             archive: String::new(),
         }
     }
@@ -361,6 +367,7 @@ fn case(pattern: &str, need: Need, things: &Things, login: &str, token: &str) ->
     match family {
         "workflows" => with("{id}", &[&things.workflow, &things.name]),
         "agents" => with("{id}", &[&things.agent, &things.name]),
+        "chat/threads" => with("{id}", &[&things.thread]),
         "runs" | "executions" => with("{id}", &[&things.steered]),
         "runs/diff" => Case::Somebodys(vec![format!("{path}?a={}&b={}", things.asking, things.steered)]),
         "inbox" => with("{id}", &[&things.question]),
@@ -388,6 +395,7 @@ fn body(method: &str, pattern: &str, things: &Things) -> Value {
         ("PUT", "{name}") => json!({ "value": "another value", "hosts": [] }),
         ("PATCH", "sharing") => json!({ "shared": "viewer" }),
         (_, "tasks" | "execute") if pattern.contains("/agents/") => json!({ "task": "hello" }),
+        (_, "messages") => json!({ "text": "hello" }),
         (_, "answer") => json!({ "action": "approve" }),
         (_, "fork") => json!({ "from": "ok" }),
         (_, "rollback") => json!({ "version": 1 }),
@@ -401,8 +409,11 @@ fn rows() -> Vec<(&'static str, &'static str, Need)> {
     let mut rows: Vec<_> =
         access.routes().filter(|(_, path, _)| path.contains('{') || path.ends_with("/diff")).collect();
     let rank = |method: &str| VERBS.iter().position(|verb| *verb == method).unwrap();
-    // What ends a login comes last.
-    rows.sort_by_key(|(method, path, _)| (rank(method), path.contains("sessions"), *path));
+    // What ends a login comes last, and what takes others with it after those.
+    rows.sort_by_key(|(method, path, _)| {
+        let takes_more = ["/api/chainbot/agents/{id}", "/api/chainbot/agents/{id}/memory"].contains(path);
+        (rank(method), path.contains("sessions"), takes_more, *path)
+    });
     rows
 }
 
@@ -510,6 +521,8 @@ const NOBODYS: &[&str] = &[
     "/api/chainbot/status",
     "/api/chainbot/alex-agents",
     "/api/chainbot/agents/types",
+    // It wants an agent: a conversation with another's agent is not there, which `{id}` shows.
+    "/api/chainbot/chat/threads",
     // An operator's archive is no house's: `http/tests/remembered.rs`.
     "/api/chainbot/agents/archives",
     // Those without a model; these here all have one.

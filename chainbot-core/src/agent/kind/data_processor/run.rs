@@ -132,6 +132,7 @@ async fn fetch(ask: Ask, task: &Task, executors: &Executors) {
         attempt: task.attempt,
         run: task.run,
         owner: task.owner,
+        shared: None,
         timeout: None,
     };
     let bytes_max = usize::try_from(DATA_BYTES_MAX).unwrap_or(usize::MAX);

@@ -9,6 +9,7 @@ mod live;
 mod machine;
 mod models;
 mod people;
+mod secrets;
 mod stored;
 
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ use models::MODEL_HELP;
 pub use models::{ModelProbe, ModelView};
 use people::{ANSWER_HELP, FORK_HELP};
 pub use people::{Answer, Fork, Inbox, OfRun, Pause};
+pub use secrets::{SecretExport, SecretImport};
 use stored::{DEPLOY_HELP, DIFF_HELP, SHARE_HELP, TRIGGERS_HELP};
 pub use stored::{Delete, Deploy, Diff, Rollback, Share, Switch, Triggers, Versions, With, Workflows};
 
@@ -614,6 +616,22 @@ pub enum SecretView {
     Remove(SecretRemove),
     /// Seal every secret with a new key, and forget the old one
     RotateKey(Query),
+    /// Write all secrets into a new file, sealed under a passphrase
+    Export(SecretExport),
+    /// Bring in the secrets of such a file
+    Import(SecretImport),
+}
+
+impl SecretView {
+    fn json(&self) -> &Json {
+        match self {
+            SecretView::Set(args) => &args.json,
+            SecretView::List(args) | SecretView::RotateKey(args) => &args.json,
+            SecretView::Remove(args) => &args.json,
+            SecretView::Export(args) => &args.json,
+            SecretView::Import(args) => &args.json,
+        }
+    }
 }
 
 /// `chainbot secret set`.
@@ -659,6 +677,11 @@ Examples:
   pass show mail | chainbot secret set smtp_password --host smtp.example.com
   chainbot secret set heating_key --host http://192.168.1.20:8080 --from-file key.txt
   chainbot secret rotate-key
+  chainbot stop && chainbot secret export secrets.sealed       asks for a passphrase
+  chainbot secret import secrets.sealed --passphrase-file phrase
+
+Export and import work on the data folder of this machine while no server does. What is exported opens with the passphrase and
+nothing else; values never leave a server by its API.
 
 Secrets in backups made before a rotation open with the old secret.key only; those made --with-secrets need none.";
 
@@ -701,9 +724,7 @@ impl Command {
             Command::Test(args) => args.json.json,
             Command::Import(Import { view: Some(ImportView::Chatgpt(args)), .. }) => args.json.json,
             Command::Import(args) => args.definition.json.json,
-            Command::Secret { view: SecretView::Set(args) } => args.json.json,
-            Command::Secret { view: SecretView::List(args) | SecretView::RotateKey(args) } => args.json.json,
-            Command::Secret { view: SecretView::Remove(args) } => args.json.json,
+            Command::Secret { view } => view.json().json,
             Command::User { view } => view.json().json,
             Command::Token { view } => view.json().json,
             Command::Outbox { view: OutboxView::List(args) } => args.json.json,

@@ -26,6 +26,7 @@ mod restore;
 mod run;
 mod runs;
 mod secret;
+mod secret_file;
 mod signal;
 mod start;
 mod status;
@@ -41,8 +42,9 @@ mod workflows;
 
 use std::future::Future;
 
-use crate::args::{Command, Import, ImportView};
+use crate::args::{Command, ConfigView, Import, ImportView};
 use crate::error::{Error, Result, code};
+use crate::session::elsewhere;
 
 /// Carries out a command.
 pub fn run(command: Command) -> Result<u8> {
@@ -84,6 +86,12 @@ pub fn run(command: Command) -> Result<u8> {
             with_runtime(chats::run(&args))
         }
         Command::Import(args) => import::run(&args.definition),
+        Command::Config { view: ConfigView::Show(args) } if args.place.url.is_some() => with_runtime(async {
+            match elsewhere(&args.place)? {
+                Some(client) => config::show_of(&args, &client).await,
+                None => config::run(&ConfigView::Show(args)),
+            }
+        }),
         Command::Config { view } => config::run(&view),
         Command::Schema => crate::output::raw(&chainbot_core::validate::schema_text()).map(|()| 0),
         Command::Secret { view } => with_runtime(secret::run(&view)),

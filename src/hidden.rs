@@ -42,6 +42,16 @@ pub fn read(file: Option<&Path>, what: &str) -> Result<SecretText> {
     Ok(SecretText::new(text))
 }
 
+/// A passphrase that is to be made: asked for twice on a terminal, where a slip would not be seen.
+pub fn read_passphrase(file: Option<&Path>, what: &str) -> Result<SecretText> {
+    let first = read(file, what)?;
+    if file.is_none() && std::io::stdin().is_terminal() && read(None, "once more")?.reveal() != first.reveal()
+    {
+        return Err(Error::new(&code::INPUT, "the two passphrases differ").help("type the same one twice"));
+    }
+    Ok(first)
+}
+
 /// The terminal without echo, until this is dropped.
 struct Quiet(Termios);
 

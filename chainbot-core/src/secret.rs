@@ -24,4 +24,4 @@ pub use export::{check_passphrase, seal_again, seal_for_export};
 pub use key::KEY_FILE;
 pub use key_file::{KeyFile, Master};
 pub use redact::redact_log;
-pub use vault::{NewSecret, Rotated, SecretInfo, Vault};
+pub use vault::{Brought, Import, NewSecret, Rotated, SecretInfo, Vault};

@@ -1,12 +1,10 @@
 //! `chainbot backup`: made by the server when one runs, else by this process; listed; held against its manifest.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chainbot_core::env::Env;
 use chainbot_core::id::SafeName;
-use chainbot_core::port::SecretText;
 use chainbot_core::secret::{check_passphrase, seal_for_export};
 use chainbot_core::store::backup::{
     self, DATABASE, Entry, Kind, Manifest, Order, Progress, Shelf, secrets_in, take_file,
@@ -20,6 +18,7 @@ use crate::error::{Error, Result, code};
 use crate::folder::Folder;
 use crate::hidden;
 use crate::output::{self, printable};
+use crate::session::elsewhere;
 
 /// Between two looks at how far the server is.
 const LOOK: Duration = Duration::from_millis(200);
@@ -36,10 +35,15 @@ pub async fn run(args: &Backup) -> Result<u8> {
 }
 
 async fn make(args: &BackupMake) -> Result<u8> {
-    let folder = Folder::choose(&args.place)?;
     let name = args.name.as_deref().map(name_of).transpose()?;
+    if let Some(client) = elsewhere(&args.place)? {
+        return make_elsewhere(args, name, &client).await;
+    }
+    let folder = Folder::choose(&args.place)?;
     let passphrase = match args.with_secrets {
-        true => Some(read_passphrase(args.passphrase_file.as_deref(), "a passphrase for the secrets")?),
+        true => {
+            Some(hidden::read_passphrase(args.passphrase_file.as_deref(), "a passphrase for the secrets")?)
+        }
         false => None,
     };
     if let Some(passphrase) = &passphrase {
@@ -76,13 +80,29 @@ async fn make(args: &BackupMake) -> Result<u8> {
     Ok(0)
 }
 
-/// The server makes it, and it is copied when it is wanted elsewhere.
-async fn by_server(
-    folder: &Folder,
-    client: &Client,
-    name: Option<SafeName>,
-    to: Option<&Path>,
-) -> Result<(PathBuf, Manifest)> {
+/// On a server elsewhere, which keeps it: a backup never leaves by the API.
+async fn make_elsewhere(args: &BackupMake, name: Option<SafeName>, client: &Client) -> Result<u8> {
+    if args.with_secrets || args.to.is_some() {
+        return Err(Error::new(
+            &code::USAGE,
+            "--to and --with-secrets are about a data folder of this machine",
+        )
+        .help("leave them out, or run the command on that machine"));
+    }
+    let made = ordered(client, name).await?;
+    if args.json.json {
+        output::json(&json!({ "path": null, "manifest": made }))?;
+        return Ok(0);
+    }
+    let text = |key: &str| made[key].as_str().map(printable).unwrap_or_default();
+    output::line(&format!("backup `{}` is made, on the server", text("name")))?;
+    let kib = made["bytes"].as_u64().unwrap_or(0).div_ceil(1024);
+    output::note(&format!("{kib} KiB, read again and as they were"));
+    Ok(0)
+}
+
+/// Has a server make one and follows it to its end; how the API shows it then.
+async fn ordered(client: &Client, name: Option<SafeName>) -> Result<Value> {
     let ordered: Value = client.post("/backup", &json!({ "name": name })).await?;
     let name = ordered["name"].as_str().unwrap_or_default().to_owned();
     let bar = bar();
@@ -106,6 +126,17 @@ async fn by_server(
         }
     };
     bar.finish_and_clear();
+    Ok(made)
+}
+
+/// The server makes it, and it is copied when it is wanted elsewhere.
+async fn by_server(
+    folder: &Folder,
+    client: &Client,
+    name: Option<SafeName>,
+    to: Option<&Path>,
+) -> Result<(PathBuf, Manifest)> {
+    let made = ordered(client, name).await?;
     let name = name_of(made["name"].as_str().unwrap_or_default())?;
     let shelf = Shelf::new(folder.config().backup.dir.clone());
     let path = shelf.path(&name);
@@ -148,17 +179,23 @@ fn by_ourselves(folder: &Folder, name: Option<SafeName>, to: Option<&Path>) -> R
 }
 
 async fn list(args: &Query) -> Result<u8> {
-    let folder = Folder::choose(&args.place)?;
-    let all: Vec<Value> = match server(&folder)? {
+    let all: Vec<Value> = match elsewhere(&args.place)? {
         Some(client) => client.get("/backups").await?,
-        None => Shelf::new(folder.config().backup.dir.clone()).entries()?.into_iter().map(shown).collect(),
+        None => {
+            let folder = Folder::choose(&args.place)?;
+            let shelf = Shelf::new(folder.config().backup.dir.clone());
+            match server(&folder)? {
+                Some(client) => client.get("/backups").await?,
+                None => shelf.entries()?.into_iter().map(shown).collect(),
+            }
+        }
     };
     if args.json.json {
         output::json(&json!(all))?;
         return Ok(0);
     }
     if all.is_empty() {
-        output::note(&format!("no backups in {}", folder.config().backup.dir.display()));
+        output::note("no backups; `chainbot backup` makes one");
         return Ok(0);
     }
     let text = |value: &Value| value.as_str().map(printable).unwrap_or_default();
@@ -234,18 +271,6 @@ pub fn path_of(folder: &Folder, text: &str) -> Result<PathBuf> {
         true => Ok(path.parent().map(Path::to_owned).unwrap_or(path)),
         false => Ok(path),
     }
-}
-
-/// Asks for it twice on a terminal, where a slip would not be seen.
-fn read_passphrase(file: Option<&Path>, what: &str) -> Result<SecretText> {
-    let first = hidden::read(file, what)?;
-    if file.is_none()
-        && std::io::stdin().is_terminal()
-        && hidden::read(None, "once more")?.reveal() != first.reveal()
-    {
-        return Err(Error::new(&code::INPUT, "the two passphrases differ").help("type the same one twice"));
-    }
-    Ok(first)
 }
 
 fn server(folder: &Folder) -> Result<Option<Client>> {

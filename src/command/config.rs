@@ -4,6 +4,7 @@ use chainbot_core::config::Config;
 use serde_json::{Value, json};
 
 use crate::args::{ConfigView, Place, Query};
+use crate::client::Client;
 use crate::error::{Error, Finding, Result, code};
 use crate::folder::Folder;
 use crate::output::{self, Stream, Tone, counted, tally};
@@ -138,6 +139,26 @@ fn show(query: &Query) -> Result<u8> {
     if let Some(file) = config.file() {
         output::note(&format!("file: {}", file.display()));
     }
+    Ok(0)
+}
+
+/// As it counts on a server elsewhere.
+pub async fn show_of(query: &Query, client: &Client) -> Result<u8> {
+    let shown: Value = client.get("/config").await?;
+    if query.json.json {
+        output::json(&shown["values"])?;
+        return Ok(0);
+    }
+    let mut rows = vec![["SETTING", "VALUE", "FROM"].map(str::to_owned).to_vec()];
+    for (key, origin) in shown["origins"].as_object().into_iter().flatten() {
+        let value = key.split('.').fold(&shown["values"], |at, name| &at[name]);
+        let value = match value {
+            Value::String(text) => output::printable(text),
+            other => other.to_string(),
+        };
+        rows.push(vec![key.clone(), value, output::printable(origin.as_str().unwrap_or_default())]);
+    }
+    output::table(&rows)?;
     Ok(0)
 }
 

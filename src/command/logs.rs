@@ -13,11 +13,11 @@ use tokio::time::sleep;
 
 use super::run::with_way_out;
 use crate::args::Logs;
-use crate::client::{PAGE, segment};
+use crate::client::{Client, PAGE, segment};
 use crate::error::{Error, Result, code};
 use crate::folder::Folder;
 use crate::output::{self, Stream, Tone, printable};
-use crate::session::Session;
+use crate::session::{Session, elsewhere};
 
 /// Between two looks at a log or journal that is followed.
 const LOOK: Duration = Duration::from_millis(250);
@@ -32,7 +32,10 @@ const VALUE_CHARS_MAX: usize = 200;
 pub async fn run(args: &Logs) -> Result<u8> {
     match &args.id {
         Some(id) => journal(args, id).await?,
-        None => log(args).await?,
+        None => match elsewhere(&args.place)? {
+            Some(client) => remote_log(args, &client).await?,
+            None => log(args).await?,
+        },
     }
     Ok(0)
 }
@@ -64,6 +67,27 @@ async fn log(args: &Logs) -> Result<()> {
                 part.clear();
             }
         }
+    }
+}
+
+/// The log of a server elsewhere: the lines that its API keeps, since its start.
+async fn remote_log(args: &Logs, client: &Client) -> Result<()> {
+    let first = format!("/logs?count={}", args.lines.clamp(1, PAGE));
+    let mut lines: Vec<Value> = client.get(&first).await?;
+    if args.lines == 0 {
+        lines.clear();
+    }
+    let mut seen = 0;
+    loop {
+        for line in &lines {
+            seen = line["seq"].as_u64().unwrap_or(seen);
+            print(&line.to_string(), args.json.json)?;
+        }
+        if !args.follow {
+            return Ok(());
+        }
+        sleep(LOOK).await;
+        lines = client.get(&format!("/logs?since={seen}")).await?;
     }
 }
 

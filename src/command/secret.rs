@@ -21,6 +21,8 @@ pub async fn run(view: &SecretView) -> Result<u8> {
         }
         SecretView::Remove(args) => remove(args).await,
         SecretView::RotateKey(args) => rotate(args).await,
+        SecretView::Export(args) => super::secret_file::export(args).await,
+        SecretView::Import(args) => super::secret_file::import(args).await,
     }
 }
 

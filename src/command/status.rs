@@ -7,9 +7,13 @@ use crate::client::Client;
 use crate::error::{Result, code};
 use crate::folder::Folder;
 use crate::output::{self, Stream, Tone, printable};
+use crate::session::elsewhere;
 
 /// Shows the server; 1 when none runs.
 pub async fn run(args: &Query) -> Result<u8> {
+    if let Some(client) = elsewhere(&args.place)? {
+        return of_url(args, &client).await;
+    }
     let folder = Folder::choose(&args.place)?;
     let Some(server) = folder.server()? else {
         if args.json.json {
@@ -56,12 +60,43 @@ pub async fn run(args: &Query) -> Result<u8> {
     if let Some(module) = &server.module {
         output::line(&format!("module   {}", printable(module)))?;
     }
-    if let Value::Object(counts) = &info["counts"] {
-        let parts: Vec<String> = ["running", "queued", "waiting"]
-            .iter()
-            .filter_map(|name| Some(format!("{} {name}", counts.get(*name)?)))
-            .collect();
-        output::line(&format!("runs     {}", parts.join(", ")))?;
-    }
+    runs(&info)?;
     Ok(0)
+}
+
+/// Of a server elsewhere, whose folder and process are not to be seen.
+async fn of_url(args: &Query, client: &Client) -> Result<u8> {
+    let url = args.place.url.as_deref().unwrap_or_default();
+    let info: Value = match client.get("/info").await {
+        Err(error) if error.code() == code::SERVER_GONE.id => {
+            match args.json.json {
+                true => {
+                    output::json(&json!({ "running": false, "url": url, "unreachable": error.message() }))?;
+                }
+                false => {
+                    let verdict = Stream::Stdout.paint(Tone::Bad, "unreachable:");
+                    output::line(&format!("{verdict} {}", printable(&error.message())))?;
+                }
+            }
+            return Ok(1);
+        }
+        other => other?,
+    };
+    if args.json.json {
+        output::json(&json!({ "running": true, "url": url, "info": info }))?;
+        return Ok(0);
+    }
+    output::line(&format!("{} at {}", Stream::Stdout.paint(Tone::Good, "running"), printable(url)))?;
+    output::line(&format!("version  {}", printable(info["version"].as_str().unwrap_or_default())))?;
+    runs(&info)?;
+    Ok(0)
+}
+
+fn runs(info: &Value) -> Result<()> {
+    let Value::Object(counts) = &info["counts"] else { return Ok(()) };
+    let parts: Vec<String> = ["running", "queued", "waiting"]
+        .iter()
+        .filter_map(|name| Some(format!("{} {name}", counts.get(*name)?)))
+        .collect();
+    output::line(&format!("runs     {}", parts.join(", ")))
 }

@@ -28,6 +28,14 @@ pub fn chainbot(folder: &Path, args: &[&str]) -> Outcome {
     outcome(&mut command(folder, args))
 }
 
+/// The same, with a text on its standard input.
+pub fn fed(folder: &Path, args: &[&str], text: &str) -> Outcome {
+    let mut pipe = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut pipe, text.as_bytes()).unwrap();
+    std::io::Seek::rewind(&mut pipe).unwrap();
+    outcome(command(folder, args).stdin(pipe))
+}
+
 fn outcome(command: &mut Command) -> Outcome {
     let output = command.output().unwrap();
     Outcome {

@@ -132,7 +132,10 @@ fn every_command_prints_json_when_asked() {
     bench.ask(0, "secret set token --host a.example --from-file value");
     bench.ask(0, "secret list");
     assert_eq!(bench.ask(0, "secret rotate-key")["secrets"], 1);
+    bench.ask(0, "secret export sealed --passphrase-file value");
+    assert_eq!(bench.ask(1, "secret import sealed --passphrase-file value")["error"]["code"], "CB-1009");
     bench.ask(0, "secret remove token");
+    assert_eq!(bench.ask(0, "secret import sealed --passphrase-file value")["added"][0], "token");
     accounts(&mut bench);
     let sent = bench.ask(0, "run tells.yaml");
     let message = text(&sent["run"]["output"]["message_id"]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::cli::{Outcome, chainbot};
+use super::cli::{Outcome, chainbot, fed};
 
 const GREETS: &str = "name: greets\nsteps:\n  - { id: a, type: set, config: { variables: { x: 1 } } }\n";
 const CONFIG: &str = "api: { port: 0 }\n";
@@ -172,4 +172,53 @@ fn a_server_makes_a_backup_and_is_in_the_way_of_a_restore() {
     let without = folder.json("third", &format!("restore {path}"));
     assert_eq!(without["secrets"], Value::Null);
     assert_eq!(folder.json("third", "secret list")[0]["readable"], false, "sealed with the key of the first");
+}
+
+#[test]
+fn secrets_go_to_another_machine_by_a_file_and_a_passphrase() {
+    let folder = Folder::new();
+    let fails = |data: &str, line: &str| folder.code(data, line);
+    assert_eq!(fails("data", "secret export out --passphrase-file phrase"), "CB-0910", "there is no folder");
+    folder.json("data", "secret set token --host api.example.com --from-file value");
+    std::fs::write(folder.path().join("short"), "password\n").unwrap();
+    assert_eq!(fails("data", "secret export out --passphrase-file short"), "CB-0856");
+    assert!(!folder.path().join("out").exists());
+    // A pipe serves as well as a file.
+    let words = "secret export out --json --data data --config config.yaml".split(' ').collect::<Vec<_>>();
+    let piped = fed(folder.path(), &words, PHRASE);
+    assert_eq!(piped.code, 0, "{}{}", piped.stdout, piped.stderr);
+    let exported: Value = serde_json::from_str(&piped.stdout).unwrap();
+    assert_eq!(exported, json!({ "file": "out", "secrets": 1 }));
+    let out = folder.path().join("out");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&out).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let bytes = std::fs::read(&out).unwrap();
+    assert!(!bytes.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()));
+    assert_eq!(fails("data", "secret export out --passphrase-file phrase"), "CB-0911", "it is there");
+    assert_eq!(std::fs::read(&out).unwrap(), bytes);
+
+    assert!(folder.json("data", "audit list --action secret.export").to_string().contains("token"));
+    std::fs::write(folder.path().join("wrong"), "correct horse batteri\n").unwrap();
+    assert_eq!(fails("other", "secret import out --passphrase-file wrong"), "CB-0856");
+    std::fs::write(folder.path().join("cut"), &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(fails("other", "secret import cut --passphrase-file phrase"), "CB-1008");
+    assert_eq!(fails("other", "secret import nowhere --passphrase-file phrase"), "CB-0901");
+    assert_eq!(folder.json("other", "secret list"), json!([]));
+    let brought = folder.json("other", "secret import out --passphrase-file phrase");
+    assert_eq!(brought, json!({ "added": ["token"], "replaced": [] }));
+    assert_eq!(folder.json("other", "secret list")[0]["readable"], true, "with a key of its own");
+    assert_eq!(fails("other", "secret import out --passphrase-file phrase"), "CB-1009");
+    let again = folder.json("other", "secret import out --passphrase-file phrase --replace");
+    assert_eq!(again["replaced"], json!(["token"]));
+    let rows = folder.json("other", "audit list --action secret.import");
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["target_id"]), (2, &json!("token")));
+    assert_eq!(folder.json("data", "audit list --action secret.export").as_array().unwrap().len(), 1);
+    assert_eq!(folder.json("other", "audit verify")["ok"], true);
+
+    assert_eq!(folder.on("data", "start").code, 0);
+    assert_eq!(fails("data", "secret export more --passphrase-file phrase"), "CB-0403", "a server has it");
+    assert_eq!(fails("data", "secret import out --passphrase-file phrase --replace"), "CB-0403");
+    assert!(!folder.path().join("more").exists());
+    assert_eq!(folder.on("data", "stop").code, 0);
+    assert!(!holds(&folder.path().join("data"), CANARY) && !holds(&folder.path().join("other"), CANARY));
 }

@@ -20,6 +20,7 @@ mod cli_json;
 mod cli_keep;
 mod cli_machine;
 mod cli_people;
+mod cli_url;
 mod crash;
 mod cve_immunity;
 mod deploy;

@@ -76,6 +76,8 @@ actions! {
     SecretSet = "secret.set", "A secret has a new value.";
     SecretRemove = "secret.remove", "A secret is gone.";
     SecretRotate = "secret.rotate", "All secrets are sealed with a new key.";
+    SecretExport = "secret.export", "A secret left in a file, under a passphrase.";
+    SecretImport = "secret.import", "A secret came from such a file.";
     SigningRotate = "auth.rotate", "Access tokens are signed with a new key.";
     OutboxResend = "outbox.resend", "A message is sent again.";
     OutboxRemove = "outbox.remove", "A message was forgotten.";

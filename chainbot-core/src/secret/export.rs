@@ -2,7 +2,7 @@
 //! with the key of the other.
 //!
 //! Argon2id makes the key of the way from the passphrase, so slowly that guessing is expensive; XChaCha20-Poly1305 seals, bound
-//! to the backup that the secrets belong to. Values are in memory only, and wiped.
+//! to what the secrets belong to: a backup, or a file of their own (`vault/transfer.rs`). Values are in memory only, and wiped.
 
 use std::path::Path;
 
@@ -51,21 +51,55 @@ struct Sealed {
 }
 
 /// A secret on its way. Its value is wiped with the text that holds it.
-#[derive(Serialize, Deserialize)]
-struct Item {
-    name: String,
-    owner: String,
-    version: u32,
-    hosts: Vec<String>,
-    description: Option<String>,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    value: String,
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) owner: String,
+    pub(super) version: u32,
+    pub(super) hosts: Vec<String>,
+    pub(super) description: Option<String>,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    pub(super) value: String,
 }
 
 impl Drop for Item {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.value);
+    }
+}
+
+impl Item {
+    /// A row that was opened.
+    pub(super) fn of(row: &StoredSecret, value: &SecretText) -> Self {
+        Self {
+            name: row.name.clone(),
+            owner: row.owner.clone(),
+            version: row.version,
+            hosts: row.hosts.clone(),
+            description: row.description.clone(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            value: value.reveal().to_owned(),
+        }
+    }
+
+    /// As it is stored here, sealed with a key of this machine.
+    pub(super) fn sealed(&self, key: &key::Key, env: &Env) -> Result<StoredSecret> {
+        let mut row = StoredSecret {
+            name: self.name.clone(),
+            owner: self.owner.clone(),
+            version: self.version,
+            key_id: [0; 8],
+            nonce: env.bytes(),
+            sealed: Vec::new(),
+            hosts: self.hosts.clone(),
+            description: self.description.clone(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        };
+        seal::seal(key, &mut row, &SecretText::new(self.value.clone()))?;
+        Ok(row)
     }
 }
 
@@ -77,38 +111,9 @@ pub fn seal_for_export(
     bound: &str,
     env: &Env,
 ) -> Result<Vec<u8>> {
-    check_passphrase(passphrase)?;
     let keys = Keys::of_folder(folder, key::credentials().as_deref())?;
-    let items = rows.iter().map(|row| {
-        let value = keys.open(row)?;
-        Ok(Item {
-            name: row.name.clone(),
-            owner: row.owner.clone(),
-            version: row.version,
-            hosts: row.hosts.clone(),
-            description: row.description.clone(),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            value: value.reveal().to_owned(),
-        })
-    });
-    let items = items.collect::<Result<Vec<_>>>()?;
-    let plain = Zeroizing::new(serde_json::to_vec(&items).map_err(|error| {
-        Error::new(&general::INTERNAL, "the secrets cannot be written down").because(error)
-    })?);
-    let (salt, nonce) = (env.bytes::<16>(), env.bytes::<24>());
-    let sealed = cipher(passphrase, &salt, COST)?
-        .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: &associated(bound) })
-        .map_err(|_| Error::new(&general::INTERNAL, "the secrets cannot be sealed"))?;
-    let file = Sealed {
-        format: FORMAT,
-        argon2id: COST,
-        salt: STANDARD.encode(salt),
-        nonce: STANDARD.encode(nonce),
-        sealed: STANDARD.encode(sealed),
-    };
-    serde_json::to_vec_pretty(&file)
-        .map_err(|error| Error::new(&general::INTERNAL, "the secrets cannot be written down").because(error))
+    let items = rows.iter().map(|row| Ok(Item::of(row, &keys.open(row)?))).collect::<Result<Vec<_>>>()?;
+    seal_items(&items, passphrase, bound, env)
 }
 
 /// Opens what [`seal_for_export`] made and seals it with the key of this folder, which is made where there is none.
@@ -123,6 +128,51 @@ pub fn seal_again(
         Error::new(&code::DAMAGED, format!("the exported secrets do not read: {what}"))
             .help("take another backup with --with-secrets, or restore without them")
     };
+    let items = open_items(bytes, passphrase, bound, &damaged)?;
+    let mut keys = Keys::read(folder, key::credentials().as_deref())?;
+    if keys.first().is_none() {
+        keys = Keys::make(folder, env)?;
+    }
+    let key =
+        keys.first().ok_or_else(|| Error::new(&general::INTERNAL, "a key that was made is not there"))?;
+    items.iter().map(|item| item.sealed(key, env)).collect()
+}
+
+/// Seals under a passphrase.
+pub(super) fn seal_items(items: &[Item], passphrase: &SecretText, bound: &str, env: &Env) -> Result<Vec<u8>> {
+    check_passphrase(passphrase)?;
+    let unwritten = |error: serde_json::Error| {
+        Error::new(&general::INTERNAL, "the secrets cannot be written down").because(error)
+    };
+    let plain = Zeroizing::new(serde_json::to_vec(items).map_err(unwritten)?);
+    let (salt, nonce) = (env.bytes::<16>(), env.bytes::<24>());
+    let sealed = cipher(passphrase, &salt, COST)?
+        .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: &associated(bound) })
+        .map_err(|_| Error::new(&general::INTERNAL, "the secrets cannot be sealed"))?;
+    let file = Sealed {
+        format: FORMAT,
+        argon2id: COST,
+        salt: STANDARD.encode(salt),
+        nonce: STANDARD.encode(nonce),
+        sealed: STANDARD.encode(sealed),
+    };
+    let bytes = serde_json::to_vec_pretty(&file).map_err(unwritten)?;
+    // What is not read whole afterwards is not written.
+    if bytes.len() as u64 > limits::SECRETS_EXPORT_BYTES_MAX {
+        let message = format!("{} bytes of sealed secrets are over the bound", bytes.len());
+        return Err(Error::new(&general::FIELD, message).help("remove large secrets that nothing uses"));
+    }
+    Ok(bytes)
+}
+
+/// Opens what [`seal_items`] made. Nothing of it is believed before the passphrase has opened it, but how expensive that is, which
+/// has bounds.
+pub(super) fn open_items(
+    bytes: &[u8],
+    passphrase: &SecretText,
+    bound: &str,
+    damaged: &dyn Fn(&str) -> Error,
+) -> Result<Vec<Item>> {
     let file: Sealed = serde_json::from_slice(bytes).map_err(|error| damaged(&error.to_string()))?;
     let decoded = |text: &str| STANDARD.decode(text).map_err(|error| damaged(&error.to_string()));
     let Cost { memory_kib, passes, lanes } = file.argon2id;
@@ -139,36 +189,14 @@ pub fn seal_again(
         .decrypt(&XNonce::from(nonce), Payload { msg: &sealed, aad: &associated(bound) })
         .map_err(|_| {
             Error::new(&code::PASSPHRASE, "the passphrase is not the one that the secrets were exported with")
-                .help("repeat with the right one, or restore without secrets and set them again. Nothing was changed")
+                .help("repeat with the right one; without it nobody opens them, and the secrets have to be set again. Nothing was changed")
         })?;
     let plain = Zeroizing::new(plain);
     let items: Vec<Item> = serde_json::from_slice(&plain).map_err(|error| damaged(&error.to_string()))?;
-    if items.len() > limits::SECRETS_MAX {
-        return Err(damaged("there are more than there may be"));
+    match items.len() > limits::SECRETS_MAX {
+        true => Err(damaged("there are more than there may be")),
+        false => Ok(items),
     }
-    let mut keys = Keys::read(folder, key::credentials().as_deref())?;
-    if keys.first().is_none() {
-        keys = Keys::make(folder, env)?;
-    }
-    let key =
-        keys.first().ok_or_else(|| Error::new(&general::INTERNAL, "a key that was made is not there"))?;
-    let row = |item: &Item| {
-        let mut row = StoredSecret {
-            name: item.name.clone(),
-            owner: item.owner.clone(),
-            version: item.version,
-            key_id: [0; 8],
-            nonce: env.bytes(),
-            sealed: Vec::new(),
-            hosts: item.hosts.clone(),
-            description: item.description.clone(),
-            created_at: item.created_at,
-            updated_at: item.updated_at,
-        };
-        seal::seal(key, &mut row, &SecretText::new(item.value.clone()))?;
-        Ok(row)
-    };
-    items.iter().map(row).collect()
 }
 
 /// Refuses a passphrase that could be guessed.

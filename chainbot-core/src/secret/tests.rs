@@ -1,5 +1,7 @@
 //! The vault on a real folder: what is on disk, what a missing, wrong or readable key does, what is refused.
 
+mod transfer;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;

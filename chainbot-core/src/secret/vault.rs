@@ -3,6 +3,8 @@
 //! Rows are read once, because one process owns the data folder. Opening a secret is a few microseconds of
 //! decryption and touches no disk.
 
+mod transfer;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::port::{Action, Op, OpenSecret, Scope, SecretRows, SecretText, Secrets
 use crate::runtime::{Deed, written_down};
 use crate::store::{DataDir, commit};
 use crate::time::Timestamp;
+
+pub use transfer::{Brought, Import};
 
 /// A secret to be set.
 pub struct NewSecret {

@@ -9,4 +9,6 @@ codes! {
     USE = "CB-1005", Invalid, "A secret is used in a way that could reveal it";
     PLACE = "CB-1006", Invalid, "A secret cannot be used here";
     UNUSABLE = "CB-1007", Invalid, "The secret's value does not fit its use";
+    EXPORTED = "CB-1008", Invalid, "The file of exported secrets does not read";
+    TAKEN = "CB-1009", Conflict, "The exported secrets cannot be brought in as they are";
 }

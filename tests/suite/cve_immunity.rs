@@ -32,10 +32,6 @@ fn every_row_has_its_test() {
         assert!(!tests.is_empty(), "{row} has no test");
         for test in tests {
             let (file, name) = test.split_once(' ').unwrap();
-            if file == "later" {
-                assert!(["agents", "pages"].contains(&name), "{row}: {name} is no part that is to come");
-                continue;
-            }
             let text = files.entry(file.to_owned()).or_insert_with(|| {
                 std::fs::read_to_string(root().join(file))
                     .unwrap_or_else(|error| panic!("{row}: {file}: {error}"))
@@ -43,7 +39,7 @@ fn every_row_has_its_test() {
             assert!(text.contains(&format!("fn {name}(")), "{row}: {file} has no test `{name}`");
         }
     }
-    assert!(rows >= 27, "{rows}");
+    assert!(rows >= 33, "{rows}");
 }
 
 /// The corpus of escapes, as sources.
@@ -312,6 +308,172 @@ fn langflow_2026_33017_nobody_brings_a_definition_along() {
     assert_eq!(view["definition"], before["hash"], "{view} ran something else than {before}");
     assert!(before["hash"].is_string(), "{before}");
     assert_eq!(server.port.ask("GET workflows/passes-on", &[], "").json(), before);
+}
+
+#[test]
+fn flowise_2025_59528_the_text_of_a_configuration_is_inert() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = escapes();
+    // What is in the file is shown as it is, or the file is refused; it is never worth anything else.
+    let shown = |batch: &[String]| -> Option<Value> {
+        let server = json!({ "command": "/usr/bin/clock", "args": batch });
+        let file = json!({ "mcp": { "servers": { "clock": server } } }).to_string();
+        std::fs::write(folder.path().join("config.yaml"), file).unwrap();
+        let words = ["config", "show", "--json", "--config", "config.yaml", "--data", "data"];
+        let outcome = crate::cli::chainbot(folder.path(), &words);
+        let said: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        match outcome.code {
+            0 => Some(said["mcp"]["servers"]["clock"]["args"].clone()),
+            _ => {
+                assert!(said["error"]["code"].as_str().is_some_and(|code| code.starts_with("CB-")), "{said}");
+                None
+            }
+        }
+    };
+    let (mut inert, mut refused) = (0, 0);
+    for batch in all.chunks(16) {
+        match shown(batch) {
+            Some(args) => {
+                assert_eq!(args, json!(batch));
+                inert += batch.len();
+            }
+            None => {
+                for one in batch {
+                    match shown(std::slice::from_ref(one)) {
+                        Some(args) => {
+                            assert_eq!(args, json!([one]));
+                            inert += 1;
+                        }
+                        None => refused += 1,
+                    }
+                }
+            }
+        }
+    }
+    assert!(inert + refused == all.len() && inert > 250, "{inert} inert, {refused} refused");
+}
+
+/// The children that a process has, and theirs.
+fn children(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let of_task = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    of_task.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn flowise_2026_40933_nobody_brings_a_command_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(&data(&folder), &["api.rate_limit_per_token=0"]);
+    let made = folder.path().join("made");
+    let touch = format!("touch {}", made.display());
+    let parts = json!({ "command": "/bin/sh", "args": ["-c", touch], "env": { "A": "1" } });
+    let agent = json!({ "name": "butler", "instructions": "You keep a house." });
+    let with = |key: &str, value: &Value| {
+        let mut body = agent.clone();
+        body[key] = value.clone();
+        body.to_string()
+    };
+    for (key, value) in [
+        ("command", &parts["command"]),
+        ("args", &parts["args"]),
+        ("env", &parts["env"]),
+        ("mcp", &parts),
+        ("mcp_servers", &json!({ "x": parts })),
+        ("tools", &json!({ "mcp": { "x": parts } })),
+        ("tools", &json!({ "mcp": [parts] })),
+    ] {
+        let reply = server.port.ask("POST agents", &[JSON], &with(key, value));
+        assert_eq!(reply.status, 422, "{key}: {}", reply.body);
+    }
+    // Imports carry it in every place where other products keep it.
+    let mut imports = 0;
+    for step in [
+        "mcp",
+        "stdio",
+        "customMCP",
+        "execute_command",
+        "n8n-nodes-base.executeCommand",
+        "api_call",
+        "agent_task",
+        "set",
+    ] {
+        for place in ["config", "parameters", "data", "mcpServerConfig", "settings"] {
+            for value in [parts.clone(), json!(parts.to_string()), json!({ "mcpServers": { "x": parts } })] {
+                let flow = json!({ "name": format!("x{imports}"), "type": "sequential", "nodes": [{ "id": "a", "type": step, place: value }],
+                    "steps": [{ "id": "a", "type": step, place: value, "mcp": value, "command": parts["command"] }] });
+                let reply = server.port.ask("POST workflows/import", &[JSON], &flow.to_string());
+                assert!(reply.status < 500, "{flow}: {}", reply.body);
+                let stored = server.port.ask("POST workflows", &[JSON], &flow.to_string());
+                assert_eq!(stored.status, 422, "{flow}: {}", stored.body);
+                imports += 1;
+            }
+        }
+    }
+    assert!(imports >= 100, "{imports}");
+    assert!(!made.exists());
+    assert_eq!(children(server.pid()), Vec::<String>::new());
+}
+
+#[test]
+fn fuxa_2026_25938_nothing_that_is_mounted_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&data(&folder));
+    deploy(&server.port, PASSES_ON);
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = format!("sec-websocket-key: {key}");
+    let socket = ["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", upgrade.as_str()];
+    for prefix in [
+        "/docs",
+        "/docs/docs.js",
+        "/docs/docs.css",
+        "/metrics",
+        "/api/chainbot/openapi.json",
+        "/api/chainbot/schemas/workflow",
+        "/api/chainbot/events",
+        "/api/chainbot/hooks/passes-on",
+        "/api/chainbot/webhooks/status",
+        "/api/webhooks/chainbot/status",
+        "/api/chainbot/mcp",
+        "/mcp",
+        "/health",
+        "/api/health",
+        "/api/chainbot/health",
+        "/api/chainbot/alex-agents",
+    ] {
+        for path in [
+            prefix.to_owned(),
+            format!("{prefix}/"),
+            format!("{prefix}/x"),
+            format!("/.{prefix}"),
+            format!("/{prefix}"),
+        ] {
+            for method in ["GET", "POST", "OPTIONS", "HEAD"] {
+                for door in [&server.port, &server.host] {
+                    let reply = door.bare(&format!("{method} {path}"), &[JSON], "{}");
+                    assert_eq!(reply.status, 401, "{method} {path}: {}", reply.body);
+                }
+            }
+        }
+    }
+    for path in ["/api/chainbot/ws", "/api/ws/watchtower", "/api/ws/x"] {
+        for origin in ["origin: https://evil.example", "origin: http://localhost", "x: y"] {
+            // Without anything that says who asks, a socket may be opened only to say so in its first frame; which windows there are is
+            // the same everywhere.
+            let reply = head_of(&server.port, path, &[&socket[..], &[origin]].concat());
+            let expected = if path.ends_with("/x") { [401, 403, 404] } else { [401, 403, 101] };
+            assert!(expected.contains(&reply), "{path} {origin}: {reply}");
+        }
+    }
+}
+
+/// The status of an answer that may not end.
+fn head_of(door: &Door, path: &str, headers: &[&str]) -> u16 {
+    let mut stream = TcpStream::connect(&door.address).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n{}\r\n\r\n", headers.join("\r\n")).unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -99,3 +99,31 @@ fn sql_in_a_filter_a_sort_or_a_cursor_finds_nothing_more_and_breaks_nothing() {
     assert_eq!((ids("workflows"), ids("runs"), ids("users")), before);
     assert_eq!(door.ask("GET audit/verify", &[], "").json()["ok"], true);
 }
+
+#[test]
+fn no_spelling_of_a_path_leaves_the_files_of_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(&data(&folder), UNLIMITED);
+    // Beside what is served there is something to find.
+    std::fs::write(folder.path().join("secret.txt"), "root:x:0:0").unwrap();
+    let spellings = lines("paths.txt");
+    assert!(spellings.len() >= 200, "{}", spellings.len());
+    let script = server.port.ask("GET /docs/docs.js", &[], "");
+    assert_eq!((script.status, script.header("content-type")), (200, "text/javascript; charset=utf-8"));
+    for spelling in &spellings {
+        // As it is where a request can hold it, and with every byte escaped.
+        let plain = spelling.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#' && byte != b'?');
+        for name in [Some(escaped(spelling)), plain.then(|| spelling.clone())].into_iter().flatten() {
+            for prefix in ["/docs/", "/docs/docs.js/", "/", "/api/chainbot/docs/"] {
+                for door in [&server.port, &server.host] {
+                    let reply = door.ask(&format!("GET {prefix}{name}"), &[], "");
+                    assert!((400..500).contains(&reply.status), "{prefix}{name}: {reply:?}");
+                    assert!(
+                        !reply.body.contains("root:") && !reply.body.contains("function"),
+                        "{prefix}{name}: {reply:?}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -217,6 +217,11 @@ impl AgentSpec {
                 spec.name
             )));
         }
+        if spec.tools.get("mcp").is_some_and(|grant| !is_grant_of_mcp(grant)) {
+            return Err(wrong(
+                "`tools.mcp` takes names of servers, each with a list of its tools, such as `{ clock: [now] }`".to_owned(),
+            ));
+        }
         if spec.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             return Err(wrong("`temperature` must be between 0 and 2".to_owned()));
         }
@@ -271,6 +276,12 @@ pub struct TaskInput {
     /// The conversation that it goes on with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
+}
+
+/// Which programs there are is for the operator's file to say: a grant has names, and no place for a command, an argument or a variable.
+fn is_grant_of_mcp(grant: &Value) -> bool {
+    let are_names = |tools: &Value| tools.as_array().is_some_and(|tools| tools.iter().all(Value::is_string));
+    grant.as_object().is_some_and(|servers| servers.values().all(are_names))
 }
 
 impl TaskInput {

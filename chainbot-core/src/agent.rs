@@ -9,6 +9,7 @@ pub mod calls;
 pub mod credential;
 pub mod dialect;
 pub mod kind;
+pub mod ledger;
 pub mod memory;
 pub mod models;
 pub mod preset;

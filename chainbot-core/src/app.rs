@@ -15,8 +15,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::reaper::reap;
 use crate::agent::calls::AgentCalls;
 use crate::agent::kind::{api::ApiTools, data_processor::DataTools};
+use crate::agent::ledger::Ledger;
 use crate::agent::memory::Reminder;
 use crate::agent::memory::tool::MemoryTools;
 use crate::agent::models::{Models, ModelsOptions, ProviderSetup};
@@ -47,6 +49,7 @@ use crate::time::Timestamp;
 use crate::validate::{Known, KnownPin};
 
 mod live;
+mod reaper;
 
 pub use crate::http::{HealthReport, Peer, Routes, ViaHost};
 pub use live::check_change;
@@ -116,9 +119,11 @@ pub struct App {
     serving: Mutex<Option<Serving>>,
     /// Ended by `stop`, or with the app.
     watch: Watching,
+    /// Where idle agents are terminated.
+    _reaper: Option<Watching>,
 }
 
-/// The task that looks after the log and health for those who listen.
+/// A task that ends with the app.
 struct Watching(JoinHandle<()>);
 
 impl Drop for Watching {
@@ -205,12 +210,13 @@ impl App {
             move |text: &str| of_mcp.open_of_operator(text).map(|secret| secret.value),
         )));
         let calls = AgentCalls::new(models.clone())
+            .with_ledger(Ledger::new(store.clone(), env.clone(), config.agents.day))
             .with_watcher(Arc::new(Deltas { live: live.clone(), env: env.clone() }))
             .with_recall(Arc::new(Reminder::new(store.clone(), env.clone())))
             .with_family(workflow_tools.clone())
             .with_family(Arc::new(MemoryTools::new(store.clone(), env.clone())))
             .with_family(Arc::new(ApiTools::new(hands.clone(), env.clone())))
-            .with_family(Arc::new(DataTools::new(hands.clone(), env.clone())))
+            .with_family(Arc::new(DataTools::new(hands.clone(), env.clone(), config.agents.data_bytes)))
             .with_family(Arc::new(HttpTools::new(hands.clone())))
             .with_family(Arc::new(GpioTools::new(hands.clone(), Some(pins.clone()))))
             .with_family(Arc::new(McpTools::new(mcp.clone(), hands)));
@@ -355,6 +361,8 @@ impl App {
             return Err(error);
         }
         let watch = tokio::spawn(parts.clone().watch(redactor.clone(), env.clone()));
+        let (idle, every) = (config.agents.idle_timeout, config.agents.cleanup_interval);
+        let reaper = (!idle.is_zero()).then(|| Watching(tokio::spawn(reap(handle.clone(), idle, every))));
         let api = Api::new(routes, face);
         let serving = listener.map(|(listener, _)| serve(&api, listener));
         let app = App {
@@ -380,6 +388,7 @@ impl App {
             redactor,
             serving: Mutex::new(serving),
             watch: Watching(watch),
+            _reaper: reaper,
         };
         app.announce(
             "chainbot.module.ready",

@@ -37,6 +37,7 @@ pub use page::fill as fill_page;
 pub use reference::{CREDENTIALS_DIRECTORY, Reference, Source};
 pub use source::{ENV_PREFIX, Origin};
 
+use crate::agent::ledger::DayLimits;
 use crate::error::{Diagnostic, Result};
 use crate::observe::LogFileOptions;
 /// Section `retention`.
@@ -186,6 +187,14 @@ pub struct AgentManagement {
     pub agent_timeout: Duration,
     /// Live agents of each type, in the order of [`crate::task::AgentKind::ALL`].
     pub max_of: [usize; 4],
+    /// Without a task for so long an agent is terminated; zero is never.
+    pub idle_timeout: Duration,
+    /// Between two looks for those.
+    pub cleanup_interval: Duration,
+    /// What all of them, and those of each owner, may use in a day.
+    pub day: DayLimits,
+    /// Bytes of rows of one data processor.
+    pub data_bytes: usize,
 }
 
 /// Section `egress`.

@@ -533,8 +533,6 @@ pub const DATA_ROWS_MAX: u64 = 10_000_000;
 pub const DATA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// One row: as large as a step's output, and the most that a parser holds.
 pub const DATA_ROW_BYTES_MAX: usize = STEP_OUTPUT_BYTES_MAX;
-/// Rows in memory at once, unless the agent's limits say less: a quarter of what an agent of this type may hold by default.
-pub const DATA_HELD_BYTES_DEFAULT: usize = 128 * 1024 * 1024;
 /// Work of all expressions of one task: a hundred for each of the rows there may be.
 pub const DATA_FUEL_MAX: u64 = 1_000_000_000;
 /// What is written, so that figures fit beside it into a step's output.
@@ -605,6 +603,8 @@ pub const MCP_TOOLS_MAX: usize = 256;
 pub const MCP_SCHEMA_BYTES_MAX: usize = 32 * 1024;
 /// A result of an MCP tool: as large as any tool's.
 pub const MCP_RESULT_BYTES_MAX: usize = TOOL_REPLY_BYTES_DEFAULT;
+/// Trees of tasks whose accounts are held in memory.
+pub const LEDGER_TREES_MAX: usize = 4_096;
 /// Of a reply that comes, put together before it is told to those who watch.
 pub const DELTA_BYTES: usize = 512;
 /// For how long.

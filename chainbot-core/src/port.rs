@@ -19,7 +19,7 @@ pub use account::{
     AccountOp, AccountRefusal, Digest, HashText, LoginKind, Role, SpentRefresh, StoredAccounts,
     StoredApiToken, StoredLogin, StoredUser,
 };
-pub use agent::{AGENT_PREFIX, AgentFilter, AgentOp, AgentState, StoredAgent, UsageRow, day_of};
+pub use agent::{AGENT_PREFIX, AgentFilter, AgentOp, AgentState, DayUse, StoredAgent, UsageRow, day_of};
 pub use audit::{
     Action, Actor, AuditBreak, AuditEntry, AuditFilter, AuditHead, AuditRow, AuditSegment, AuditVerdict,
 };
@@ -482,6 +482,14 @@ pub trait Store: Send + Sync {
         _since: u32,
         _limit: u32,
     ) -> Result<Vec<UsageRow>> {
+        Err(no_agents())
+    }
+    /// What agents used of models on a day, a row for each.
+    fn day_usage(&self, _day: u32) -> Result<Vec<DayUse>> {
+        Err(no_agents())
+    }
+    /// What the tasks of a tree used: tokens, and millionths of the currency.
+    fn tree_usage(&self, _root: RunId) -> Result<(u64, u64)> {
         Err(no_agents())
     }
     /// How far a reader of the journal has come.

@@ -252,3 +252,35 @@ fn a_task_that_is_killed_at_any_boundary_ends_as_if_it_had_not_been() {
     }
     println!("{kills} kills");
 }
+
+#[test]
+fn agents_that_nobody_needs_are_terminated_where_the_operator_wants_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut set = settings(9);
+    set.extend(
+        ["agent_idle_timeout=1", "agent_cleanup_interval=1"].map(|key| format!("agent_management.{key}")),
+    );
+    let mut host = Host::with(&data, &set);
+    let Some(client) = host.ready(&data) else { panic!("{}", host.end().1) };
+    let stream = client.open("GET", "/api/chainbot/events?topics=agent.*.status", "", "").unwrap();
+    for agent in [json!({ "name": "forgotten" }), json!({ "name": "kept", "persistent": true })] {
+        let made = client.send(
+            "POST",
+            "/api/chainbot/agents",
+            "Content-Type: application/json\r\n",
+            &agent.to_string(),
+        );
+        assert_eq!(made.unwrap().status, 201);
+    }
+    let mut told = BufReader::new(stream)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    let end = told.find(|event| event["status"] == "terminated").expect("it is told");
+    assert_eq!(end["agent_name"], "forgotten", "{end}");
+    assert!(end["reason"].as_str().unwrap().contains("idle for 1 s"), "{end}");
+    assert_eq!(client.get("/api/chainbot/agents/kept")["status"], "idle");
+    host.terminate();
+    assert_eq!(host.end().0, Some(0));
+}

@@ -12,6 +12,7 @@ mod bad_disk;
 mod bad_module;
 mod broken_builds;
 mod browser;
+mod budgets;
 mod canary;
 mod chat;
 mod chromium;

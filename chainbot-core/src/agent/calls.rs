@@ -12,11 +12,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::ledger::{Hold, Ledger, Most, Spender, Sum};
 use super::models::{AfterResult, Models, Needs, Pinned};
 use super::preset::Preset;
 use super::provider::{
     DeltaSink, Message, ModelErrorClass, ModelRequest, ReplySchema, Sampling, Stop, ToolCall, ToolChoice,
-    ToolOffer,
+    ToolOffer, Usage,
 };
 use super::recall::Recall;
 use super::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
@@ -55,12 +56,20 @@ pub struct AgentCalls {
     families: BTreeMap<&'static str, Arc<dyn ToolFamily>>,
     recall: Option<Arc<dyn Recall>>,
     watcher: Option<Arc<dyn Watcher>>,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl AgentCalls {
     /// With the models, and no tools.
     pub fn new(models: Arc<Models>) -> Self {
-        Self { models, families: BTreeMap::new(), recall: None, watcher: None }
+        Self { models, families: BTreeMap::new(), recall: None, watcher: None, ledger: None }
+    }
+
+    /// With budgets beyond that of each task.
+    #[must_use]
+    pub fn with_ledger(mut self, ledger: Arc<Ledger>) -> Self {
+        self.ledger = Some(ledger);
+        self
     }
 
     /// With a family of tools more.
@@ -212,9 +221,22 @@ impl AgentCalls {
 
     async fn ask(&self, effect: &Effect) -> Result<Value, Failure> {
         let (pinned, request) = request_of(effect)?;
+        let hold = self.hold(effect, &pinned, &request).await?;
         let mut sink = self.watch(effect);
         let within = effect.timeout.unwrap_or(std::time::Duration::from_secs(300));
-        let answer = self.models.call(&pinned, &request, within, &mut *sink).await.map_err(|error| {
+        let called = self.models.call(&pinned, &request, within, &mut *sink).await;
+        let tree = hold.as_ref().map(|hold| hold.root).filter(|root| *root != effect.run);
+        if let Some(hold) = hold {
+            let (usage, cost) = match &called {
+                Ok(answer) => (answer.usage, answer.cost_micros),
+                Err(error) => {
+                    let usage = error.usage.unwrap_or_default();
+                    (usage, pinned.price.cost_micros(&usage))
+                }
+            };
+            hold.settle(Sum { tokens: usage.input + usage.output, cost });
+        }
+        let answer = called.map_err(|error| {
             let retry_after = error.after;
             // What is not there will not be there a second later.
             let is_final = matches!(error.class, ModelErrorClass::Auth | ModelErrorClass::Refused);
@@ -239,8 +261,26 @@ impl AgentCalls {
             "input": answer.usage.input, "cached": answer.usage.cached, "output": answer.usage.output,
             "is_reported": answer.usage.is_reported, "cost": answer.cost_micros,
             "provider": answer.provider, "model": answer.model, "tries": answer.tries,
-            "fell_back_from": answer.fell_back_from,
+            "fell_back_from": answer.fell_back_from, "tree": tree,
         }))
+    }
+
+    /// Holds what a call may take, where somebody keeps accounts.
+    async fn hold(
+        &self,
+        effect: &Effect,
+        pinned: &Pinned,
+        request: &ModelRequest,
+    ) -> Result<Option<Hold>, StepError> {
+        let agent = effect.input["agent"].as_str().and_then(|id| id.parse().ok());
+        let (Some(ledger), Some(agent)) = (&self.ledger, agent) else { return Ok(None) };
+        let (input, output) = (request.estimated_input(), u64::from(request.max_output));
+        let most = Usage { input, output, ..Usage::default() };
+        let sum = Sum { tokens: input + output, cost: pinned.price.cost_micros(&most) };
+        let day = &effect.input["day"];
+        let day = Most { tokens: day["tokens"].as_u64(), cost: day["cost"].as_u64() };
+        let who = Spender { agent, owner: effect.owner, run: effect.run, day };
+        ledger.hold(who, sum).await.map(Some)
     }
 
     fn watch(&self, effect: &Effect) -> Box<dyn DeltaSink> {

@@ -107,6 +107,7 @@ pub(super) fn value(key: &Key, node: &Node) -> Result<Value, Vec<Problem>> {
         Kind::Key => one(or_null(node, || one_text(key, node, super::fields::is_secret))),
         Kind::Line => one(one_text(key, node, |text| !text.is_empty())),
         Kind::Temperature => super::models::temperature(node).ok_or_else(|| vec![wrong(key, node)]),
+        Kind::Amount => super::models::amount(node).ok_or_else(|| vec![wrong(key, node)]),
         Kind::Providers => super::models::providers(node),
         Kind::Models => super::models::models(node),
         Kind::Fallback => super::fields::lists(node, crate::limits::MODELS_MAX),

@@ -77,6 +77,8 @@ pub enum Kind {
     Line,
     /// A number from 0 to 2.
     Temperature,
+    /// An amount in the currency of the prices; 0 = no bound.
+    Amount,
     /// A map from names to `{kind, base_url, api_key, ...}`.
     Providers,
     /// A map from names to `{provider, model, ...}`.
@@ -120,6 +122,7 @@ impl Kind {
             }
             Kind::Line => "a text of one line".to_owned(),
             Kind::Temperature => "a number from 0 to 2".to_owned(),
+            Kind::Amount => "an amount of money".to_owned(),
             Kind::Providers => "a map from names to {kind, base_url, api_key, ...}".to_owned(),
             Kind::Models => "a map from names to {provider, model, context, dialect, price, ...}".to_owned(),
             Kind::Fallback => "a map from names of models to lists of them".to_owned(),

@@ -123,6 +123,11 @@ pub(super) fn temperature(node: &Node) -> Option<Value> {
     decimal(node, 0.0, 2.0).map(|number| json!(number))
 }
 
+/// An amount of money.
+pub(super) fn amount(node: &Node) -> Option<Value> {
+    decimal(node, 0.0, 1e6).map(|number| json!(number))
+}
+
 /// The files that scripts are in, by provider.
 pub(super) fn scripts(providers: &Value) -> impl Iterator<Item = (&str, &str)> {
     let entries = providers.as_object().into_iter().flatten();

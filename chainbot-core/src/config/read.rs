@@ -15,6 +15,7 @@ use super::{
     AgentManagement, AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Mcp, Module,
     Monitoring, Notification, RaspberryPi, Retention, Security, Setting, WebSocket, WorkflowEngine, table,
 };
+use crate::agent::ledger::{DayLimits, Most};
 use crate::agent::models::ModelSettings;
 use crate::agent::preset::Preset;
 use crate::agent::provider::Scripted;
@@ -341,6 +342,16 @@ fn typed(
                 values.count(&format!("agent_management.agent_types.{}.max_instances", kind.as_str()))
                     as usize
             }),
+            idle_timeout: values.duration("agent_management.agent_idle_timeout"),
+            cleanup_interval: values.duration("agent_management.agent_cleanup_interval"),
+            day: DayLimits {
+                house: values.most("agent_management.daily_budget"),
+                owner: values.most("agent_management.daily_budget_per_owner"),
+            },
+            data_bytes: {
+                let own = values.count("agent_management.agent_types.data_processor.memory_limit");
+                own.min(values.count("agent_management.max_agent_memory")) as usize * 1024 * 1024
+            },
         },
         egress: Egress { public: values.flag("egress.public"), grants: values.grants("egress.grants") },
         alex_os: AlexOs {
@@ -423,6 +434,13 @@ impl<'a> Values<'a> {
 
     fn flag(&self, path: &str) -> bool {
         self.get(path).as_bool().expect("a checked flag")
+    }
+
+    /// A bound in tokens and money; 0 is none.
+    fn most(&self, path: &str) -> Most {
+        let tokens = self.get(&format!("{path}.tokens")).as_u64().filter(|tokens| *tokens > 0);
+        let cost = self.get(&format!("{path}.cost")).as_f64().filter(|cost| *cost > 0.0);
+        Most { tokens, cost: cost.map(|cost| (cost * 1e6).round() as u64) }
     }
 
     fn count(&self, path: &str) -> u32 {

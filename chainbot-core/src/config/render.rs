@@ -91,6 +91,7 @@ fn property(key: &Key) -> Value {
         Kind::Secret => json!({ "type": ["string", "null"], "minLength": 1 }),
         Kind::NameOrNone | Kind::Url | Kind::Key => json!({ "type": ["string", "null"], "minLength": 1 }),
         Kind::Line => json!({ "type": "string", "minLength": 1 }),
+        Kind::Amount => json!({ "type": "number", "minimum": 0, "maximum": 1_000_000 }),
         Kind::Temperature => json!({ "type": "number", "minimum": 0, "maximum": 2 }),
         Kind::Providers => super::models::providers_schema(),
         Kind::Models => super::models::models_schema(),

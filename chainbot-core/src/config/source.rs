@@ -258,10 +258,12 @@ fn from_text(kind: Kind, text: &str) -> Node {
         Kind::Int { .. } => number(text).unwrap_or_else(as_text),
         Kind::Port if text.is_empty() || text == "null" || text == "none" => NodeValue::Null,
         Kind::NameOrNone | Kind::Url | Kind::Key if text.is_empty() || text == "null" => NodeValue::Null,
-        Kind::Temperature => match text.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
-            Some(number) => NodeValue::Number(number),
-            None => as_text(),
-        },
+        Kind::Temperature | Kind::Amount => {
+            match text.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
+                Some(number) => NodeValue::Number(number),
+                None => as_text(),
+            }
+        }
         Kind::File if text.is_empty() || text == "null" => NodeValue::Null,
         Kind::Secret if text.is_empty() || text == "null" => NodeValue::Null,
         Kind::Port => number(text).unwrap_or_else(as_text),

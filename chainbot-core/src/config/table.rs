@@ -405,6 +405,48 @@ pub const KEYS: &[Key] = &[
         doc: "Working time of one task, when neither agent nor task says. Waiting for people does not count.",
     },
     Key {
+        path: "agent_management.agent_idle_timeout",
+        kind: Kind::Duration { min_s: 0, max_s: 31_536_000 },
+        default: "0",
+        doc: "Agents without a task for so long are terminated, unless they are `persistent`. 0 = never.",
+    },
+    Key {
+        path: "agent_management.agent_cleanup_interval",
+        kind: Kind::Duration { min_s: 1, max_s: 86_400 },
+        default: "600",
+        doc: "Between two looks for agents that were idle too long.",
+    },
+    Key {
+        path: "agent_management.max_agent_memory",
+        kind: Kind::Int { min: 1, max: 4096 },
+        default: "512",
+        doc: "MB that one agent may hold at work, as ChainBot counts them; the smaller of this and its type's memory_limit counts.",
+    },
+    Key {
+        path: "agent_management.daily_budget.tokens",
+        kind: Kind::Int { min: 0, max: 1_000_000_000_000 },
+        default: "0",
+        doc: "Tokens that all agents together may use of models in a day of UTC. A call that could take more is not made. 0 = no bound.",
+    },
+    Key {
+        path: "agent_management.daily_budget.cost",
+        kind: Kind::Amount,
+        default: "0.0",
+        doc: "What all agents together may cost in a day, in the currency of the models' prices. 0 = no bound.",
+    },
+    Key {
+        path: "agent_management.daily_budget_per_owner.tokens",
+        kind: Kind::Int { min: 0, max: 1_000_000_000_000 },
+        default: "0",
+        doc: "Tokens a day of the agents of each owner. 0 = no bound.",
+    },
+    Key {
+        path: "agent_management.daily_budget_per_owner.cost",
+        kind: Kind::Amount,
+        default: "0.0",
+        doc: "What the agents of each owner may cost a day. 0 = no bound.",
+    },
+    Key {
         path: "agent_management.agent_types.assistant.max_instances",
         kind: Kind::Int { min: 0, max: 200 },
         default: "20",
@@ -415,6 +457,12 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Int { min: 0, max: 200 },
         default: "15",
         doc: "Live data processors.",
+    },
+    Key {
+        path: "agent_management.agent_types.data_processor.memory_limit",
+        kind: Kind::Int { min: 1, max: 2048 },
+        default: "128",
+        doc: "MB of rows that one data processor may hold at once. More, and its task fails and says so.",
     },
     Key {
         path: "agent_management.agent_types.api.max_instances",

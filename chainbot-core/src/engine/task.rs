@@ -205,7 +205,8 @@ impl Stepper<'_> {
             return;
         }
         let reply = Reply::deserialize(output).unwrap_or_default();
-        self.out.ops.push(StoreOp::Agent(Box::new(AgentOp::Used(UsageRow {
+        let tree = reply.tree.unwrap_or(self.state.id);
+        let row = UsageRow {
             day: day_of(self.context.now),
             agent: self.state.created.workflow,
             provider: reply.provider,
@@ -215,7 +216,8 @@ impl Stepper<'_> {
             cached: reply.cached,
             output: reply.output,
             cost: reply.cost,
-        }))));
+        };
+        self.out.ops.push(StoreOp::Agent(Box::new(AgentOp::Used { row, tree })));
     }
 
     /// A run that is an agent's task counts for it.

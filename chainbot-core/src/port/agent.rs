@@ -1,6 +1,6 @@
 //! What is stored of agents beside their definitions and tasks, which are a workflow's and its runs.
 
-use crate::id::WorkflowId;
+use crate::id::{RunId, UserId, WorkflowId};
 use crate::time::Timestamp;
 
 use super::StoredWorkflow;
@@ -52,7 +52,12 @@ pub enum AgentOp {
         at: Timestamp,
     },
     /// It used a model.
-    Used(UsageRow),
+    Used {
+        /// What it cost.
+        row: UsageRow,
+        /// The first task of its tree.
+        tree: RunId,
+    },
 }
 
 /// What an agent used of a model on a day.
@@ -74,6 +79,19 @@ pub struct UsageRow {
     pub cached: u64,
     /// Tokens of replies.
     pub output: u64,
+    /// Millionths of the currency.
+    pub cost: u64,
+}
+
+/// What an agent used on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayUse {
+    /// Which.
+    pub agent: WorkflowId,
+    /// Whose it is.
+    pub owner: Option<UserId>,
+    /// Tokens of prompts and replies.
+    pub tokens: u64,
     /// Millionths of the currency.
     pub cost: u64,
 }

@@ -270,6 +270,29 @@ impl Handle {
         Ok(view)
     }
 
+    /// Terminates the agents that had no task for so long and are not `persistent`; their names.
+    pub async fn reap_agents(&self, idle: std::time::Duration) -> Result<Vec<String>> {
+        let before = self.0.env.now().0.saturating_sub(i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
+        let (mut after, mut reaped) = (None, Vec::new());
+        loop {
+            let page = self.agents(after.as_deref(), limits::PAGE_MAX).await?;
+            after = page.items.last().map(|view| view.name.clone());
+            let is_idle = |view: &AgentView| {
+                view.status == "idle"
+                    && view.last_activity.0 < before
+                    && view.definition["persistent"] != true
+            };
+            for view in page.items.into_iter().filter(is_idle) {
+                let reason = format!("it was idle for {} s", idle.as_secs());
+                self.set_agent_state(&view.id.to_string(), AgentState::Terminated, Some(reason)).await?;
+                reaped.push(view.name);
+            }
+            if !page.more {
+                return Ok(reaped);
+            }
+        }
+    }
+
     fn state_op(&self, id: WorkflowId, state: AgentState, reason: Option<String>) -> Op {
         Op::Agent(Box::new(AgentOp::State { id, state, reason, at: self.0.env.now() }))
     }

@@ -26,10 +26,10 @@ use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
     AgentFilter, AgentMemory, ArchiveFilter, ArchivedMessage, AuditFilter, AuditRow, AuditVerdict,
-    Automation, Batch, IdempotencyHit, ListedWorkflow, MemoryItem, MessageFilter, Page, PendingMessage,
-    Recall, Recalled, Recovery, RunFilter, Scope, Store, StoredAccounts, StoredAgent, StoredArchive,
-    StoredBlock, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredThread, StoredThreadMessage,
-    StoredVersion, StoredWorkflow, Summary, UsageRow, WorkflowFilter,
+    Automation, Batch, DayUse, IdempotencyHit, ListedWorkflow, MemoryItem, MessageFilter, Page,
+    PendingMessage, Recall, Recalled, Recovery, RunFilter, Scope, Store, StoredAccounts, StoredAgent,
+    StoredArchive, StoredBlock, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredThread,
+    StoredThreadMessage, StoredVersion, StoredWorkflow, Summary, UsageRow, WorkflowFilter,
 };
 use crate::time::Timestamp;
 
@@ -256,6 +256,14 @@ impl Store for MemoryStore {
 
     fn agents(&self, scope: &Scope, filter: &AgentFilter) -> Result<Page<StoredAgent>> {
         self.read(|tables| tables.agents(scope, filter))
+    }
+
+    fn day_usage(&self, day: u32) -> Result<Vec<DayUse>> {
+        self.read(|tables| tables.day_usage(day))
+    }
+
+    fn tree_usage(&self, root: RunId) -> Result<(u64, u64)> {
+        self.read(|tables| tables.agents.trees.get(&root).copied().unwrap_or_default())
     }
 
     fn usage(

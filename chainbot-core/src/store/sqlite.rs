@@ -61,7 +61,7 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit,
+    AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, DayUse, IdempotencyHit,
     ListedWorkflow, MessageFilter, Page, PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows,
     Store, StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredProbe, StoredQuestion, StoredRun,
     StoredSecret, StoredVersion, StoredWorkflow, UsageRow, WorkflowFilter,
@@ -303,6 +303,14 @@ impl Store for SqliteStore {
 
     fn agents(&self, scope: &Scope, filter: &AgentFilter) -> Result<Page<StoredAgent>> {
         self.rows(|conn| agent::list(conn, scope, filter))
+    }
+
+    fn day_usage(&self, day: u32) -> Result<Vec<DayUse>> {
+        self.rows(|conn| agent::day_usage(conn, day))
+    }
+
+    fn tree_usage(&self, root: RunId) -> Result<(u64, u64)> {
+        self.rows(|conn| agent::tree_usage(conn, root))
     }
 
     fn usage(

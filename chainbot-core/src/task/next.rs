@@ -397,6 +397,8 @@ impl At<'_> {
         body["dialect"] = json!(model.dialect);
         body["agent"] = json!(self.whose.agent);
         let digest = blake3::hash(body.to_string().as_bytes()).to_hex().to_string();
+        // Who else has to agree, of which the prompt says nothing.
+        body["day"] = json!({ "tokens": self.spec.day_tokens(), "cost": self.spec.day_cost_micros() });
         let hold = (tokens + output, model.cost(tokens, output));
         let last = match wanted {
             Wanted::Any => None,

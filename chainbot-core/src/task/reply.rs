@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::id::RunId;
+
 /// A call that a model made. Nobody has checked it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
@@ -40,6 +42,8 @@ pub struct Reply {
     pub model: String,
     /// Tries that it took, 1 when the first went well.
     pub tries: u32,
+    /// The first task of its tree, when that is another one: its budget pays too.
+    pub tree: Option<RunId>,
 }
 
 /// A tool's result: the output of the step that used it.

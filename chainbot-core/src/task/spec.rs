@@ -111,6 +111,18 @@ impl Budget {
     }
 }
 
+impl AgentSpec {
+    /// Tokens of a day, at most; `None` is no bound.
+    pub fn day_tokens(&self) -> Option<u64> {
+        self.budget.tokens.filter(|_| self.budget.per == Per::Day)
+    }
+
+    /// Cost of a day in millionths, at most.
+    pub fn day_cost_micros(&self) -> Option<u64> {
+        self.budget.cost_micros().filter(|_| self.budget.per == Per::Day)
+    }
+}
+
 /// What an agent remembers.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]

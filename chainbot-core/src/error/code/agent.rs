@@ -13,5 +13,6 @@ codes! {
     ANSWER = "CB-1229", Network, "The model's answer does not fit";
     TOOL = "CB-1230", Invalid, "A tool that was granted is not there";
     PROMPT = "CB-1231", Internal, "A prompt cannot be made again as it was";
+    DAY = "CB-1233", Conflict, "The budget of the day is used up";
     TIME = "CB-1232", Network, "The task's working time is over";
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::WorkflowId;
+use crate::id::{RunId, WorkflowId};
 use crate::limits::AGENT_FAILURES_MAX;
 use crate::port::{AgentOp, AgentState, UsageRow};
 use crate::time::Timestamp;
@@ -19,11 +19,13 @@ pub struct AgentRow {
     pub last_at: Timestamp,
 }
 
-/// The two tables.
+/// The three tables.
 #[derive(Clone, Default)]
 pub struct Agents {
     pub rows: BTreeMap<WorkflowId, AgentRow>,
     pub usage: Vec<UsageRow>,
+    /// By the first task: tokens and cost.
+    pub trees: BTreeMap<RunId, (u64, u64)>,
 }
 
 impl Agents {
@@ -63,7 +65,9 @@ impl Agents {
                     }
                 }
             }
-            AgentOp::Used(used) => {
+            AgentOp::Used { row: used, tree } => {
+                let sum = self.trees.entry(*tree).or_default();
+                *sum = (sum.0 + used.input + used.output, sum.1 + used.cost);
                 let same = |row: &&mut UsageRow| {
                     (row.day, row.agent, &row.provider, &row.model)
                         == (used.day, used.agent, &used.provider, &used.model)

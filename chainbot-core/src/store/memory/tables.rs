@@ -10,9 +10,10 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RecordBody, RunRow, RunStatus};
 use crate::port::upkeep::{Tidied, Upkeep};
 use crate::port::{
-    AGENT_PREFIX, AccountOp, AgentFilter, Automation, Idempotency, IdempotencyHit, ListedWorkflow, Op, Page,
-    Possession, Recovery, RunFilter, Scope, StoredAccounts, StoredAgent, StoredListen, StoredMessage,
-    StoredQuestion, StoredRun, StoredVersion, StoredWorkflow, Timer, UsageRow, WorkflowFilter, WorkflowPlace,
+    AGENT_PREFIX, AccountOp, AgentFilter, Automation, DayUse, Idempotency, IdempotencyHit, ListedWorkflow,
+    Op, Page, Possession, Recovery, RunFilter, Scope, StoredAccounts, StoredAgent, StoredListen,
+    StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow, Timer, UsageRow, WorkflowFilter,
+    WorkflowPlace,
 };
 use crate::store::problem;
 
@@ -212,6 +213,7 @@ impl Tables {
                 self.journal.retain(|_, (of, _)| of != run);
                 self.inbox.retain(|_, question| question.run != *run);
                 self.runs.remove(run);
+                self.agents.trees.remove(run);
             }
             Op::ListenSet { run, seq, topic } => {
                 let lsn = self.runs.get(run).and_then(|run| run.lsns.get(*seq as usize)).copied();
@@ -504,6 +506,18 @@ impl Tables {
         Page { items: all, total, more }
     }
 
+    pub fn day_usage(&self, day: u32) -> Vec<DayUse> {
+        let mut by_agent: BTreeMap<WorkflowId, DayUse> = BTreeMap::new();
+        for row in self.agents.usage.iter().filter(|row| row.day == day) {
+            let Some(workflow) = self.workflows.get(&row.agent) else { continue };
+            let (agent, owner) = (row.agent, workflow.possession.owner);
+            let sum = by_agent.entry(agent).or_insert(DayUse { agent, owner, tokens: 0, cost: 0 });
+            sum.tokens += row.input + row.output;
+            sum.cost += row.cost;
+        }
+        by_agent.into_values().collect()
+    }
+
     pub fn usage(&self, scope: &Scope, agent: Option<WorkflowId>, since: u32, limit: u32) -> Vec<UsageRow> {
         let of = |row: &&UsageRow| {
             row.day >= since && agent.is_none_or(|id| id == row.agent) && self.sees(scope, row.agent)
@@ -580,6 +594,7 @@ impl Tables {
             old.extend(runs.into_iter().skip(most).map(|(_, id)| id));
         }
         for id in old {
+            self.agents.trees.remove(&id);
             if let Some(run) = self.runs.remove(&id) {
                 run.lsns.iter().for_each(|lsn| drop(self.journal.remove(lsn)));
                 done.deleted += 1;

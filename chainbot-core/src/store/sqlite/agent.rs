@@ -1,11 +1,13 @@
-//! The agent and model_usage tables.
+//! The agent, model_usage and task_usage tables.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::scope::{self, Filter};
-use crate::id::{DefinitionHash, WorkflowId};
+use crate::id::{DefinitionHash, RunId, UserId, WorkflowId};
 use crate::limits::AGENT_FAILURES_MAX;
-use crate::port::{AgentFilter, AgentOp, AgentState, Page, Scope, StoredAgent, StoredWorkflow, UsageRow};
+use crate::port::{
+    AgentFilter, AgentOp, AgentState, DayUse, Page, Scope, StoredAgent, StoredWorkflow, UsageRow,
+};
 use crate::time::Timestamp;
 
 const PUT: &str = "INSERT INTO agent (workflow, kind, state, last_at) VALUES (?1, ?2, 0, ?3)";
@@ -19,6 +21,12 @@ const USED: &str = "INSERT INTO model_usage (day, agent, provider, model, calls,
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, \
      input = input + excluded.input, cached = cached + excluded.cached, output = output + excluded.output, \
      cost = cost + excluded.cost";
+const TREE: &str = "INSERT INTO task_usage (run, tokens, cost) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET \
+     tokens = tokens + excluded.tokens, cost = cost + excluded.cost";
+const OF_TREE: &str = "SELECT tokens, cost FROM task_usage WHERE run = ?1";
+const FORGET_TREE: &str = "DELETE FROM task_usage WHERE run = ?1";
+const DAY: &str = "SELECT u.agent, w.owner, sum(u.input + u.output), sum(u.cost) FROM model_usage u \
+     JOIN workflow w ON w.id = u.agent WHERE u.day = ?1 GROUP BY u.agent";
 const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_at, w.updated_at, w.deleted_at, \
      w.owner, w.shared, a.kind, a.state, a.reason, a.failed_in_row, a.done, a.failed, a.last_at FROM agent a \
      JOIN workflow w ON w.id = a.workflow JOIN definition d ON d.workflow = w.id AND d.version = w.version \
@@ -45,19 +53,49 @@ pub fn apply(conn: &Connection, op: &AgentOp) -> rusqlite::Result<()> {
         AgentOp::Ended { id, failure: Some(why), at } => {
             conn.prepare_cached(BAD)?.execute(params![id.as_bytes(), at.0, why, AGENT_FAILURES_MAX])
         }
-        AgentOp::Used(row) => conn.prepare_cached(USED)?.execute(params![
-            row.day,
-            row.agent.as_bytes(),
-            row.provider,
-            row.model,
-            signed(row.calls),
-            signed(row.input),
-            signed(row.cached),
-            signed(row.output),
-            signed(row.cost)
-        ]),
+        AgentOp::Used { row, tree } => {
+            conn.prepare_cached(USED)?.execute(params![
+                row.day,
+                row.agent.as_bytes(),
+                row.provider,
+                row.model,
+                signed(row.calls),
+                signed(row.input),
+                signed(row.cached),
+                signed(row.output),
+                signed(row.cost)
+            ])?;
+            let tokens = signed(row.input.saturating_add(row.output));
+            conn.prepare_cached(TREE)?.execute(params![tree.as_bytes(), tokens, signed(row.cost)])
+        }
     }
     .map(drop)
+}
+
+/// What agents used on a day.
+pub fn day_usage(conn: &Connection, day: u32) -> rusqlite::Result<Vec<DayUse>> {
+    let mut statement = conn.prepare_cached(DAY)?;
+    let rows = statement.query_map([day], |row| {
+        Ok(DayUse {
+            agent: WorkflowId::from(row.get::<_, [u8; 16]>(0)?),
+            owner: row.get::<_, Option<[u8; 16]>>(1)?.map(UserId::from),
+            tokens: row.get::<_, i64>(2)?.unsigned_abs(),
+            cost: row.get::<_, i64>(3)?.unsigned_abs(),
+        })
+    })?;
+    rows.collect()
+}
+
+/// What a tree of tasks used.
+pub fn tree_usage(conn: &Connection, root: RunId) -> rusqlite::Result<(u64, u64)> {
+    let read =
+        |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
+    conn.prepare_cached(OF_TREE)?.query_row([root.as_bytes()], read).optional().map(Option::unwrap_or_default)
+}
+
+/// A run is forgotten, and what its tree cost with it.
+pub fn forget_run(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    conn.prepare_cached(FORGET_TREE)?.execute([run.as_bytes()]).map(drop)
 }
 
 /// Agents that are not deleted, by name.

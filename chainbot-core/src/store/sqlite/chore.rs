@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::archive::{self, Packed};
 use super::repair::{self, Repair};
-use super::{audit, cursor, inbox, remembered};
+use super::{agent, audit, cursor, inbox, remembered};
 use crate::id::{Lsn, RunId, WorkflowId};
 use crate::limits;
 use crate::store::places::Places;
@@ -128,6 +128,7 @@ pub fn delete(conn: &Connection, run: RunId) -> rusqlite::Result<bool> {
         }
     }
     inbox::forget_run(conn, run)?;
+    agent::forget_run(conn, run)?;
     conn.prepare_cached(DELETE_RUN)?.execute([run.as_bytes()]).map(|rows| rows > 0)
 }
 

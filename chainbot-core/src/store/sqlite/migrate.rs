@@ -32,6 +32,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0010_agents.sql"),
     include_str!("../../../migrations/sqlite/0011_memory.sql"),
     include_str!("../../../migrations/sqlite/0012_model_probe.sql"),
+    include_str!("../../../migrations/sqlite/0013_task_usage.sql"),
 ];
 
 /// The schema of the databases that this version writes. It reads older ones, and refuses newer ones.

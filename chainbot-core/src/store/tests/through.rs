@@ -10,7 +10,7 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, IdempotencyHit,
+    AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, DayUse, IdempotencyHit,
     ListedWorkflow, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Scope, Store, StoredAccounts,
     StoredAgent, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
     UsageRow, WorkflowFilter,
@@ -154,6 +154,14 @@ pub(crate) trait Through: Send + Sync {
         self.inner().usage(scope, agent, since, limit)
     }
 
+    fn day_usage(&self, day: u32) -> Result<Vec<DayUse>> {
+        self.inner().day_usage(day)
+    }
+
+    fn tree_usage(&self, root: RunId) -> Result<(u64, u64)> {
+        self.inner().tree_usage(root)
+    }
+
     fn memory(&self) -> &dyn AgentMemory {
         self.inner().memory()
     }
@@ -292,6 +300,14 @@ impl<T: Through> Store for T {
         limit: u32,
     ) -> Result<Vec<UsageRow>> {
         Through::usage(self, scope, agent, since, limit)
+    }
+
+    fn day_usage(&self, day: u32) -> Result<Vec<DayUse>> {
+        Through::day_usage(self, day)
+    }
+
+    fn tree_usage(&self, root: RunId) -> Result<(u64, u64)> {
+        Through::tree_usage(self, root)
     }
 
     fn memory(&self) -> &dyn AgentMemory {

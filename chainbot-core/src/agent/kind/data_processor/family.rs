@@ -19,6 +19,7 @@ use crate::step::Executors;
 pub struct DataTools {
     executors: Arc<Executors>,
     env: Env,
+    held_bytes: usize,
 }
 
 fn compiled(config: &Value) -> Result<Pipeline, StepError> {
@@ -36,9 +37,9 @@ fn compiled(config: &Value) -> Result<Pipeline, StepError> {
 }
 
 impl DataTools {
-    /// Sources on the network are read through the executors.
-    pub fn new(executors: Arc<Executors>, env: Env) -> Self {
-        Self { executors, env }
+    /// Sources on the network are read through the executors. `held_bytes`: of rows that one task holds, at most.
+    pub fn new(executors: Arc<Executors>, env: Env, held_bytes: usize) -> Self {
+        Self { executors, env, held_bytes }
     }
 
     async fn carry_out(&self, request: &ToolRequest) -> Result<ToolOutcome, StepError> {
@@ -51,7 +52,7 @@ impl DataTools {
             key: request.key,
             attempt: request.attempt,
             volatile: Volatile { now: self.env.now(), seed: self.env.bytes() },
-            bounds: Bounds::default(),
+            bounds: Bounds { held_bytes: self.held_bytes },
         };
         let value = run(pipeline, task, &self.executors).await.map_err(|failure| failure.error)?;
         let bytes = size_bytes(&value);

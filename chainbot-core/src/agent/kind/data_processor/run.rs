@@ -16,9 +16,7 @@ use super::read::{Ask, Sources};
 use crate::error::code::{data as code, general};
 use crate::expr::{Data, PerRow, Scope, Volatile, size_bytes};
 use crate::id::{RunId, UserId};
-use crate::limits::{
-    DATA_BYTES_MAX, DATA_FUEL_MAX, DATA_HELD_BYTES_DEFAULT, DATA_SILENCE_S_MAX, STEP_OUTPUT_BYTES_MAX,
-};
+use crate::limits::{DATA_BYTES_MAX, DATA_FUEL_MAX, DATA_SILENCE_S_MAX, STEP_OUTPUT_BYTES_MAX};
 use crate::model::{EffectKey, Json, StepError, class};
 use crate::step::{Effect, EffectKind, Executors, Failure};
 
@@ -27,12 +25,6 @@ use crate::step::{Effect, EffectKind, Executors, Failure};
 pub struct Bounds {
     /// Bytes of rows in memory at once, as we count them.
     pub held_bytes: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { held_bytes: DATA_HELD_BYTES_DEFAULT }
-    }
 }
 
 /// One task.

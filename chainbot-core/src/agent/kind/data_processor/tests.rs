@@ -9,11 +9,13 @@ use super::*;
 use crate::env::{Env, SeededRandom, VirtualClock};
 use crate::expr::Volatile;
 use crate::id::RunId;
-use crate::limits::DATA_HELD_BYTES_DEFAULT;
 use crate::model::EffectKey;
 use crate::net::testing::{Act, Server, egress_to, reply};
 use crate::step::{Executors, Failure};
 use crate::time::Timestamp;
+
+/// As the configuration says unless it says otherwise.
+const HELD_BYTES: usize = 128 * 1024 * 1024;
 
 fn executors(server: Option<&Server>) -> Executors {
     let clock = VirtualClock::at(Timestamp::parse("2026-11-22T12:00:00Z").unwrap());
@@ -48,7 +50,7 @@ async fn outcome(case: &Value) -> Value {
         Ok(pipeline) => Arc::new(pipeline),
         Err(problems) => return json!({ "problems": serde_json::to_value(problems).unwrap() }),
     };
-    match run(pipeline, task(case["input"].clone(), DATA_HELD_BYTES_DEFAULT), &executors(None)).await {
+    match run(pipeline, task(case["input"].clone(), HELD_BYTES), &executors(None)).await {
         Ok(result) => json!({ "result": result }),
         Err(failure) => json!({ "error": serde_json::to_value(failure.error).unwrap() }),
     }

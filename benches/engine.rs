@@ -5,11 +5,13 @@
 //! medians and the ratio of each round's pair. Nothing here is asserted: it is read by people.
 //!
 //! `CB_BENCH_ROUNDS` (5) and `CB_BENCH_RUNS` (1000) make it shorter; `CB_BENCH_ONLY` names one section of
-//! `steps`, `pure`, `alone`, `abi`, `start`, `api`, `listeners`, `waiting`, and `CB_BENCH_PARALLEL` one number of runs in
-//! parallel; `CB_BENCH_WAITING` (100000) is how many runs wait, `CB_BENCH_LISTENERS` (500) how many WebSocket clients listen.
+//! `steps`, `pure`, `alone`, `abi`, `start`, `api`, `listeners`, `agents`, `waiting`, and `CB_BENCH_PARALLEL` one number of runs in
+//! parallel; `CB_BENCH_WAITING` (100000) is how many runs wait, `CB_BENCH_LISTENERS` (500) how many WebSocket clients listen,
+//! `CB_BENCH_TASKS` (50) how many tasks one agent does, `CB_BENCH_AGENTS` (50) how many agents are at work at once.
 //! `CB_BENCH_ONLY=peer` is the part of `make bench-peers`.
 
 mod abi;
+mod agents;
 mod alone;
 mod api;
 mod listeners;
@@ -70,6 +72,9 @@ fn main() -> Outcome<()> {
             setting("CB_BENCH_LISTENERS", 500),
             setting("CB_BENCH_LISTENER_RUNS", 200),
         )?;
+    }
+    if wants("agents") {
+        agents::measure(&home, setting("CB_BENCH_TASKS", 50), setting("CB_BENCH_AGENTS", 50))?;
     }
     if wants("waiting") {
         waiting::measure(&home, setting("CB_BENCH_WAITING", 100_000))?;

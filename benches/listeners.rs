@@ -141,13 +141,17 @@ async fn client(
     Ok(())
 }
 
-struct Api {
-    port: u16,
-    token: String,
+/// The least client of the API.
+pub struct Api {
+    /// Where.
+    pub port: u16,
+    /// As whom.
+    pub token: String,
 }
 
 impl Api {
-    fn ask(&self, line: &str, media: &str, body: &str) -> Outcome<Value> {
+    /// One request that must be answered well.
+    pub fn ask(&self, line: &str, media: &str, body: &str) -> Outcome<Value> {
         let (method, path) = line.split_once(' ').ok_or("a line is a method and a path")?;
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.write_all(

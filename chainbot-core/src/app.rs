@@ -186,7 +186,9 @@ impl App {
         };
         let port = listener.as_ref().map(|(_, address)| *address);
         let egress = Arc::new(Egress::new(policy(&config, port), env.clone())?);
-        let models_egress = Arc::new(Egress::new(models_policy(&config, port)?, env.clone())?);
+        let models_egress = Egress::new(models_policy(&config, port)?, env.clone())?;
+        // Calls last for minutes, and all agents ask the same few servers.
+        let models_egress = Arc::new(models_egress.with_places(crate::limits::MODEL_PLACES_MAX));
         let models = Arc::new(Models::new(ModelsOptions {
             settings: config.models.clone(),
             presets: config.presets.clone(),

@@ -603,6 +603,10 @@ pub const MCP_TOOLS_MAX: usize = 256;
 pub const MCP_SCHEMA_BYTES_MAX: usize = 32 * 1024;
 /// A result of an MCP tool: as large as any tool's.
 pub const MCP_RESULT_BYTES_MAX: usize = TOOL_REPLY_BYTES_DEFAULT;
+/// Calls at once to one server of models; more wait for a place. As many as there may be agents.
+pub const MODEL_PLACES_MAX: usize = 200;
+/// Runs that a report of supervision tells one by one.
+pub const SUPERVISED_TOLD_MAX: usize = 100;
 /// Trees of tasks whose accounts are held in memory.
 pub const LEDGER_TREES_MAX: usize = 4_096;
 /// Of a reply that comes, put together before it is told to those who watch.

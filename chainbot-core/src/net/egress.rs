@@ -22,8 +22,8 @@ use crate::Result;
 use crate::env::Env;
 use crate::error::code::net as code;
 use crate::limits::{
-    EGRESS_BODY_BYTES_MAX, EGRESS_REDIRECTS_MAX, EGRESS_REPLY_BYTES_DEFAULT, EGRESS_TOTAL_S_DEFAULT,
-    EGRESS_WAIT_S_MAX,
+    EGRESS_BODY_BYTES_MAX, EGRESS_PER_HOST_MAX, EGRESS_REDIRECTS_MAX, EGRESS_REPLY_BYTES_DEFAULT,
+    EGRESS_TOTAL_S_DEFAULT, EGRESS_WAIT_S_MAX,
 };
 use crate::model::class;
 
@@ -117,7 +117,19 @@ impl Egress {
 
     pub(crate) fn with_rules(rules: Rules, env: Env, resolver: Arc<dyn Resolver>) -> Self {
         let rules = InForce::new(rules);
-        Self { clients: Clients::new(resolver, rules.clone()), rules, gates: Gates::default(), env }
+        Self {
+            clients: Clients::new(resolver, rules.clone()),
+            rules,
+            gates: Gates::with_places(EGRESS_PER_HOST_MAX),
+            env,
+        }
+    }
+
+    /// With so many places at each host instead of the usual few.
+    #[must_use]
+    pub fn with_places(mut self, places: usize) -> Self {
+        self.gates = Gates::with_places(places);
+        self
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

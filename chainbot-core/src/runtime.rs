@@ -47,6 +47,7 @@ mod programs;
 mod remember;
 mod runs;
 mod start;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -45,6 +45,7 @@ mod schemathesis;
 mod server;
 mod steps;
 mod stop_loop;
+mod supervise;
 mod support;
 mod tidy;
 mod trace;

@@ -202,6 +202,13 @@ impl AgentCalls {
         let own = own.map(|family| (family, &config));
         let granted = told.tools.iter().map(|(family, grant)| (family.as_str(), grant));
         for (family, grant) in own.into_iter().chain(granted) {
+            let looks_after = match (told.kind, family) {
+                (AgentKind::Workflow, "workflow") if grant.is_array() => {
+                    Some(json!({ "allow": grant, "supervise": true }))
+                }
+                _ => None,
+            };
+            let grant = looks_after.as_ref().unwrap_or(grant);
             let offers = self.family(family)?.offers(grant, owner).await.map_err(|error| StepError {
                 message: format!("tools `{family}` of agent `{}`: {}", told.name, error.message),
                 ..error

@@ -18,6 +18,8 @@ use crate::port::{Idempotency, Role, Scope};
 
 use super::core::Runtime;
 use super::handle::Handle;
+use super::supervise;
+use super::supervise::supervise;
 
 /// Names in one grant.
 const NAMES_MAX: usize = 32;
@@ -95,6 +97,9 @@ impl WorkflowTools {
                 is_outward: true,
             });
         }
+        if grant["supervise"] == true {
+            tools.push(supervise::spec(&names(grant)?));
+        }
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tools)
     }
@@ -106,6 +111,10 @@ impl WorkflowTools {
             return Err(StepError::new(class::LIMIT, &run_code::STEP_LIMIT, why));
         }
         let handle = self.handle(&request.owner).await?;
+        if request.spec.name == "supervise" {
+            let within = request.timeout.mul_f32(0.9);
+            return supervise(&handle, &names(&request.grant)?, &request.arguments, within).await;
+        }
         let run = match started(&handle, request).await {
             Ok(run) => run,
             // Its inputs, its state: the model may do something else.

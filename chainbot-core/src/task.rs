@@ -29,9 +29,9 @@ mod tokens;
 
 pub use next::{Ask, Next, NextCall, Whose, again, next};
 pub use policy::{Verdict, judge};
-pub use prepared::{Prepared, Recalled, Remembered, TaskModel};
+pub use prepared::{Prepared, Recalled, Remembered, TaskModel, ToFold};
 pub use reply::{Call, Reply, ToolResult};
 pub use schema::schema;
 pub use spec::{AgentKind, AgentSpec, Approve, Budget, MemorySpec, Per, TaskInput, UseTools};
-pub use state::{CallKind, Spent, TaskState, Turn};
+pub use state::{CallKind, Folded, Spent, TaskState, Turn};
 pub use tokens::estimate_tokens;

@@ -42,6 +42,14 @@ fn answer(mut stream: TcpStream, go_on: &Receiver<()>) -> std::io::Result<()> {
     reader.read_exact(&mut body)?;
     let body: Value = serde_json::from_slice(&body)?;
     let said = body["messages"].as_array().into_iter().flatten().filter(|message| message["role"] == "user");
+    let said = said.count();
+    let text = body.to_string();
+    let rest = if text.contains("Summarise the conversation below") {
+        "They counted.".to_owned()
+    } else {
+        let more = if text.contains("They counted.") { " More was said before." } else { "" };
+        format!("{said} things.{more}")
+    };
     let chunk = |delta: Value, reason: Value| {
         format!(
             "data: {}\n\n",
@@ -54,7 +62,7 @@ fn answer(mut stream: TcpStream, go_on: &Receiver<()>) -> std::io::Result<()> {
     )?;
     stream.flush()?;
     go_on.recv_timeout(HANG).map_err(std::io::Error::other)?;
-    let rest = json!({ "content": format!("{} things.", said.count()) });
+    let rest = json!({ "content": rest });
     stream.write_all(chunk(rest, Value::Null).as_bytes())?;
     stream.write_all(chunk(json!({}), json!("stop")).as_bytes())?;
     stream.write_all(b"data: [DONE]\n\n")
@@ -174,6 +182,36 @@ fn an_answer_is_heard_while_it_is_written_and_by_nobody_else_and_the_next_prompt
     assert_eq!(reply.status, 202, "{}", reply.body);
     let (kind, data) = stranger.next().unwrap();
     assert_eq!((kind.as_str(), &data["topic"]), ("event", &json!("user.end")), "{data}");
+    host.terminate();
+    assert_eq!(host.end().0, Some(0));
+}
+
+#[test]
+fn what_leaves_the_window_is_put_in_short_and_stays_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (go_on, told) = channel();
+    let mut host = Host::with(&data, &settings(serve(told)));
+    let Some(client) = host.ready(&data) else { panic!("{}", host.end().1) };
+    made(&client, "/api/chainbot/agents", &json!({ "name": "butler" }));
+    let thread = made(&client, "/api/chainbot/chat/threads", &json!({ "agent": "butler" }));
+    let path = format!("/api/chainbot/chat/threads/{}/messages?wait=50", thread["id"].as_str().unwrap());
+    let mut folded = 0;
+    for number in 1..=6 {
+        // One for the answer, and one for the summary where there is one.
+        go_on.send(()).unwrap();
+        go_on.send(()).unwrap();
+        let text = format!("Thing {number}: {}", "word ".repeat(500));
+        let run = made(&client, &path, &json!({ "text": text }));
+        assert_eq!(run["status"], "completed", "{run}");
+        let steps = client.get(&format!("/api/chainbot/runs/{}/steps", run["id"].as_str().unwrap()));
+        let is_fold = |step: &&Value| step["step_id"] == "fold" || step["id"] == "fold";
+        let fold = steps.as_array().unwrap().iter().find(is_fold);
+        folded += usize::from(fold.is_some());
+        let result = run["output"]["result"].as_str().unwrap();
+        assert_eq!(result.ends_with("More was said before."), folded > usize::from(fold.is_some()), "{run}");
+    }
+    assert!(folded >= 1, "nothing left the window");
     host.terminate();
     assert_eq!(host.end().0, Some(0));
 }

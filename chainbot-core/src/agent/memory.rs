@@ -25,13 +25,12 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use reminder::Reminder;
-pub use summary::Fold;
 
 use crate::agent::provider::Message;
 use crate::error::{Error, Result, code::memory as code};
 use crate::id::{ThreadId, WorkflowId};
 use crate::port::{AgentMemory, Recall, Recalled, Scope, StoredBlock, StoredThreadMessage, Summary, Terms};
-use crate::task::estimate_tokens;
+use crate::task::{ToFold, estimate_tokens};
 use crate::time::Timestamp;
 
 /// How many pieces are recalled for a task.
@@ -88,7 +87,7 @@ pub struct MemoryContext {
     /// The best for the words of the task.
     pub recalled: Vec<Recalled>,
     /// What left the window just now and has no summary yet. Without a model for it, it stays findable by its words.
-    pub fold: Option<Fold>,
+    pub fold: Option<ToFold>,
     /// Whether any of this was written by somebody outside.
     pub is_tainted: bool,
 }
@@ -114,7 +113,7 @@ pub fn gather(memory: &dyn AgentMemory, scope: &Scope, asked: &Asked<'_>) -> Res
         let exchanges_max = asked.config.context_window_size.min(WINDOW_MAX) as usize;
         let budget = window::Budget { exchanges_max, tokens_max: asked.tokens_max, taken };
         let (window, left) = window::choose(hand, &budget);
-        context.fold = Fold::of(context.summary.as_ref(), &left, asked.tokens_max);
+        context.fold = ToFold::of(context.summary.as_ref(), &left, asked.tokens_max);
         before = Some((id, window.first().map_or(u32::MAX, |first| first.seq)));
         context.messages = window;
     }

@@ -8,7 +8,7 @@ use crate::task::{AgentSpec, CallKind};
 use super::program::{Block, BlockId, Node, Op, Owner, Program, RetryRule, TaskOp};
 
 /// The calls, in the order of their nodes after the task's own.
-const CALLS: [(&str, &str, CallKind, OnUncertain); 5] = [
+const CALLS: [(&str, &str, CallKind, OnUncertain); 6] = [
     ("prepare", "prepare", CallKind::Prepare, OnUncertain::Retry),
     // Sent again once; what the first may have cost is counted.
     ("model", "model_call", CallKind::Model, OnUncertain::Retry),
@@ -16,6 +16,7 @@ const CALLS: [(&str, &str, CallKind, OnUncertain); 5] = [
     // Nobody knows whether it did something: a person is asked.
     ("act", "tool_call", CallKind::Act, OnUncertain::Ask),
     ("approve", "wait", CallKind::Ask, OnUncertain::Ask),
+    ("fold", "model_call", CallKind::Fold, OnUncertain::Retry),
 ];
 
 /// Which sort of call a node of an agent's program is; `None` is the task itself.
@@ -100,7 +101,7 @@ pub fn compile_agent(spec: AgentSpec, name: &str, source: &str) -> Result<Progra
 fn rule(call: CallKind) -> Option<RetryRule> {
     let attempts = match call {
         CallKind::Prepare | CallKind::Model => 3,
-        CallKind::Tool | CallKind::Act | CallKind::Ask => 1,
+        CallKind::Tool | CallKind::Act | CallKind::Ask | CallKind::Fold => 1,
     };
     Some(RetryRule {
         attempts,

@@ -19,7 +19,7 @@ use crate::model::{
     Approval, EffectKey, Json, Place, Plan, RecordBody, StepError, StepStatus, Waiting, class,
 };
 use crate::port::{AgentOp, MemoryOp, Op as StoreOp, Origin, Speaker, ThreadMessage, UsageRow, day_of};
-use crate::task::{CallKind, Next, NextCall, Reply, TaskState, Whose, again, estimate_tokens, next};
+use crate::task::{CallKind, Folded, Next, NextCall, Reply, TaskState, Whose, again, estimate_tokens, next};
 use crate::time::Timestamp;
 
 use super::decide::{Command, Execute, Outcome, Stepper, Todo, bug};
@@ -73,7 +73,7 @@ fn call_of(program: &Program, place: &Place) -> Option<(Place, CallKind, u32)> {
 fn effect_of(kind: CallKind) -> Option<EffectKind> {
     match kind {
         CallKind::Prepare => Some(EffectKind::Prepare),
-        CallKind::Model => Some(EffectKind::Model),
+        CallKind::Model | CallKind::Fold => Some(EffectKind::Model),
         CallKind::Tool | CallKind::Act => Some(EffectKind::Tool),
         CallKind::Ask => None,
     }
@@ -195,13 +195,21 @@ impl Stepper<'_> {
             said(Speaker::User, &inputs["task"], Origin::of_task(!inputs["context"].is_null())),
             said(Speaker::Assistant, &output["result"], Origin::of_task(is_tainted)),
         ];
-        let append = MemoryOp::ThreadAppend { thread, run: self.state.id, messages, summary: None };
+        let summary = self.state.task(place).and_then(|task| {
+            let (fold, Folded::Text(text)) =
+                (task.prepared.as_ref()?.memory.fold.as_ref()?, task.folded.as_ref()?)
+            else {
+                return None;
+            };
+            Some(fold.summary(text.clone(), at))
+        });
+        let append = MemoryOp::ThreadAppend { thread, run: self.state.id, messages, summary };
         self.out.ops.push(StoreOp::Memory(Box::new(append)));
     }
 
     /// What a reply of a model cost goes into the ledger with the record of its end.
     pub(super) fn note_usage(&mut self, place: &Place, output: &Value) {
-        if !matches!(self.program.node(place.node).op, Op::Call(CallKind::Model)) {
+        if !matches!(self.program.node(place.node).op, Op::Call(kind) if kind.asks_model()) {
             return;
         }
         let reply = Reply::deserialize(output).unwrap_or_default();

@@ -5,7 +5,7 @@
 //! calls under way  ─► nothing
 //! calls without a result ─► Tool, several at once when all of them only look; Act, Ask one at a time
 //! results of all calls   ─► Model, without tools where a bound or a guard says so
-//! a reply without calls  ─► Done, or Model once more when it does not fit
+//! a reply without calls  ─► Done, or Model once more when it does not fit; before Done, Fold where a conversation has grown
 //! ```
 
 use std::time::Duration;
@@ -20,16 +20,24 @@ use crate::time::Timestamp;
 
 use super::guard;
 use super::policy::{Verdict, judge};
-use super::prepared::TaskModel;
+use super::prepared::{Remembered, TaskModel};
 use super::prompt::{Prompt, Wanted, Why, prompt};
 use super::reply::ToolResult;
 use super::spec::{AgentKind, AgentSpec, TaskInput};
 use super::state::{CallKind, TaskState};
+use super::tokens::estimate_tokens;
 
 /// Tries to get an answer that fits its schema, after the first.
 const REPAIRS: usize = 2;
 /// A reply shorter than this is none.
 const OUTPUT_LEAST: u64 = 16;
+
+/// Tokens of a summary of what was said, at most.
+const FOLD_OUTPUT: u64 = 400;
+/// What a prompt has around its only message.
+const PROMPT_TOKENS: u64 = 16;
+/// For making one: nobody waits for it but the end of the task.
+const FOLD_TIME: Duration = Duration::from_secs(120);
 
 /// Who the task is, for those who carry its calls out.
 #[derive(Clone, Debug)]
@@ -109,7 +117,10 @@ pub fn next(state: &TaskState, spec: &AgentSpec, inputs: &Value, whose: &Whose) 
             format!("a task in words needs a model, and agent `{}` has none", spec.name),
         );
     };
-    at.loop_on(model)
+    match at.loop_on(model) {
+        done @ Next::Done(_) => at.fold(model, &prepared.memory).unwrap_or(done),
+        next => next,
+    }
 }
 
 /// A call under way, just as it was sent; `None` when it cannot be made so any more. `journaled`: what the journal has of it.
@@ -130,10 +141,12 @@ pub fn again(
             let tool = tools.iter().find(|tool| journaled["tool"] == json!(tool.name))?;
             at.use_tool(number, tool, journaled["arguments"].clone(), state.open.get(&number)?.of)
         }
-        CallKind::Prepare | CallKind::Model => match next(&state.before(number), spec, inputs, whose) {
-            Next::Calls(calls) => calls.into_iter().find(|call| call.kind == kind)?,
-            _ => return None,
-        },
+        CallKind::Prepare | CallKind::Model | CallKind::Fold => {
+            match next(&state.before(number), spec, inputs, whose) {
+                Next::Calls(calls) => calls.into_iter().find(|call| call.kind == kind)?,
+                _ => return None,
+            }
+        }
         CallKind::Ask => return None,
     };
     (made.journaled == *journaled).then_some(made)
@@ -389,7 +402,26 @@ impl At<'_> {
             return failed("context_exceeded", &crate::error::code::model::CONTEXT, why);
         }
         let output = output.min(room);
-        let Prompt { mut body, tokens } = made;
+        let Prompt { body, tokens } = made;
+        let last = match wanted {
+            Wanted::Any => None,
+            Wanted::Answer(why) => Some(why.reason()),
+            Wanted::Repair => Some(self.reason()),
+        };
+        self.call_model(CallKind::Model, model, body, (tokens, output), self.left(), last)
+    }
+
+    /// A call of the model. `sizes`: of the prompt, and of the reply at most.
+    fn call_model(
+        &self,
+        kind: CallKind,
+        model: &TaskModel,
+        mut body: Value,
+        sizes: (u64, u64),
+        time: Duration,
+        last: Option<&str>,
+    ) -> Next {
+        let (tokens, output) = sizes;
         body["model"] = json!(model.name);
         body["pinned"] = model.pinned.clone();
         body["max_output"] = json!(output);
@@ -400,17 +432,12 @@ impl At<'_> {
         // Who else has to agree, of which the prompt says nothing.
         body["day"] = json!({ "tokens": self.spec.day_tokens(), "cost": self.spec.day_cost_micros() });
         let hold = (tokens + output, model.cost(tokens, output));
-        let last = match wanted {
-            Wanted::Any => None,
-            Wanted::Answer(why) => Some(why.reason()),
-            Wanted::Repair => Some(self.reason()),
-        };
         let journaled = json!({
             "model": model.name, "prompt": digest, "prompt_tokens": tokens, "max_output": output,
             "tools": body["tools"].as_array().map_or(0, Vec::len), "last": last,
             "hold_tokens": hold.0, "hold_cost": hold.1,
         });
-        self.call(self.state.next_number, CallKind::Model, journaled, body, self.left(), hold)
+        self.call(self.state.next_number, kind, journaled, body, time, hold)
     }
 
     /// Tokens that the task may still take, by tokens and by cost; `None` is no bound.
@@ -466,6 +493,22 @@ impl At<'_> {
             return failed(class, code, "the model's answer is empty".to_owned());
         }
         self.done(json!(text), reason)
+    }
+
+    /// Has what leaves the window put in short, once, as far as the budget reaches. Whatever comes of it, the task has its answer.
+    fn fold(&self, model: &TaskModel, memory: &Remembered) -> Option<Next> {
+        let fold = memory.fold.as_ref().filter(|_| self.state.folded.is_none())?;
+        let tokens = estimate_tokens(&fold.prompt) + PROMPT_TOKENS;
+        let output = FOLD_OUTPUT.min(u64::from(model.max_output));
+        let has_room = tokens + output <= u64::from(model.context);
+        let is_paid = self.budget_left(model, tokens).is_none_or(|left| tokens + output <= left);
+        if !has_room || !is_paid {
+            return None;
+        }
+        let body = json!({
+            "messages": [{ "role": "user", "text": fold.prompt }], "tools": [], "tool_choice": "none",
+        });
+        Some(self.call_model(CallKind::Fold, model, body, (tokens, output), FOLD_TIME, Some("fold")))
     }
 
     /// Why the task ends with its last reply.

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::ToolSpec;
+use crate::port::{Origin, Summary};
+use crate::time::Timestamp;
+
+use super::tokens::estimate_tokens;
 
 /// The model of a task, pinned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +66,30 @@ pub struct Remembered {
     pub recalled: Vec<Recalled>,
     /// Some of it came from outside.
     pub is_tainted: bool,
+    /// What leaves the window, to be put in short once the task has its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<ToFold>,
+}
+
+/// Messages that a summary is to stand for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToFold {
+    /// The first of them.
+    pub from_seq: u32,
+    /// The last one.
+    pub to_seq: u32,
+    /// What the model is asked, as the only message.
+    pub prompt: String,
+    /// Of the summary.
+    pub origin: Origin,
+}
+
+impl ToFold {
+    /// The summary that the model made of it.
+    pub fn summary(&self, text: String, at: Timestamp) -> Summary {
+        let tokens = u32::try_from(estimate_tokens(&text)).unwrap_or(u32::MAX);
+        Summary { from_seq: self.from_seq, to_seq: self.to_seq, text, tokens, origin: self.origin, at }
+    }
 }
 
 /// What a task began with.

@@ -28,6 +28,24 @@ pub enum CallKind {
     Act,
     /// Asks a person.
     Ask,
+    /// Has the model put the older part of the conversation in short.
+    Fold,
+}
+
+/// What came of putting a conversation in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Folded {
+    /// This, in place of the messages.
+    Text(String),
+    /// Nothing: it was refused, or there was no answer. They leave the window all the same.
+    Nothing,
+}
+
+impl CallKind {
+    /// Whether somebody may have to pay for it.
+    pub fn asks_model(self) -> bool {
+        matches!(self, Self::Model | Self::Fold)
+    }
 }
 
 /// A call under way.
@@ -116,6 +134,8 @@ pub struct TaskState {
     pub failure: Option<(CallKind, StepError)>,
     /// Of an agent without a model: what the one call gave.
     pub direct: Option<ToolResult>,
+    /// The conversation was put in short, or that was tried.
+    pub folded: Option<Folded>,
 }
 
 /// What is journaled of a call's start beside the call itself.
@@ -133,7 +153,7 @@ impl TaskState {
     /// A call began, or began again after a crash or a failed try.
     pub fn started(&mut self, kind: CallKind, number: u32, input: &Value, is_cut: bool, at: Timestamp) {
         self.next_number = self.next_number.max(number + 1);
-        if is_cut && kind == CallKind::Model {
+        if is_cut && kind.asks_model() {
             self.charge(number);
         }
         if let Some(open) = self.open.get_mut(&number) {
@@ -156,7 +176,7 @@ impl TaskState {
 
     /// A try failed, and another follows.
     pub fn try_failed(&mut self, number: u32, class: &str) {
-        let is_model = self.open.get(&number).is_some_and(|open| open.kind == CallKind::Model);
+        let is_model = self.open.get(&number).is_some_and(|open| open.kind.asks_model());
         if is_model && [class::CUT, class::TIMEOUT].contains(&class) {
             self.charge(number);
         }
@@ -206,7 +226,8 @@ impl TaskState {
     /// A call ended well.
     pub fn completed(&mut self, number: u32, output: &Value, at: Timestamp) {
         let Some(open) = self.open.remove(&number) else { return };
-        if open.kind != CallKind::Ask {
+        // The task has its answer when it folds; that takes none of its time.
+        if !matches!(open.kind, CallKind::Ask | CallKind::Fold) {
             self.spent.worked_ms += u64::try_from(at.since(open.since).as_millis()).unwrap_or(u64::MAX);
         }
         match open.kind {
@@ -215,13 +236,17 @@ impl TaskState {
                 self.is_tainted |= prepared.memory.is_tainted;
                 self.prepared = Some(Arc::new(prepared));
             }
+            CallKind::Fold => {
+                let reply = Reply::deserialize(output).unwrap_or_default();
+                self.spend(&reply);
+                self.folded = Some(match reply.text.trim() {
+                    "" => Folded::Nothing,
+                    text => Folded::Text(text.to_owned()),
+                });
+            }
             CallKind::Model => {
                 let reply = Reply::deserialize(output).unwrap_or_default();
-                self.spent.input += reply.input;
-                self.spent.cached += reply.cached;
-                self.spent.output += reply.output;
-                self.spent.cost += reply.cost;
-                self.spent.is_estimated |= !reply.is_reported;
+                self.spend(&reply);
                 let calls = reply.calls.len();
                 let last = open.last;
                 self.turns.push(Turn {
@@ -259,7 +284,9 @@ impl TaskState {
     pub fn failed(&mut self, number: u32, kind: CallKind, error: &StepError, at: Timestamp) {
         let open = self.open.remove(&number);
         self.next_number = self.next_number.max(number + 1);
-        if let Some(open) = &open {
+        if let Some(open) = &open
+            && kind != CallKind::Fold
+        {
             self.spent.worked_ms += u64::try_from(at.since(open.since).as_millis()).unwrap_or(u64::MAX);
         }
         match kind {
@@ -269,8 +296,17 @@ impl TaskState {
                 let result = ToolResult { value: Value::String(text), is_error: true, is_tainted: false };
                 self.result(open.and_then(|open| open.of), result);
             }
+            CallKind::Fold => self.folded = Some(Folded::Nothing),
             CallKind::Prepare | CallKind::Model | CallKind::Ask => self.failure = Some((kind, error.clone())),
         }
+    }
+
+    fn spend(&mut self, reply: &Reply) {
+        self.spent.input += reply.input;
+        self.spent.cached += reply.cached;
+        self.spent.output += reply.output;
+        self.spent.cost += reply.cost;
+        self.spent.is_estimated |= !reply.is_reported;
     }
 
     /// A call ended because the run did.

@@ -311,3 +311,55 @@ fn a_call_in_doubt_is_sent_just_as_it_was_and_counted() {
     );
     assert_eq!(other, None);
 }
+
+/// A task whose conversation has grown, with its answer; and what follows.
+fn answered(budget: Value) -> (TaskState, Next) {
+    let model = json!({ "name": "m", "dialect": "native", "context": 8000, "max_output": 100, "temperature": null, "input_price": 0, "output_price": 0 });
+    let fold = json!({ "from_seq": 1, "to_seq": 12, "prompt": "Summarise: a b c", "origin": "untrusted" });
+    let prepared = json!({ "instructions": "i", "model": model, "memory": { "fold": fold } });
+    let mut state = TaskState::default();
+    state.started(CallKind::Prepare, 0, &Value::Null, false, Timestamp(0));
+    state.completed(0, &prepared, Timestamp(0));
+    assert!(state.prepared.as_ref().unwrap().memory.fold.is_some(), "{state:?}");
+    state.started(CallKind::Model, 1, &Value::Null, false, Timestamp(0));
+    state.completed(1, &json!({ "text": "The answer.", "input": 50, "output": 5 }), Timestamp(0));
+    let follows =
+        next(&state, &spec(json!({ "tools": {}, "budget": budget })), &json!({ "task": "Go." }), &whose());
+    (state, follows)
+}
+
+#[test]
+fn a_conversation_that_has_grown_is_put_in_short_once_the_answer_is_there_and_costs_no_answer() {
+    let spec = spec(json!({ "tools": {} }));
+    let (state, follows) = answered(json!({}));
+    let Next::Calls(calls) = follows else { panic!("{follows:?}") };
+    assert_eq!((calls[0].kind, calls[0].number), (CallKind::Fold, 2));
+    assert_eq!(calls[0].sent["messages"][0]["text"], "Summarise: a b c");
+    // After a crash it is sent again just so, and what the first may have cost is counted.
+    let mut cut = state.clone();
+    cut.started(CallKind::Fold, 2, &calls[0].journaled, false, Timestamp(0));
+    cut.started(CallKind::Fold, 2, &Value::Null, true, Timestamp(0));
+    assert_eq!(cut.spent.possibly_billed, 1);
+    let again =
+        again(&cut, &spec, &json!({ "task": "Go." }), &whose(), 2, CallKind::Fold, &calls[0].journaled);
+    assert_eq!(again.unwrap().sent, calls[0].sent);
+    let done = |end: &dyn Fn(&mut TaskState)| {
+        let mut state = state.clone();
+        state.started(CallKind::Fold, 2, &calls[0].journaled, false, Timestamp(0));
+        end(&mut state);
+        let Next::Done(output) = next(&state, &spec, &json!({ "task": "Go." }), &whose()) else {
+            panic!("{state:?}")
+        };
+        assert_eq!((&output["result"], &output["reason"]), (&json!("The answer."), &json!("completed")));
+        state.folded.unwrap()
+    };
+    let said = json!({ "text": " They met. ", "input": 30, "output": 9 });
+    let met = done(&|state| state.completed(2, &said, Timestamp(400_000)));
+    assert_eq!(met, Folded::Text("They met.".to_owned()));
+    assert_eq!(done(&|state| state.completed(2, &json!({ "text": "" }), Timestamp(0))), Folded::Nothing);
+    let error = StepError::new("connect", &crate::error::code::agent::TIME, "gone");
+    assert_eq!(done(&|state| state.failed(2, CallKind::Fold, &error, Timestamp(0))), Folded::Nothing);
+    // What is left of the budget pays for no more.
+    let (_, follows) = answered(json!({ "tokens": 120 }));
+    assert!(matches!(follows, Next::Done(_)), "{follows:?}");
+}

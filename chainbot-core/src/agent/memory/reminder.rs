@@ -102,5 +102,6 @@ fn told(context: MemoryContext, defined: BTreeMap<String, String>) -> Remembered
             })
             .collect(),
         is_tainted: context.is_tainted,
+        fold: context.fold,
     }
 }

@@ -5,32 +5,16 @@
 
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
-
 use super::excerpt;
 use crate::port::{Origin, RecallSource, Recalled, StoredThreadMessage, Summary};
-use crate::task::estimate_tokens;
-use crate::time::Timestamp;
+use crate::task::ToFold;
 
 /// Characters of one message in a fold, at least: enough to say what it was about.
 const EXCERPT_CHARS_MIN: usize = 200;
 /// Words that a summary should not exceed.
 const WORDS: u32 = 200;
 
-/// What is to be folded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Fold {
-    /// The first message that the new summary stands for, those of the summary before it included.
-    pub from_seq: u32,
-    /// The last one.
-    pub to_seq: u32,
-    /// What the model is asked, as the only message.
-    pub prompt: String,
-    /// Of the summary: untrusted when anything in the prompt is.
-    pub origin: Origin,
-}
-
-impl Fold {
+impl ToFold {
     /// Of messages that left the window. `tokens_max` bounds the prompt: beyond, each message gives its beginning.
     pub(super) fn of(
         before: Option<&Summary>,
@@ -67,12 +51,6 @@ impl Fold {
             prompt,
             origin: origins.max().unwrap_or(Origin::Trusted),
         })
-    }
-
-    /// The summary that the model made of it.
-    pub fn summary(&self, text: String, at: Timestamp) -> Summary {
-        let tokens = u32::try_from(estimate_tokens(&text)).unwrap_or(u32::MAX);
-        Summary { from_seq: self.from_seq, to_seq: self.to_seq, text, tokens, origin: self.origin, at }
     }
 }
 

@@ -51,7 +51,7 @@ pub fn of_task(
         (RecordBody::StepFailed { error, .. }, Some(CallKind::Tool | CallKind::Act)) => {
             ("agent.tool", json!({ "status": "failed", "code": error.code, "error": error.message }))
         }
-        (RecordBody::StepCompleted { output, .. }, Some(CallKind::Model)) => {
+        (RecordBody::StepCompleted { output, .. }, Some(CallKind::Model | CallKind::Fold)) => {
             let mut data = json!({});
             for key in ["provider", "model", "input", "cached", "output", "cost", "is_reported"] {
                 data[key] = output[key].clone();

@@ -157,7 +157,9 @@ impl AgentCalls {
             false => None,
             true => {
                 let wanted = told.model.as_deref().or(preset.map(|preset| preset.model.as_str()));
-                let needs = if tools.is_empty() { Needs::Text } else { Needs::Tools };
+                // A data processor's model is shown the result and no tool.
+                let is_plain = tools.is_empty() || told.kind == AgentKind::DataProcessor;
+                let needs = if is_plain { Needs::Text } else { Needs::Tools };
                 let pinned =
                     self.models.resolve(wanted.unwrap_or("default"), needs).await.map_err(StepError::from)?;
                 Some(task_model(&pinned, &told, preset))

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use crate::error::Result;
 use crate::id::{RunId, UserId, WorkflowId};
-use crate::port::{Action, Op, Possession, Role, Scope};
+use crate::port::{Action, Op, Possession, Role, Scope, StoredWorkflow};
 
+use super::agents::AgentView;
 use super::core::Runtime;
 use super::handle::{Handle, WorkflowView};
 use super::who::{Deed, written_down};
@@ -24,6 +25,26 @@ impl Handle {
         self.0.check_open()?;
         let _changes = self.0.workflows.lock().await;
         let stored = self.0.workflow_of(&self.1, reference).await?;
+        self.share(&stored, change, (Action::WorkflowShare, "workflow")).await?;
+        // By one who sees it still, whoever asked.
+        self.of(Scope::All).workflow(&stored.id.to_string()).await
+    }
+
+    /// The same of an agent, with its tasks.
+    pub async fn share_agent(&self, reference: &str, change: Sharing) -> Result<AgentView> {
+        self.0.check_open()?;
+        let _changes = self.0.workflows.lock().await;
+        let stored = self.0.agent_of(&self.1, reference).await?.workflow;
+        self.share(&stored, change, (Action::AgentUpdate, "agent")).await?;
+        self.of(Scope::All).agent(&stored.id.to_string()).await
+    }
+
+    async fn share(
+        &self,
+        stored: &StoredWorkflow,
+        change: Sharing,
+        deed: (Action, &'static str),
+    ) -> Result<()> {
         let gives = change.owner.is_some_and(|owner| owner != stored.possession.owner);
         check_owner(self.1.may_share(&stored.possession) && (!gives || self.1.is_whole()), &stored.name)?;
         let possession = Possession {
@@ -32,15 +53,14 @@ impl Handle {
         };
         if possession != stored.possession {
             let said = |of: &Possession| json!({ "owner": of.owner, "shared": of.shared });
-            let deed = Deed::new(Action::WorkflowShare, "workflow", stored.id).with(json!({
+            let deed = Deed::new(deed.0, deed.1, stored.id).with(json!({
                 "name": stored.name, "from": said(&stored.possession), "to": said(&possession),
             }));
             let ops =
                 [Some(Op::WorkflowShare { id: stored.id, possession }), written_down(self.0.env.now(), deed)];
             self.0.write(ops.into_iter().flatten().collect()).await?;
         }
-        // By one who sees it still, whoever asked.
-        self.of(Scope::All).workflow(&stored.id.to_string()).await
+        Ok(())
     }
 }
 

@@ -363,3 +363,44 @@ fn a_conversation_that_has_grown_is_put_in_short_once_the_answer_is_there_and_co
     let (_, follows) = answered(json!({ "tokens": 120 }));
     assert!(matches!(follows, Next::Done(_)), "{follows:?}");
 }
+
+#[test]
+fn a_data_processor_has_a_model_say_what_came_out_and_keeps_its_result_whatever_that_says() {
+    let summary = json!({ "model": "small", "prompt": "What stands out?" });
+    let spec = spec(json!({ "type": "data_processor", "tools": {}, "config": { "summary": summary } }));
+    let (input, whose) = (json!({ "task": "sales" }), whose());
+    let mut state = TaskState::default();
+    let Next::Calls(calls) = next(&state, &spec, &input, &whose) else { panic!() };
+    assert_eq!((&calls[0].sent["needs_model"], &calls[0].sent["model"]), (&json!(true), &json!("small")));
+    let tool = json!({ "name": "process", "family": "data_processor", "operation": "process", "description": "d",
+        "schema": { "type": "object" }, "class": "read_only", "reads_private": false, "is_untrusted": false, "is_outward": false });
+    let model = json!({ "name": "small", "dialect": "native", "context": 8000, "max_output": 100, "temperature": null, "input_price": 0, "output_price": 0 });
+    state.started(CallKind::Prepare, 0, &Value::Null, false, Timestamp(0));
+    state.completed(0, &json!({ "instructions": "", "tools": [tool], "model": model }), Timestamp(0));
+    let Next::Calls(calls) = next(&state, &spec, &input, &whose) else { panic!("{state:?}") };
+    assert_eq!(calls[0].kind, CallKind::Tool);
+    let rows: Vec<Value> = (0..100).map(|n| json!({ "n": n })).collect();
+    let result =
+        json!({ "processing_type": "general", "data_points": 100, "data": rows, "stats": { "rows": 100 } });
+    state.started(CallKind::Tool, 1, &calls[0].journaled, false, Timestamp(0));
+    state.completed(1, &json!({ "value": result, "is_error": false, "is_tainted": true }), Timestamp(0));
+    let Next::Calls(calls) = next(&state, &spec, &input, &whose) else { panic!("{state:?}") };
+    let prompt = calls[0].sent["messages"][0]["text"].as_str().unwrap();
+    assert!(calls[0].kind == CallKind::Fold && calls[0].sent["tools"] == json!([]), "{calls:?}");
+    assert!(
+        prompt.starts_with("What stands out?")
+            && prompt.contains("{\"n\":9}")
+            && !prompt.contains("{\"n\":10}")
+    );
+    let error = StepError::new("connect", &crate::error::code::agent::TIME, "gone");
+    for (end, said) in [(Some("Sales rose."), json!("Sales rose.")), (None, Value::Null)] {
+        let mut state = state.clone();
+        state.started(CallKind::Fold, 2, &calls[0].journaled, false, Timestamp(0));
+        match end {
+            Some(text) => state.completed(2, &json!({ "text": text, "input": 9, "output": 3 }), Timestamp(0)),
+            None => state.failed(2, CallKind::Fold, &error, Timestamp(0)),
+        }
+        let Next::Done(output) = next(&state, &spec, &input, &whose) else { panic!("{state:?}") };
+        assert_eq!((&output["result"]["summary"], &output["result"]["data"][99]["n"]), (&said, &json!(99)));
+    }
+}

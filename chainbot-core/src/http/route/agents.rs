@@ -37,7 +37,7 @@ const WAIT_MAX: u64 = 60;
 
 /// An agent.
 #[derive(Serialize, ToSchema)]
-struct Agent {
+pub struct Agent {
     /// Its id.
     #[schema(format = "uuid")]
     id: String,
@@ -482,7 +482,8 @@ fn one_tag(tags: Option<Tags>) -> Result<Option<String>> {
     }
 }
 
-fn show(view: AgentView) -> Result<Response> {
+/// An agent with its tag.
+pub fn show(view: AgentView) -> Result<Response> {
     let tag = HeaderValue::try_from(format!("\"{}\"", view.hash))
         .map_err(|e| Error::new(&general::INTERNAL, "the hash is no header").because(e))?;
     Ok(([(header::ETAG, tag)], Json(Agent::from(view))).into_response())

@@ -1,4 +1,4 @@
-//! Whose a workflow is, and who sees it besides.
+//! Whose a workflow or an agent is, and who sees it besides.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::limits::ACCOUNT_NAME_BYTES_MAX;
 use crate::port::Role;
 use crate::runtime::Sharing;
 
-/// Whose a workflow is from here on. What is not named stays as it is.
+/// Whose it is from here on. What is not named stays as it is.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "the shape in the OpenAPI document; the fields are read one by one")]
 struct SharingBody {
@@ -33,7 +33,7 @@ struct SharingBody {
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().routes(routes!(share))
+    OpenApiRouter::new().routes(routes!(share)).routes(routes!(share_agent))
 }
 
 /// Shares a workflow with a role, or with nobody; an admin may give it to somebody else. Its runs go with it
@@ -47,25 +47,65 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
         (status = 404, description = "There is no such workflow, or no such user"),
         (status = 422, description = "There is no such role")))]
 async fn share(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let asked = asked(&mut call).await?;
+    let engine = call.engine(&shared)?;
+    let (people, reference) = (engine.people()?, call.path("id")?);
+    if asked.gives && !people.scope().is_whole() {
+        people.workflow(reference).await?;
+        return Err(not_given().into());
+    }
+    Ok(show(people.share_workflow(reference, asked.resolved(&shared)?).await?)?)
+}
+
+/// Shares an agent with a role, or with nobody; an admin may give it to somebody else. Its tasks go with it, conversations stay their makers'
+#[utoipa::path(patch, path = "/api/chainbot/agents/{id}/sharing", tag = "agents",
+    params(("id" = String, Path, description = "Id or name")),
+    request_body(content = SharingBody, example = json!({ "shared": "operator" })),
+    responses(
+        (status = 200, description = "The agent", body = super::agents::Agent, headers(("ETag", description = "Of this definition"))),
+        (status = 403, description = "It is shared with the caller and not theirs, or the caller gives it away and is no admin"),
+        (status = 404, description = "There is no such agent, or no such user"),
+        (status = 422, description = "There is no such role")))]
+async fn share_agent(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
+    let asked = asked(&mut call).await?;
+    let engine = call.engine(&shared)?;
+    let (people, reference) = (engine.people()?, call.path("id")?);
+    if asked.gives && !people.scope().is_whole() {
+        people.agent(reference).await?;
+        return Err(not_given().into());
+    }
+    Ok(super::agents::show(people.share_agent(reference, asked.resolved(&shared)?).await?)?)
+}
+
+/// What a body asks for.
+struct Asked {
+    shared: Option<Option<Role>>,
+    owner: Option<Option<String>>,
+    /// Somebody else is to have it.
+    gives: bool,
+}
+
+impl Asked {
+    /// With the name of a user looked up: after it is known that the caller may know whether there is one.
+    fn resolved(self, shared: &Shared) -> Result<Sharing> {
+        let owner = match self.owner {
+            None => None,
+            Some(name) => Some(name.map(|name| shared.accounts.user(&name)).transpose()?.map(|user| user.id)),
+        };
+        Ok(Sharing { owner, shared: self.shared })
+    }
+}
+
+async fn asked(call: &mut Call) -> Result<Asked> {
     let mut fields = call.fields(&["shared", "owner"]).await?;
-    let least =
+    let shared =
         given(&mut fields, "shared")?.map(|word| word.as_deref().map(role).transpose()).transpose()?;
     let owner = given(&mut fields, "owner")?;
-    let engine = call.engine(&shared)?;
-    let people = engine.people()?;
-    let reference = call.path("id")?;
-    // Before the name of a user is looked up: only whoever sees all users learns whether there is one.
-    let owner = match owner {
-        None => None,
-        Some(_) if !people.scope().is_whole() => {
-            people.workflow(reference).await?;
-            return Err(Error::new(&account::NOT_OWNER, "only an admin gives a workflow to somebody else")
-                .help("ask an admin")
-                .into());
-        }
-        Some(name) => Some(name.map(|name| shared.accounts.user(&name)).transpose()?.map(|user| user.id)),
-    };
-    Ok(show(people.share_workflow(reference, Sharing { owner, shared: least }).await?)?)
+    Ok(Asked { shared, gives: owner.is_some(), owner })
+}
+
+fn not_given() -> Error {
+    Error::new(&account::NOT_OWNER, "only an admin gives it to somebody else").help("ask an admin")
 }
 
 /// A field that may be null, which is not the same as absent.
@@ -82,7 +122,7 @@ fn given(fields: &mut Fields, name: &str) -> Result<Option<Option<String>>> {
 fn role(word: &str) -> Result<Role> {
     let known = [Role::Viewer, Role::Operator, Role::Editor];
     Role::parse(word).filter(|role| known.contains(role)).ok_or_else(|| {
-        Error::new(&account::VALUE, format!("a workflow cannot be shared with `{}`", printable(word)))
+        Error::new(&account::VALUE, format!("it cannot be shared with `{}`", printable(word)))
             .help("share it with viewer, operator or editor, or with null; admins see everything")
     })
 }

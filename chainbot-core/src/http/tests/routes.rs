@@ -113,6 +113,7 @@ pub const ROUTES: &[&str] = &[
     "GET /health",
     "GET /metrics",
     "PATCH /api/chainbot/agents/{id}",
+    "PATCH /api/chainbot/agents/{id}/sharing",
     "PATCH /api/chainbot/users/{id}",
     "PATCH /api/chainbot/workflows/{id}",
     "PATCH /api/chainbot/workflows/{id}/sharing",

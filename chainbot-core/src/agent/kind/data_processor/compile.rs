@@ -30,7 +30,6 @@ pub struct Pipeline {
     pub(super) read: Read,
     pub(super) operations: Vec<Op>,
     pub(super) write: Write,
-    summary: Option<Summary>,
 }
 
 /// What the work is for; which pipeline is ready when none is given.
@@ -72,6 +71,7 @@ struct Config {
     #[serde(default)]
     processing_type: Processing,
     pipeline: Option<Vec<Value>>,
+    #[allow(dead_code, reason = "its shape is checked here; the task has a model say it")]
     summary: Option<Summary>,
 }
 
@@ -99,11 +99,6 @@ impl Pipeline {
             Some(pipeline) if problems.0.is_empty() => Ok(pipeline),
             _ => Err(problems.0),
         }
-    }
-
-    /// Words about the result, when they are wanted.
-    pub fn summary(&self) -> Option<&Summary> {
-        self.summary.as_ref()
     }
 }
 
@@ -163,13 +158,7 @@ impl Problems {
         if write.columns.is_empty() {
             write.columns = columns_of(&operations);
         }
-        Some(Pipeline {
-            processing: config.processing_type,
-            read,
-            operations,
-            write,
-            summary: config.summary,
-        })
+        Some(Pipeline { processing: config.processing_type, read, operations, write })
     }
 
     /// The one key of an operation.

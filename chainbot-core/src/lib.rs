@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! L0  error limits id time env meter  leaves; env is the only clock, randomness, fault switch
-//! L1  model expr schedule topic validate  plain data and pure functions
+//! L1  model expr schedule topic validate mcp  plain data and pure functions
 //! L2  task engine port authoring      decides; no IO, not async
 //! L3  store step net gpio agent       SQL, effects, outbound bytes, models
 //! L4  runtime                         workers, timers, bus, shutdown
@@ -29,6 +29,7 @@ pub mod gpio;
 pub mod http;
 pub mod id;
 pub mod limits;
+pub mod mcp;
 pub mod meter;
 pub mod model;
 pub mod net;

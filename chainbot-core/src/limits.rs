@@ -601,6 +601,12 @@ pub const MCP_PAGES_MAX: usize = 16;
 pub const MCP_TOOLS_MAX: usize = 256;
 /// A tool's words and schema: a model reads them all.
 pub const MCP_SCHEMA_BYTES_MAX: usize = 32 * 1024;
+/// How long a call of a published tool waits for its run before it gives the run's id: clients of MCP give up after a minute.
+pub const MCP_WAIT_S_MAX: u64 = 30;
+/// Published tools on one page of a list.
+pub const MCP_LISTED_MAX: usize = 50;
+/// The result of a published tool: a model reads it whole.
+pub const MCP_SERVED_BYTES_MAX: usize = 256 * 1024;
 /// A result of an MCP tool: as large as any tool's.
 pub const MCP_RESULT_BYTES_MAX: usize = TOOL_REPLY_BYTES_DEFAULT;
 /// Calls at once to one server of models; more wait for a place. As many as there may be agents.

@@ -44,6 +44,7 @@ mod owners;
 mod people;
 mod poison;
 mod programs;
+mod published;
 mod remember;
 mod runs;
 mod start;
@@ -75,6 +76,7 @@ pub use handle::{
 pub use once::{Held, Once};
 pub use owners::Sharing;
 pub use people::NewAnswer;
+pub use published::{Published, PublishedKind};
 pub use remember::{NewBlock, Remembered, no_archive};
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use tune::Tuning;

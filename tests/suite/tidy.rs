@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("schedule", 1),
     ("topic", 1),
     ("validate", 1),
+    ("mcp", 1),
     ("task", 2),
     ("engine", 2),
     ("port", 2),

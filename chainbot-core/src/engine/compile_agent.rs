@@ -45,7 +45,7 @@ pub fn agent_in(source: &str) -> Option<Result<AgentSpec>> {
 pub fn compile_agent(spec: AgentSpec, name: &str, source: &str) -> Result<Program> {
     let body = BlockId(1);
     let end = CALLS.len() as u32 + 1;
-    let description = spec.description.clone();
+    let (description, publish) = (spec.description.clone(), spec.publish);
     let node = |id: &str, kind, block, slot, end, depth, on_uncertain, retry, op| Node {
         id: id.to_owned(),
         kind,
@@ -92,6 +92,7 @@ pub fn compile_agent(spec: AgentSpec, name: &str, source: &str) -> Result<Progra
         finally: None,
         notify_on_failure: false,
         keep: Keep::default(),
+        publish,
         triggers: Vec::new(),
         concurrency: None,
     })

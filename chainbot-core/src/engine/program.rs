@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::expr::{Expression, ItemSource, Template, Transformer};
 use crate::id::{DefinitionHash, NodeId};
-use crate::model::{Backoff, Join, Keep, OnError, OnUncertain, Pos};
+use crate::model::{Backoff, Join, Keep, OnError, OnUncertain, Pos, Publish};
 
 /// A sequence of nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -42,6 +42,8 @@ pub struct Program {
     pub notify_on_failure: bool,
     /// How long runs are kept.
     pub keep: Keep,
+    /// For whom it is a tool besides.
+    pub publish: Publish,
     /// What starts a run by itself.
     pub triggers: Vec<std::sync::Arc<super::Trigger>>,
     /// How many runs at once.

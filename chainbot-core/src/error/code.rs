@@ -35,6 +35,7 @@ pub mod general;
 pub mod gpio;
 pub mod live;
 pub mod mail;
+pub mod mcp;
 pub mod memory;
 pub mod model;
 pub mod net;
@@ -60,6 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         agent::ALL,
         data::ALL,
         tool::ALL,
+        mcp::ALL,
         memory::ALL,
         outbox::ALL,
         gpio::ALL,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -28,6 +28,8 @@ use crate::error::{Error, Result};
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 /// Webhooks: their credential is a signature, or a token.
 const HOOKS: &str = "/api/chainbot/hooks/";
+/// Clients of the Model Context Protocol are programs; a page has no business there.
+const MCP: &str = "/mcp";
 
 /// Decides who gets in.
 pub struct Guard {
@@ -72,6 +74,9 @@ impl Guard {
     pub fn admit(&self, method: &Method, path: &str, headers: &HeaderMap, peer: &str) -> Result<Caller> {
         if self.is_public(method, path) {
             return Ok(Caller::Anyone);
+        }
+        if path == MCP {
+            check_page(headers)?;
         }
         match self.check(method, headers) {
             Ok(who) => Ok(Caller::Known(Arc::new(who))),
@@ -171,6 +176,25 @@ fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
         true => Ok(token),
         false => Err("the Authorization header is not of the scheme Bearer"),
     }
+}
+
+/// Refuses a page, whatever credential it may know, unless it is of this machine itself. Its address must be one that nobody else's name
+/// server can answer for, or a page could have its own name lead here.
+fn check_page(headers: &HeaderMap) -> Result<()> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let origin = text(origin);
+    let own = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let host = headers.get(header::HOST).map(text).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host.as_str(),
+    };
+    if own == Some(host.as_str()) && ["localhost", "127.0.0.1", "[::1]"].contains(&name) {
+        return Ok(());
+    }
+    Err(Error::new(&account::ORIGIN, "a page of another origin does not use tools")
+        .help("programs send no `Origin`; a page of this machine is at localhost"))
 }
 
 fn is_signed_hook(method: &Method, path: &str, headers: &HeaderMap) -> bool {

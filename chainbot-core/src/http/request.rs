@@ -84,25 +84,12 @@ impl Call {
 
     /// The `Idempotency-Key`.
     pub fn idempotency_key(&self) -> Result<Option<String>> {
-        let malformed = |why: &str| {
-            Error::new(&general::MALFORMED, format!("the header Idempotency-Key {why}")).help(format!(
-                "send 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters, such as a UUID"
-            ))
-        };
         let mut values = self.parts.headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
-            return Err(malformed("is given twice"));
+            return Err(malformed_key("is given twice"));
         }
-        let bytes = value.as_bytes();
-        match bytes.len() {
-            0 => Err(malformed("is empty")),
-            n if n > IDEMPOTENCY_KEY_BYTES_MAX => Err(malformed("is too long")),
-            _ => match std::str::from_utf8(bytes) {
-                Ok(text) if bytes.iter().all(u8::is_ascii_graphic) => Ok(Some(text.to_owned())),
-                _ => Err(malformed("has characters that are not visible ASCII")),
-            },
-        }
+        idempotency_key(value.as_bytes()).map(Some)
     }
 
     /// The entity tags of `If-Match` or `If-None-Match`.
@@ -211,6 +198,23 @@ impl Call {
         let body = std::mem::take(&mut self.body);
         let bytes = body::read(&self.parts.headers, body, DEFINITION_BODY_BYTES_MAX).await?;
         body::definition_source(media, bytes)
+    }
+}
+
+fn malformed_key(why: &str) -> Error {
+    Error::new(&general::MALFORMED, format!("the header Idempotency-Key {why}"))
+        .help(format!("send 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters, such as a UUID"))
+}
+
+/// A key as it came, in the header or what stands for it.
+pub fn idempotency_key(bytes: &[u8]) -> Result<String> {
+    match bytes.len() {
+        0 => Err(malformed_key("is empty")),
+        n if n > IDEMPOTENCY_KEY_BYTES_MAX => Err(malformed_key("is too long")),
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) if bytes.iter().all(u8::is_ascii_graphic) => Ok(text.to_owned()),
+            _ => Err(malformed_key("has characters that are not visible ASCII")),
+        },
     }
 }
 

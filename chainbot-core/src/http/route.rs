@@ -24,6 +24,7 @@ mod import;
 mod inbox;
 mod info;
 mod logs;
+mod mcp;
 mod memory;
 mod metrics;
 mod models;
@@ -86,4 +87,5 @@ pub fn all() -> OpenApiRouter<Arc<Shared>> {
         .merge(bridge::routes())
         .merge(reports::routes())
         .merge(logs::routes())
+        .merge(mcp::routes())
 }

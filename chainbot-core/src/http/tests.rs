@@ -10,6 +10,7 @@ mod document;
 mod events;
 mod flow;
 mod hardening;
+mod mcp;
 mod memory;
 mod order;
 mod owners;

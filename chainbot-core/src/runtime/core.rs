@@ -82,6 +82,7 @@ pub struct Runtime {
     pub(super) meters: Arc<Meters>,
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) programs: Programs,
+    pub(super) published: super::published::Seen,
     /// Replaced as a whole when the constants change.
     pub(super) known: RwLock<Arc<Known>>,
     pub(super) pins: Option<Arc<Pins>>,

@@ -79,6 +79,7 @@ impl Runtime {
         let held = options.store.inbox(&Scope::All)?.iter().filter_map(Held::of).collect();
         let runtime = Arc::new(Self {
             programs: Programs::new(options.store.clone()),
+            published: super::published::Seen::default(),
             known: RwLock::new(Arc::new(options.known)),
             pins: options.pins,
             heads: Arc::new(Heads::default()),

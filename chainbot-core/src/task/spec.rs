@@ -12,6 +12,7 @@ use crate::error::code::agent;
 use crate::error::{Error, Result};
 use crate::id::SafeName;
 use crate::limits;
+use crate::model::Publish;
 
 /// What an agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -192,6 +193,13 @@ pub struct AgentSpec {
     /// Idle time does not end it.
     #[serde(default)]
     pub persistent: bool,
+    /// For whom it is a tool.
+    #[serde(default, skip_serializing_if = "is_nobody")]
+    pub publish: Publish,
+}
+
+fn is_nobody(publish: &Publish) -> bool {
+    *publish == Publish::default()
 }
 
 /// Whether a tool must be used.

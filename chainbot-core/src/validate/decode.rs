@@ -229,6 +229,7 @@ impl Decoder<'_> {
             finally: self.phase(&map, "finally"),
             notify_on_failure: self.on_failure(&map),
             keep: self.keep(&map),
+            publish: self.publish(&map),
             triggers: self.triggers(&map),
             concurrency: self.concurrency(&map),
         })

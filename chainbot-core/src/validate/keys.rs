@@ -157,6 +157,7 @@ pub static DEFINITION: Table = Table {
         ),
         may("finally", Shape::Steps, "Runs at the end in every case, also after a timeout or a cancel."),
         may("keep", Shape::Object(&KEEP), "How long finished runs are kept."),
+        may("publish", Shape::Object(&PUBLISH), "For whom the workflow is a tool."),
         may("on_failure", Shape::Object(&ON_FAILURE), "What a failed run does besides failing."),
         may("triggers", Shape::Triggers, "What starts a run by itself."),
         may("concurrency", Shape::Object(&CONCURRENCY), "How many runs at once."),
@@ -171,6 +172,16 @@ pub static KEEP: Table = Table {
         may("failed", Shape::Duration, "Runs that failed or were cancelled."),
         may("max_runs", Shape::Number(1, KEEP_RUNS_MAX), "At most so many, the newest."),
     ],
+};
+
+/// `publish` of a definition.
+pub static PUBLISH: Table = Table {
+    what: "`publish`",
+    keys: &[may(
+        "mcp",
+        Shape::Flag,
+        "For clients of the Model Context Protocol at `/mcp`, who may start it.",
+    )],
 };
 
 /// `on_failure` of a definition.

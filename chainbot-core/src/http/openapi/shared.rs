@@ -3,11 +3,12 @@
 use serde_json::{Map, Value, json};
 
 /// Subjects, in the order in which people meet them.
-pub const TAGS: [(&str, &str); 15] = [
+pub const TAGS: [(&str, &str); 16] = [
     ("health", "How the module does, and what it is"),
     ("workflows", "Definitions: made, changed, checked, versions of them"),
     ("runs", "Runs: started, looked into, controlled"),
     ("agents", "Agents: made, given tasks, ended; what they cost; their models and presets"),
+    ("mcp", "Tools for clients of the Model Context Protocol"),
     ("triggers", "What starts runs by itself, webhooks among it"),
     ("inbox", "Questions to people"),
     ("events", "What happens, as it happens"),

@@ -178,7 +178,7 @@ impl House {
     }
 
     /// An API token with everything that an editor's can have.
-    async fn api_token(&self, name: &str) -> (String, String) {
+    pub(super) async fn api_token(&self, name: &str) -> (String, String) {
         let scopes: Vec<&str> = Access::load().unwrap().scopes(crate::port::Role::Editor);
         let body = json!({ "name": "t", "scopes": scopes, "days": 9, "user": name });
         let reply = self.ask(&self.local, "POST tokens", body).await;

@@ -167,6 +167,7 @@ pub const ROUTES: &[&str] = &[
     "POST /api/webhooks/chainbot/health",
     "POST /api/webhooks/chainbot/status",
     "POST /api/webhooks/chainbot/{kind}/{event}",
+    "POST /mcp",
     "PUT /api/chainbot/agents/{id}/memory/blocks/{label}",
     "PUT /api/chainbot/secrets/{name}",
     "PUT /api/chainbot/users/{id}/password",

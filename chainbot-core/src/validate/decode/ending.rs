@@ -1,11 +1,11 @@
-//! What follows a run's steps: `catch`, `finally`, `compensate`, `on_failure`, `keep`.
+//! What follows a run's steps: `catch`, `finally`, `compensate`, `on_failure`, `keep`; and `publish`, which is beside them.
 
 use super::step::Placement;
 use super::{Decoder, Map};
 use crate::error::code::definition as code;
 use crate::limits::STEPS_MAX;
 use crate::model::document::{Node, NodeValue};
-use crate::model::{Keep, Step};
+use crate::model::{Keep, Publish, Step};
 use crate::validate::findings::key_path;
 use crate::validate::keys;
 
@@ -108,5 +108,13 @@ impl Decoder<'_> {
             failed: self.duration(&keep, "failed"),
             max_runs: self.number(&keep, "max_runs"),
         }
+    }
+
+    /// `publish: { mcp: true }`.
+    pub(super) fn publish(&mut self, map: &Map<'_>) -> Publish {
+        let path = map.path_of("publish");
+        let Some(node) = map.get("publish") else { return Publish::default() };
+        let read = self.map(node, &path, &keys::PUBLISH, None);
+        Publish { mcp: read.and_then(|read| self.flag(&read, "mcp")).unwrap_or(false) }
     }
 }

@@ -114,7 +114,10 @@ impl Session {
                 Err(self.failed(class::TIMEOUT, &what))
             }
             Ok(Err(_)) => Err(self.ended()),
-            Ok(Ok(Err(said))) => Err(self.failed(class::INVALID, &format!("refuses `{method}`: {said}"))),
+            Ok(Ok(Err(said))) => {
+                let said = crate::net::excerpt(said.as_bytes());
+                Err(self.failed(class::INVALID, &format!("refuses `{method}`: {said}")))
+            }
             Ok(Ok(Ok(result))) => Ok(result),
         }
     }

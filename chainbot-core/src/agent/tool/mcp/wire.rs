@@ -1,71 +1,27 @@
-//! JSON-RPC as MCP speaks it: a message a line. Pure.
+//! What this client says and refuses, and how results are read: a message a line. Pure.
 
 use serde_json::{Value, json};
 
-/// Versions of the protocol that are spoken, the one that is offered first.
-pub(super) const VERSIONS: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
-
-/// A line of a server.
-#[derive(Debug, PartialEq)]
-pub(super) enum Message {
-    /// To a request of ours: a result, or the server's words for why there is none.
-    Reply { id: u64, outcome: Result<Value, String> },
-    /// Something that the server wants of us, with its id.
-    Request { id: Value, method: String },
-    /// Needs no answer.
-    Notification,
-    /// No message. Some servers greet whoever starts them.
-    Noise,
-}
-
-pub(super) fn read(line: &str) -> Message {
-    let Ok(Value::Object(message)) = serde_json::from_str::<Value>(line) else { return Message::Noise };
-    if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
-        return Message::Noise;
-    }
-    let method = message.get("method").and_then(Value::as_str);
-    match (message.get("id"), method) {
-        (Some(id), Some(method)) if !id.is_null() => {
-            Message::Request { id: id.clone(), method: method.to_owned() }
-        }
-        (_, Some(_)) => Message::Notification,
-        (Some(id), None) => {
-            let Some(id) = id.as_u64() else { return Message::Noise };
-            let outcome = match (message.get("result"), message.get("error")) {
-                (Some(result), None) => Ok(result.clone()),
-                (_, error) => Err(said(error)),
-            };
-            Message::Reply { id, outcome }
-        }
-        (None, None) => Message::Noise,
-    }
-}
-
-fn said(error: Option<&Value>) -> String {
-    let text = error.and_then(|error| error.get("message")).and_then(Value::as_str);
-    crate::net::excerpt(text.unwrap_or("an error without words").as_bytes())
-}
+use crate::mcp::wire;
+pub(super) use crate::mcp::wire::{Message, VERSIONS, read};
 
 pub(super) fn request(id: u64, method: &str, params: Value) -> String {
-    line(json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+    line(&wire::request(id, method, params))
 }
 
 pub(super) fn notification(method: &str, params: Value) -> String {
-    line(json!({ "jsonrpc": "2.0", "method": method, "params": params }))
+    line(&wire::notification(method, params))
 }
 
 /// Sampling, elicitation, roots: nothing that a server wants is done. A ping is answered.
 pub(super) fn answer(id: &Value, method: &str) -> String {
-    match method {
-        "ping" => line(json!({ "jsonrpc": "2.0", "id": id, "result": {} })),
-        _ => {
-            let error = json!({ "code": -32601, "message": "this client does nothing for servers" });
-            line(json!({ "jsonrpc": "2.0", "id": id, "error": error }))
-        }
-    }
+    line(&match method {
+        "ping" => wire::reply(id, json!({})),
+        _ => wire::refusal(id, wire::NO_METHOD, "this client does nothing for servers"),
+    })
 }
 
-fn line(message: Value) -> String {
+fn line(message: &Value) -> String {
     let mut text = message.to_string();
     text.push('\n');
     text
@@ -100,38 +56,6 @@ pub(super) fn outcome(result: &Value) -> (Value, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_told_apart() {
-        for (line, message) in [
-            (
-                r#"{"jsonrpc":"2.0","id":3,"result":{"a":1}}"#,
-                Message::Reply { id: 3, outcome: Ok(json!({"a": 1})) },
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":3,"error":{"code":-1,"message":"no"}}"#,
-                Message::Reply { id: 3, outcome: Err("no".to_owned()) },
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":3}"#,
-                Message::Reply { id: 3, outcome: Err("an error without words".to_owned()) },
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":"x","method":"sampling/createMessage","params":{}}"#,
-                Message::Request { id: json!("x"), method: "sampling/createMessage".to_owned() },
-            ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/message"}"#, Message::Notification),
-            (r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#, Message::Notification),
-            (r#"{"id":3,"result":{}}"#, Message::Noise),
-            (r#"{"jsonrpc":"2.0","id":"3","result":{}}"#, Message::Noise),
-            (r#"{"jsonrpc":"2.0","id":-3,"result":{}}"#, Message::Noise),
-            ("Server running on stdio", Message::Noise),
-            ("[]", Message::Noise),
-            ("", Message::Noise),
-        ] {
-            assert_eq!(read(line), message, "{line}");
-        }
-    }
 
     #[test]
     fn nothing_is_done_for_a_server_but_to_answer_a_ping() {

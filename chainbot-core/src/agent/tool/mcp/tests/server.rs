@@ -113,7 +113,7 @@ impl<W: Write> Server<W> {
             "env" => {
                 let mut names: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
                 names.sort();
-                let mask = std::fs::read_to_string("/proc/self/status").unwrap();
+                let mask = std::fs::read_to_string("/proc/thread-self/status").unwrap();
                 let mask =
                     mask.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim().to_owned();
                 let folder = std::env::current_dir().unwrap().display().to_string();

@@ -147,6 +147,53 @@ fn check(example: &Path, shown: &Value) {
 }
 
 #[test]
+fn each_example_agent_does_its_task_offline() {
+    let root = support::root().join("examples/agents");
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    assert!(!found.is_empty());
+    for example in found {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let readme = std::fs::read_to_string(example.join("README.md")).unwrap();
+        // The commands of its page, in a folder of their own.
+        let commands: Vec<Vec<String>> = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("chainbot agent "))
+            .map(|line| {
+                shell(line).into_iter().map(|word| word.replace("./data", data.to_str().unwrap())).collect()
+            })
+            .collect();
+        assert!(commands.len() >= 2, "{}", example.display());
+        for (number, words) in commands.iter().enumerate() {
+            let mut all: Vec<&str> =
+                std::iter::once("agent").chain(words.iter().map(String::as_str)).collect();
+            all.push("--json");
+            let shown = chainbot(&example, &all);
+            assert_eq!(shown.code, 0, "{all:?}: {}{}", shown.stdout, shown.stderr);
+            if number + 1 == commands.len() {
+                let output = serde_json::from_str::<Value>(&shown.stdout).unwrap()["run"]["output"].clone();
+                for (key, value) in read(&example.join("expected.json")).as_object().unwrap() {
+                    assert_eq!(output[key], *value, "{}: {output}", example.display());
+                }
+            }
+        }
+    }
+}
+
+/// Words as a shell takes them, of lines that quote with `'` alone.
+fn shell(line: &str) -> Vec<String> {
+    let parts = line.split('\'').enumerate();
+    parts
+        .flat_map(|(number, part)| match number % 2 {
+            1 => vec![part.to_owned()],
+            _ => part.split_whitespace().map(str::to_owned).collect(),
+        })
+        .collect()
+}
+
+#[test]
 fn every_example_gives_what_it_promises() {
     if !support::has_tool("python3") {
         support::skip!("every_example_gives_what_it_promises", "python3 is missing");

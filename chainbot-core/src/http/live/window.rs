@@ -77,7 +77,8 @@ impl Window {
         match self {
             Window::Watchtower => &["notification", "inbox.added", "workflow.*.run", "health", "log.#"],
             Window::WorkflowBuilder => &["notification", "workflow.*.run"],
-            Window::AgentMap | Window::Chat | Window::DataImporter => &["notification"],
+            Window::AgentMap => &["notification", "agent.*.status", "agent.*.task"],
+            Window::Chat | Window::DataImporter => &["notification"],
         }
     }
 
@@ -85,7 +86,8 @@ impl Window {
         match self {
             Window::Watchtower => &["real_time_monitoring", "workflow_orchestration"],
             Window::WorkflowBuilder => &["workflow_orchestration", "real_time_monitoring"],
-            Window::AgentMap | Window::Chat | Window::DataImporter => &["real_time_monitoring"],
+            Window::AgentMap | Window::Chat => &["agent_management", "real_time_monitoring"],
+            Window::DataImporter => &["real_time_monitoring"],
         }
     }
 }
@@ -98,6 +100,8 @@ pub struct Old {
     runs: Topics,
     /// By id or name.
     workflows: Vec<String>,
+    /// By id or name.
+    agents: Vec<String>,
 }
 
 impl Old {
@@ -106,7 +110,7 @@ impl Old {
         let mut own = Topics::default();
         // The patterns are constants, and a test adds them all.
         let _ = own.add(window.topics().iter().map(|topic| (*topic).to_owned()).collect(), None);
-        Self { window, connection, own, runs: Topics::default(), workflows: Vec::new() }
+        Self { window, connection, own, runs: Topics::default(), workflows: Vec::new(), agents: Vec::new() }
     }
 
     fn frame(&self, kind: &str, at: Timestamp, data: &Value) -> Utf8Bytes {
@@ -122,6 +126,16 @@ impl Old {
             && self.workflows.iter().any(|name| is("workflow_id", name) || is("workflow", name))
     }
 
+    fn wants_agent(&self, event: &Event) -> bool {
+        let is =
+            |key: &str, name: &String| event.data.get(key).and_then(Value::as_str) == Some(name.as_str());
+        ["agent.task", "agent.status"].contains(&event.kind.as_ref())
+            && self
+                .agents
+                .iter()
+                .any(|name| ["agent_id", "agent", "agent_name"].iter().any(|key| is(key, name)))
+    }
+
     /// Does what a client asks for of one execution, workflow or agent.
     fn ask(&mut self, verb: &str, what: &str, id: String) -> Result<()> {
         let is_new = verb == "subscribe";
@@ -132,18 +146,20 @@ impl Old {
                 let topics = vec![format!("run.{id}"), format!("run.{id}.step.*")];
                 if is_new { self.runs.add(topics, None)? } else { self.runs.remove(&topics) }
             }
-            "workflow" => {
-                self.workflows.retain(|name| *name != id);
-                if is_new && self.workflows.len() >= crate::limits::TOPICS_MAX {
-                    return Err(Error::new(&code::TOPIC, "as many workflows are subscribed to as may be")
-                        .help("unsubscribe from some"));
+            _ => {
+                let names = if what == "workflow" { &mut self.workflows } else { &mut self.agents };
+                names.retain(|name| *name != id);
+                if is_new && names.len() >= crate::limits::TOPICS_MAX {
+                    return Err(Error::new(
+                        &code::TOPIC,
+                        format!("as many {what}s are subscribed to as may be"),
+                    )
+                    .help("unsubscribe from some"));
                 }
                 if is_new {
-                    self.workflows.push(id);
+                    names.push(id);
                 }
             }
-            // This version has no agents, so nothing will come.
-            _ => {}
         }
         Ok(())
     }
@@ -198,7 +214,7 @@ impl Dialect for Old {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        self.own.want(event) || self.runs.want(event) || self.wants_workflow(event)
+        self.own.want(event) || self.runs.want(event) || self.wants_workflow(event) || self.wants_agent(event)
     }
 
     fn tell(&self, event: &Event, _: bool) -> Utf8Bytes {
@@ -243,15 +259,72 @@ fn in_old_words(event: &Event) -> (&'static str, Value) {
             });
             ("workflow_step_updated", data)
         }
+        ("agent", "agent.task") if what_of(event) == Some("completed") => {
+            let data = json!({
+                "agent_id": get("agent_id"), "agent_name": get("agent"), "response": get("result"),
+                "execution_id": get("run"), "timestamp": event.at,
+            });
+            ("agent_response", data)
+        }
+        ("agent", "agent.task") => {
+            let status = match what_of(event) {
+                Some("pending" | "running") => "working",
+                Some("paused") => "waiting",
+                _ => "idle",
+            };
+            let data = json!({
+                "agent_id": get("agent_id"), "agent_name": get("agent"), "status": status, "task": get("task"),
+                "execution_id": get("run"), "error": get("error"), "timestamp": event.at,
+            });
+            ("agent_status_update", data)
+        }
+        ("agent", _) => {
+            let kind = match what_of(event) {
+                Some("terminated") => "agent_kill",
+                Some("idle") => "agent_spawn",
+                _ => "agent_status_update",
+            };
+            (kind, event.data.clone())
+        }
         ("log", _) => ("log_update", event.data.clone()),
         ("health", _) => ("alert", event.data.clone()),
         _ => ("notification", event.data.clone()),
     }
 }
 
+fn what_of(event: &Event) -> Option<&str> {
+    event.data.get("status").and_then(Value::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn agents_are_told_in_old_words_to_who_subscribed_by_id_or_name() {
+        let task = |status: &str| {
+            let data = json!({ "agent": "butler", "agent_id": "7", "run": "r", "status": status, "result": "Done." });
+            Event::signal("agent.7.task".to_owned(), "agent.task", Timestamp(0), data)
+        };
+        let mut chat = Old::new(Window::Chat, "c".to_owned());
+        assert!(!chat.wants(&task("completed")));
+        for name in ["7", "butler"] {
+            chat.ask("subscribe", "agent", name.to_owned()).unwrap();
+            assert!(chat.wants(&task("completed")), "{name}");
+            chat.ask("unsubscribe", "agent", name.to_owned()).unwrap();
+            assert!(!chat.wants(&task("completed")), "{name}");
+        }
+        let told = |event: &Event| {
+            let (kind, data) = in_old_words(event);
+            (kind, data["status"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(told(&task("running")), ("agent_status_update", "working".to_owned()));
+        assert_eq!(in_old_words(&task("completed")).1["response"], "Done.");
+        let ended = json!({ "agent_id": "7", "agent_name": "butler", "status": "terminated" });
+        let ended = Event::signal("agent.7.status".to_owned(), "agent.status", Timestamp(0), ended);
+        assert_eq!(told(&ended).0, "agent_kill");
+        assert!(Old::new(Window::AgentMap, "c".to_owned()).wants(&ended));
+    }
 
     #[test]
     fn every_window_opens_with_what_it_hears_and_code_windows_are_gone() {

@@ -38,7 +38,7 @@ use crate::id::UserId;
 use crate::meter::Meters;
 use crate::net::{Egress, Endpoint, Grant, MailServer, Policy};
 use crate::observe::system::{Disk, System};
-use crate::observe::{LogFile, Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources};
+use crate::observe::{LogFile, Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources, Traces};
 use crate::port::{EventBus, OpenSecret, ProbeRows, SecretText, Secrets, SigningKeys, Store, StoredProbe};
 use crate::runtime::{Component, Event, Handle, Options, Runtime, WorkflowTools, announce};
 use crate::secret::Vault;
@@ -50,6 +50,7 @@ use crate::validate::{Known, KnownPin};
 
 mod live;
 mod reaper;
+mod traces;
 
 pub use crate::http::{HealthReport, Peer, Routes, ViaHost};
 pub use live::check_change;
@@ -121,6 +122,8 @@ pub struct App {
     watch: Watching,
     /// Where idle agents are terminated.
     _reaper: Option<Watching>,
+    /// As long as there is a collector.
+    traces: Mutex<Option<Traces>>,
 }
 
 /// A task that ends with the app.
@@ -189,6 +192,7 @@ impl App {
         let models_egress = Egress::new(models_policy(&config, port)?, env.clone())?;
         // Calls last for minutes, and all agents ask the same few servers.
         let models_egress = Arc::new(models_egress.with_places(crate::limits::MODEL_PLACES_MAX));
+        let collector = traces::egress(&config, port, &env)?;
         let models = Arc::new(Models::new(ModelsOptions {
             settings: config.models.clone(),
             presets: config.presets.clone(),
@@ -367,6 +371,7 @@ impl App {
         let reaper = (!idle.is_zero()).then(|| Watching(tokio::spawn(reap(handle.clone(), idle, every))));
         let api = Api::new(routes, face);
         let serving = listener.map(|(listener, _)| serve(&api, listener));
+        let traces = traces::start(&config, collector, store.clone(), handle.clone(), vault.clone());
         let app = App {
             api,
             handle,
@@ -391,6 +396,7 @@ impl App {
             serving: Mutex::new(serving),
             watch: Watching(watch),
             _reaper: reaper,
+            traces: Mutex::new(traces),
         };
         app.announce(
             "chainbot.module.ready",
@@ -442,6 +448,7 @@ impl App {
         let until = self.env.monotonic() + deadline;
         self.api.close();
         self.watch.0.abort();
+        drop(self.traces.lock().take());
         let serving = self.serving.lock().take();
         let task = serving.map(|serving| {
             // The task may have ended by itself.

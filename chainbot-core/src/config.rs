@@ -83,6 +83,8 @@ pub struct Config {
     pub mcp: Mcp,
     /// When health is told to have changed.
     pub monitoring: Monitoring,
+    /// Traces.
+    pub traces: TraceSettings,
     /// What is looked at on a Pi.
     pub raspberry_pi: RaspberryPi,
     /// Sections `models` and `gpt_integration`.
@@ -312,6 +314,15 @@ pub struct Monitoring {
     pub error_rate_threshold: u32,
 }
 
+/// Section `monitoring.traces`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceSettings {
+    /// Of the collector; `None` sends no traces.
+    pub endpoint: Option<String>,
+    /// The secret that opens it, or a reference to one.
+    pub token: Option<String>,
+}
+
 /// Section `raspberry_pi`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaspberryPi {
@@ -389,6 +400,10 @@ impl Config {
             let server = crate::net::Endpoint::of_url(&provider.base_url).ok()?;
             Some((provider.api_key.as_deref()?, server.entry()))
         });
+        let traces = self.traces.endpoint.iter().filter_map(|endpoint| {
+            let server = crate::net::Endpoint::of_url(endpoint).ok()?;
+            Some((self.traces.token.as_deref()?, server.entry()))
+        });
         // Given to a program of this machine, and sent nowhere.
         let variables = self
             .mcp
@@ -397,7 +412,7 @@ impl Config {
             .flat_map(|server| &server.env)
             .map(|(_, text)| (text.as_str(), String::new()));
         let mut all: Vec<(Reference, Vec<String>)> = Vec::new();
-        for (text, host) in mail.chain(channels).chain(models).chain(variables) {
+        for (text, host) in mail.chain(channels).chain(models).chain(traces).chain(variables) {
             let Ok(reference) = Reference::parse(text) else { continue };
             let host = crate::net::allowed_host(&host);
             match all.iter_mut().find(|(known, _)| *known == reference) {

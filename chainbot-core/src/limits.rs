@@ -454,6 +454,16 @@ pub const PASSPHRASE_CHARS_MIN: usize = 12;
 pub const BACKUP_LOOK_S: u64 = 15;
 /// After a backup that failed, until the next try: an operator who frees room should not wait a day.
 pub const BACKUP_RETRY_S: u64 = 3_600;
+/// Spans of one trace beside its run's: what collectors take in one request.
+pub const TRACE_SPANS_MAX: usize = 2_000;
+/// Records that the sender of traces reads at once.
+pub const TRACE_PAGE: u32 = 500;
+/// Between two looks for runs that have ended: a trace is for looking back.
+pub const TRACE_LOOK_S: u64 = 2;
+/// The longest pause between two tries of a trace: a collector that is back should hear of what it missed.
+pub const TRACE_PAUSE_S_MAX: u64 = 300;
+/// For one trace to be taken.
+pub const TRACE_SEND_S: u64 = 30;
 /// Rows of the audit log that are sealed, and later dropped, together.
 pub const AUDIT_SEGMENT_ROWS: i64 = 100;
 /// Between two rows about requests that were refused: strangers must not fill the disk. A year of them is some megabytes.

@@ -12,6 +12,7 @@ mod process;
 pub mod system;
 mod table;
 mod text;
+mod trace;
 
 use serde_json::{Map, Value, json};
 
@@ -25,6 +26,7 @@ pub use machine::{Folder, Machine};
 pub use monitor::{Components, HealthReport, Monitor, MonitorOptions, Rules};
 pub use table::{NAMES, Name, page};
 pub use text::Dialect;
+pub use trace::{TraceOptions, Traces};
 
 /// What a family of figures is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,6 +49,7 @@ mod supervise;
 mod support;
 mod tidy;
 mod trace;
+mod traces;
 mod transcript;
 mod upgrade;
 mod upgrade_load;

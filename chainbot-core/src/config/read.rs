@@ -13,7 +13,8 @@ use super::reference::{Reference, Source};
 use super::source::{Given, Origin, Reading, from_json};
 use super::{
     AgentManagement, AlexOs, Api, Backup, Config, Database, Egress, Email, Gpio, Grant, Logging, Mcp, Module,
-    Monitoring, Notification, RaspberryPi, Retention, Security, Setting, WebSocket, WorkflowEngine, table,
+    Monitoring, Notification, RaspberryPi, Retention, Security, Setting, TraceSettings, WebSocket,
+    WorkflowEngine, table,
 };
 use crate::agent::ledger::{DayLimits, Most};
 use crate::agent::models::ModelSettings;
@@ -395,6 +396,10 @@ fn typed(
         notification: Notification { channels: super::channels::read(values.get("notification.channels")) },
         gpio: Gpio { pins: super::pins::read(values.get("gpio.pins")) },
         mcp: Mcp { servers: super::mcp::read(values.get("mcp.servers")) },
+        traces: TraceSettings {
+            endpoint: values.get("monitoring.traces.endpoint").as_str().map(str::to_owned),
+            token: values.get("monitoring.traces.token").as_str().map(str::to_owned),
+        },
         monitoring: Monitoring {
             health_check_interval: values.duration("monitoring.health_check_interval"),
             is_alerting: values.flag("monitoring.alerting.enabled"),

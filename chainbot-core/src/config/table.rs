@@ -355,6 +355,18 @@ pub const KEYS: &[Key] = &[
         doc: "Requests answered with 5xx that raise an alert, in percent of at least 20 between two looks.",
     },
     Key {
+        path: "monitoring.traces.endpoint",
+        kind: Kind::Url,
+        default: "null",
+        doc: "A collector of OpenTelemetry, such as `http://127.0.0.1:4318`: it is sent one trace a run, as OTLP in JSON. null sends none.",
+    },
+    Key {
+        path: "monitoring.traces.token",
+        kind: Kind::Key,
+        default: "null",
+        doc: "The secret that the collector is sent as a bearer token, if it wants one.",
+    },
+    Key {
         path: "raspberry_pi.hardware_monitoring",
         kind: Kind::Bool,
         default: "true",

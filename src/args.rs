@@ -33,8 +33,8 @@ pub use keep::{
 };
 use live::EVENTS_HELP;
 pub use live::Events;
-use machine::{GPIO_HELP, OUTBOX_HELP};
-pub use machine::{GpioSet, GpioView, OfMessage, OutboxList, OutboxView};
+use machine::{GPIO_HELP, MCP_HELP, OUTBOX_HELP};
+pub use machine::{GpioSet, GpioView, McpApprove, McpView, OfMessage, OutboxList, OutboxView};
 use models::MODEL_HELP;
 pub use models::{ModelProbe, ModelView};
 use people::{ANSWER_HELP, FORK_HELP};
@@ -233,6 +233,13 @@ pub enum Command {
         /// What is done.
         #[command(subcommand)]
         view: GpioView,
+    },
+    /// Ask the MCP servers of the configuration for their tools
+    #[command(subcommand_value_name = "WHAT", subcommand_help_heading = "What", after_help = MCP_HELP)]
+    Mcp {
+        /// What is done.
+        #[command(subcommand)]
+        view: McpView,
     },
 }
 
@@ -743,6 +750,8 @@ impl Command {
             Command::Model { view: ModelView::Probe(args) } => args.json.json,
             Command::Gpio { view: GpioView::List(args) } => args.json.json,
             Command::Gpio { view: GpioView::Set(args) } => args.json.json,
+            Command::Mcp { view: McpView::List(args) } => args.json.json,
+            Command::Mcp { view: McpView::Approve(args) } => args.json.json,
         }
     }
 }

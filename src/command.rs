@@ -20,6 +20,7 @@ mod import;
 mod inbox;
 mod logs;
 mod manual;
+mod mcp;
 mod model;
 mod outbox;
 mod restore;
@@ -102,6 +103,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Chat(args) => with_runtime(chat::run(&args)),
         Command::Model { view } => with_runtime(model::run(&view)),
         Command::Gpio { view } => with_runtime(gpio::run(&view)),
+        Command::Mcp { view } => with_runtime(mcp::run(&view)),
         Command::Backup(args) => with_runtime(backup::run(&args)),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man(args) => manual::man(&args),

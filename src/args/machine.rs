@@ -71,6 +71,41 @@ Examples:
   chainbot outbox list --status dead
   chainbot outbox resend 07a2c05be62e31cf4f0a4f0f5b1f2a3c";
 
+/// `chainbot mcp`.
+#[derive(Subcommand, Debug)]
+pub enum McpView {
+    /// List the tools of each server: approved, new or changed
+    List(Query),
+    /// Show what tools say of themselves, and the lines of the configuration that approve them
+    Approve(McpApprove),
+}
+
+/// `chainbot mcp approve`.
+#[derive(Args, Debug)]
+pub struct McpApprove {
+    /// The server: its name in the configuration
+    #[arg(value_name = "SERVER")]
+    pub server: String,
+    /// Which of its tools; all unless said
+    #[arg(value_name = "TOOL")]
+    pub tools: Vec<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// How.
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Examples of `mcp`.
+pub const MCP_HELP: &str = "\
+Starts the programs of mcp.servers on this machine, as the module would, and ends them again. Nothing is written: an approved tool is a
+line of the configuration. `list` ends with 1 when a tool has changed since.
+
+Examples:
+  chainbot mcp list --config config.yaml
+  chainbot mcp approve clock now --config config.yaml";
+
 /// `chainbot gpio`.
 #[derive(Subcommand, Debug)]
 pub enum GpioView {

@@ -166,6 +166,8 @@ fn every_command_prints_json_when_asked() {
     bench.ask(0, "agent delete butler");
     bench.ask(0, "gpio list");
     bench.ask(0, "gpio set door 1");
+    bench.ask(0, "mcp list");
+    bench.ask(2, "mcp approve clock");
     bench.ask(0, "backup --name mine");
     bench.ask(0, "backup list");
     bench.ask(0, "backup verify mine");

@@ -24,6 +24,8 @@ const OF_THIS_MACHINE: &[&str] = &[
     "config reload",
     "backup verify x",
     "secret export x",
+    "mcp list",
+    "mcp approve x",
     "secret import value",
 ];
 

@@ -22,6 +22,7 @@ mod cli_engine;
 mod cli_json;
 mod cli_keep;
 mod cli_machine;
+mod cli_mcp;
 mod cli_people;
 mod cli_url;
 mod crash;

@@ -41,10 +41,11 @@ pub use failure::Failure;
 
 use crate::env::Env;
 use crate::gpio::Pins;
-use crate::id::{RunId, UserId};
-use crate::model::{EffectKey, Json};
+use crate::id::{RunId, UserId, WorkflowId};
+use crate::model::{EffectKey, Json, StepError};
 use crate::net::{Egress, Endpoint, Stream};
 use crate::port::{Role, Secrets};
+use crate::task::AgentSpec;
 
 /// How ChainBot names itself to servers, unless a step's own header does.
 const USER_AGENT: &str = concat!("ChainBot/", env!("CARGO_PKG_VERSION"));
@@ -141,6 +142,19 @@ impl Executors {
         self
     }
 
+    /// Whether an agent's preset and tools are there; without agents, they are.
+    pub async fn check_agent(
+        &self,
+        spec: &AgentSpec,
+        agent: WorkflowId,
+        owner: Option<UserId>,
+    ) -> Result<(), StepError> {
+        match &self.calls {
+            Some(calls) => calls.check(spec, agent, owner).await,
+            None => Ok(()),
+        }
+    }
+
     /// With what carries the calls of agents' tasks out.
     pub fn with_calls(mut self, calls: Arc<dyn Calls>) -> Self {
         self.calls = Some(calls);
@@ -203,7 +217,13 @@ impl Executors {
 pub trait Calls: Send + Sync {
     /// Carries one attempt out. Dropping the future cancels it.
     fn carry_out<'a>(&'a self, effect: &'a Effect) -> CallFuture<'a>;
+
+    /// Whether an agent can be carried out as it is defined: its preset and its tools are there. Starts nothing outside.
+    fn check<'a>(&'a self, spec: &'a AgentSpec, agent: WorkflowId, owner: Option<UserId>) -> CheckFuture<'a>;
 }
+
+/// A check under way.
+pub type CheckFuture<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), StepError>> + Send + 'a>>;
 
 /// A call under way.
 pub type CallFuture<'a> =

@@ -284,3 +284,37 @@ fn agents_that_nobody_needs_are_terminated_where_the_operator_wants_that() {
     host.terminate();
     assert_eq!(host.end().0, Some(0));
 }
+
+#[test]
+fn what_an_agent_is_granted_must_be_there_when_it_is_made_or_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut host = Host::with(&data, &settings(9));
+    let Some(client) = host.ready(&data) else { panic!("{}", host.end().1) };
+    let send = |method: &str, path: &str, body: Value| {
+        let headers = "Content-Type: application/json\r\n";
+        client.send(method, &format!("/api/chainbot/agents{path}"), headers, &body.to_string()).unwrap()
+    };
+    let wrong = [
+        (json!({ "tools": { "telepathy": {} } }), "telepathy"),
+        (json!({ "tools": { "workflow": ["nowhere"] } }), "nowhere"),
+        (json!({ "tools": { "mcp": { "nowhere": ["echo"] } } }), "nowhere"),
+        (json!({ "tools": { "gpio": { "pins": ["nowhere"] } } }), "nowhere"),
+        (json!({ "preset": "nobody" }), "nobody"),
+        (json!({ "type": "data_processor", "config": { "pipeline": [{ "explode": 1 }] } }), "explode"),
+    ];
+    for (number, (mut body, word)) in wrong.clone().into_iter().enumerate() {
+        body["name"] = json!(format!("agent-{number}"));
+        let reply = send("POST", "", body);
+        assert_eq!((reply.status, &reply.body["code"]), (422, &json!("CB-1230")), "{}", reply.body);
+        assert!(reply.body["detail"].as_str().unwrap().contains(word), "{}", reply.body);
+    }
+    assert_eq!(send("POST", "", json!({ "name": "good", "tools": { "memory": {} } })).status, 201);
+    let before = client.get("/api/chainbot/agents/good");
+    let (patch, _) = wrong[0].clone();
+    assert_eq!(send("PATCH", "/good", patch).body["code"], "CB-1230");
+    assert_eq!(client.get("/api/chainbot/agents/good")["hash"], before["hash"], "nothing was changed");
+    assert_eq!(client.get("/api/chainbot/agents").as_array().unwrap().len(), 1);
+    host.terminate();
+    assert_eq!(host.end().0, Some(0));
+}

@@ -38,6 +38,7 @@ mod host_shim;
 mod kill_loop;
 mod litellm;
 mod live;
+mod mcp_suites;
 mod metrics;
 mod overload;
 mod power_cut;

@@ -6,6 +6,7 @@
 //!
 //! Must not know the journal, workflows, routes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,12 +24,12 @@ use super::recall::Recall;
 use super::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
 use crate::engine::program::EffectKind;
 use crate::error::code::agent as code;
-use crate::id::{RunId, WorkflowId};
+use crate::id::{RunId, UserId, WorkflowId};
 use crate::limits::TOOL_RESULT_BYTES_MAX;
 use crate::model::{StepError, ToolSpec, class};
 use crate::port::Possession;
-use crate::step::{CallFuture, Calls, Effect, Failure};
-use crate::task::{AgentKind, MemorySpec, Prepared, TaskModel};
+use crate::step::{CallFuture, Calls, CheckFuture, Effect, Failure};
+use crate::task::{AgentKind, AgentSpec, MemorySpec, Prepared, TaskModel};
 
 /// Tools of one task, at most: beyond that no model finds its way, and the schemas fill the prompt.
 const TOOLS_MAX: usize = 64;
@@ -103,6 +104,23 @@ impl AgentCalls {
 }
 
 impl Calls for AgentCalls {
+    fn check<'a>(&'a self, spec: &'a AgentSpec, agent: WorkflowId, owner: Option<UserId>) -> CheckFuture<'a> {
+        Box::pin(async move {
+            if let Some(name) = &spec.preset {
+                self.preset(name)?;
+            }
+            // Of no run: nothing is called.
+            let owner =
+                ToolOwner { agent, name: spec.name.clone(), owner, run: RunId::from([0; 16]), depth: 0 };
+            let config = spec.config.clone().unwrap_or(Value::Null);
+            for (family, grant) in grants(spec.kind, &spec.tools, &config) {
+                let checked = self.family(family)?.check(&grant, &owner).await;
+                checked.map_err(|error| of_family(family, &spec.name, error))?;
+            }
+            Ok(())
+        })
+    }
+
     fn carry_out<'a>(&'a self, effect: &'a Effect) -> CallFuture<'a> {
         Box::pin(async move {
             match effect.kind {
@@ -195,26 +213,10 @@ impl AgentCalls {
     /// Every tool that the definition grants, sorted by name.
     async fn offers(&self, told: &ToPrepare, owner: &ToolOwner) -> Result<Vec<ToolSpec>, StepError> {
         let mut tools = Vec::new();
-        let own = match told.kind {
-            AgentKind::DataProcessor => Some("data_processor"),
-            AgentKind::Api => Some("api"),
-            AgentKind::Assistant | AgentKind::Workflow => None,
-        };
         let config = told.config.clone().unwrap_or(Value::Null);
-        let own = own.map(|family| (family, &config));
-        let granted = told.tools.iter().map(|(family, grant)| (family.as_str(), grant));
-        for (family, grant) in own.into_iter().chain(granted) {
-            let looks_after = match (told.kind, family) {
-                (AgentKind::Workflow, "workflow") if grant.is_array() => {
-                    Some(json!({ "allow": grant, "supervise": true }))
-                }
-                _ => None,
-            };
-            let grant = looks_after.as_ref().unwrap_or(grant);
-            let offers = self.family(family)?.offers(grant, owner).await.map_err(|error| StepError {
-                message: format!("tools `{family}` of agent `{}`: {}", told.name, error.message),
-                ..error
-            })?;
+        for (family, grant) in grants(told.kind, &told.tools, &config) {
+            let offers = self.family(family)?.offers(&grant, owner).await;
+            let offers = offers.map_err(|error| of_family(family, &told.name, error))?;
             tools.extend(offers);
         }
         tools.sort_by(|a: &ToolSpec, b| a.name.cmp(&b.name));
@@ -343,6 +345,33 @@ struct ToUse {
     depth: u32,
     #[serde(default)]
     is_tainted: bool,
+}
+
+/// Families with what is granted of each: first that of the agent's type, of which its configuration is the grant.
+fn grants<'a>(
+    kind: AgentKind,
+    tools: &'a BTreeMap<String, Value>,
+    config: &'a Value,
+) -> Vec<(&'a str, Cow<'a, Value>)> {
+    let own = match kind {
+        AgentKind::DataProcessor => Some("data_processor"),
+        AgentKind::Api => Some("api"),
+        AgentKind::Assistant | AgentKind::Workflow => None,
+    };
+    let own = own.map(|family| (family, Cow::Borrowed(config)));
+    let granted = tools.iter().map(|(family, grant)| match (kind, family.as_str()) {
+        // Who starts workflows for a living looks after them, too.
+        (AgentKind::Workflow, "workflow") if grant.is_array() => {
+            ("workflow", Cow::Owned(json!({ "allow": grant, "supervise": true })))
+        }
+        (_, family) => (family, Cow::Borrowed(grant)),
+    });
+    own.into_iter().chain(granted).collect()
+}
+
+fn of_family(family: &str, agent: &str, error: StepError) -> StepError {
+    let message = format!("tools `{family}` of agent `{agent}`: {}", error.message);
+    StepError { message, ..error }
 }
 
 fn task_model(pinned: &Pinned, told: &ToPrepare, preset: Option<&Preset>) -> TaskModel {

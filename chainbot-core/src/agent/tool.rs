@@ -92,6 +92,11 @@ pub trait ToolFamily: Send + Sync {
     /// What an agent with this grant may call, sorted by name. `Err`: the grant names what is not there, with the remedy.
     fn offers<'a>(&'a self, grant: &'a Value, owner: &'a ToolOwner) -> ToolFuture<'a, Vec<ToolSpec>>;
 
+    /// Whether a grant can be given at all, asked when an agent is made: as far as that shows without starting or asking anything outside.
+    fn check<'a>(&'a self, grant: &'a Value, owner: &'a ToolOwner) -> ToolFuture<'a, ()> {
+        Box::pin(async move { self.offers(grant, owner).await.map(drop) })
+    }
+
     /// Carries one try out.
     fn call<'a>(&'a self, request: &'a ToolRequest) -> ToolFuture<'a, ToolOutcome>;
 }

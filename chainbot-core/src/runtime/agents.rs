@@ -115,6 +115,7 @@ impl Handle {
         self.check_agent_room(&name, kind).await?;
         let (id, at) = (self.0.env.workflow_id(), self.0.env.now());
         let possession = self.1.makes();
+        self.check_tools(&spec, id, possession.owner).await?;
         let mut ops = vec![
             Op::WorkflowInsert { id, name, source, at, possession, idempotency: None },
             Op::Agent(Box::new(AgentOp::Put { id, kind: kind.to_owned(), at })),
@@ -126,6 +127,14 @@ impl Handle {
         let view = self.agent(&id.to_string()).await?;
         self.tell("spawned", &view);
         Ok(view)
+    }
+
+    /// What an agent is granted must be there when it is made: at its first task nobody looks.
+    async fn check_tools(&self, spec: &AgentSpec, id: WorkflowId, owner: Option<UserId>) -> Result<()> {
+        self.0.executors.check_agent(spec, id, owner).await.map_err(|error| {
+            Error::new(&code::TOOL, format!("{}: {}", error.code, error.message))
+                .help("GET /api/chainbot/agents/types and docs/agents/tools.md say what there is; nothing was changed")
+        })
     }
 
     /// Tells the host's bus what became of an agent.
@@ -223,6 +232,7 @@ impl Handle {
             return Err(Error::new(&code::INVALID, "an agent's name and type stay as they are")
                 .help("make another agent"));
         }
+        self.check_tools(&spec, stored.workflow.id, stored.workflow.possession.owner).await?;
         let at = self.0.env.now();
         let mut ops = vec![Op::WorkflowVersion {
             id: stored.workflow.id,

@@ -150,6 +150,13 @@ impl ToolFamily for McpTools {
         Box::pin(self.specs(grant))
     }
 
+    fn check<'a>(&'a self, grant: &'a Value, _: &'a ToolOwner) -> ToolFuture<'a, ()> {
+        // A server is a program, which is started for a task and not for a look.
+        Box::pin(async move {
+            grant_of(grant)?.keys().try_for_each(|server| self.servers.server(server).map(drop))
+        })
+    }
+
     fn call<'a>(&'a self, request: &'a ToolRequest) -> ToolFuture<'a, ToolOutcome> {
         Box::pin(self.carry_out(request))
     }

@@ -84,14 +84,15 @@ pub fn measure(home: &Path, tasks: usize, agents: usize) -> Outcome<()> {
             return Err(format!("a task did not end: {run}").into());
         }
     }
-    let fsyncs = [before, machine::fsyncs(home, 100)?].concat();
+    let seconds = [before, machine::fsyncs(home, 100)?].concat();
+    let fsyncs: Vec<f64> = seconds.iter().map(|second| second * 1e3).collect();
     let gaps = std::mem::take(&mut model.seen.lock().map_err(|_| "the model's server panicked")?.gaps);
     println!(
         "\nAn agent's loop: {tasks} tasks of {TOOL_TURNS} turns with a tool each, from the end of a model's answer to the next request:\n"
     );
     println!("| | p50 | p99 |\n|---|---:|---:|");
     println!("| gap, with all its commits | {:.2} ms | {:.2} ms |", median(&gaps), percentile(&gaps, 0.99));
-    println!("| one fsync of this disk | {:.2} ms | {:.2} ms |", median(&fsyncs), percentile(&fsyncs, 0.99));
+    println!("| one fsync of this disk | {:.3} ms | {:.3} ms |", median(&fsyncs), percentile(&fsyncs, 0.99));
     println!("({} gaps)", gaps.len());
 
     let status = format!("/proc/{}/status", running.0.id());

@@ -28,7 +28,8 @@ const PER_USER: usize = 64;
 const PACE: Duration = Duration::from_millis(100);
 /// Each run makes two events that every client hears of: its start and its end.
 const EVENTS_A_RUN: usize = 2;
-const WORKFLOW: &str = "name: tick\nsteps:\n  - { id: one, type: set, config: { x: 1 } }\n";
+const WORKFLOW: &str =
+    "name: tick\nsteps:\n  - { id: one, type: set, config: { variables: { x: \"1\" } } }\n";
 
 /// Prints the times of a crowd.
 pub fn measure(home: &Path, clients: usize, runs: usize) -> Outcome<()> {

@@ -140,13 +140,21 @@ pub(super) async fn supervise(
         if !goes_on || tokio::time::Instant::now() >= end {
             return Ok(report(&of, &runs, &seen));
         }
-        // Which event it is does not matter: what is done is decided by looking.
+        // What is done is decided by looking. Events of other runs do not wake: in a busy house that would be a look after the other.
         let pause = tokio::time::sleep_until(end.min(tokio::time::Instant::now() + LOOK));
-        tokio::select! {
-            () = pause => {}
-            event = events.next() => if !matches!(event, Some(Ok(_))) {
-                events = handle.subscribe(None).await.map_err(failed)?;
-            },
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                event = events.next() => match event {
+                    Some(Ok(event)) if seen.contains_key(&event.run) => break,
+                    Some(Ok(_)) => {}
+                    _ => {
+                        events = handle.subscribe(None).await.map_err(failed)?;
+                        break;
+                    }
+                },
+            }
         }
     }
 }

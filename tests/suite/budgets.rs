@@ -1,41 +1,20 @@
 //! Budgets beyond one task in the shipped module: what a task has others do is paid from its own, and what an agent may use in a day is still used up
 //! after the process was killed.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
 use crate::crash::client::Client;
 use crate::crash::host::Host;
+use crate::model_server::{self, piece};
 
 const JSON: &str = "content-type: application/json\r\n";
 
-/// A server of one model: who is told to lead begins the workflow `helpers` once, everybody else is done at once. A call costs 110 tokens.
-fn serve() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            // A process that dies takes its connections along.
-            let _ = stream.and_then(answer);
-        }
-    });
-    port
-}
-
+/// A model: who is told to lead begins the workflow `helpers` once, everybody else is done at once. A call costs 110 tokens.
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut length) = (String::new(), 0);
-    while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let body: Value = serde_json::from_slice(&body)?;
+    let body = model_server::body(&stream)?;
     let text = body.to_string();
     let leads = text.contains("You lead.") && !text.contains("\"role\":\"tool\"");
     let (delta, reason) = if leads {
@@ -45,29 +24,14 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     } else {
         (json!({ "role": "assistant", "content": "Done." }), "stop")
     };
-    let chunk = |value: Value| format!("data: {value}\n\n");
-    let events = [
-        chunk(json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": null }] })),
-        chunk(json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })),
-        chunk(json!({ "choices": [], "usage": { "prompt_tokens": 100, "completion_tokens": 10 } })),
-        "data: [DONE]\n\n".to_owned(),
-    ]
-    .concat();
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-    stream.write_all(format!("{head}{events}").as_bytes())
+    model_server::head(&mut stream)?;
+    let usage = json!({ "choices": [], "usage": { "prompt_tokens": 100, "completion_tokens": 10 } });
+    let ends = [piece(&delta, &Value::Null), piece(&json!({}), &json!(reason))].concat();
+    stream.write_all(format!("{ends}data: {usage}\n\ndata: [DONE]\n\n").as_bytes())
 }
 
-fn settings(port: u16) -> Vec<String> {
-    let providers =
-        json!({ "local": { "kind": "openai", "base_url": format!("http://127.0.0.1:{port}/v1") } });
-    let models = json!({ "home": { "provider": "local", "model": "m", "context": 8192, "max_output": 64, "dialect": "native" } });
-    vec![
-        "api.port=0".to_owned(),
-        "api.rate_limit_per_token=0".to_owned(),
-        format!("models.providers={providers}"),
-        format!("models.models={models}"),
-        "models.default=\"home\"".to_owned(),
-    ]
+fn settings() -> Vec<String> {
+    model_server::settings(model_server::serve(answer), &json!({ "max_output": 64 }))
 }
 
 fn made(client: &Client, path: &str, kind: &str, body: &str) -> Value {
@@ -92,7 +56,7 @@ fn used(client: &Client, agent: &str) -> u64 {
 fn what_a_task_has_others_do_is_paid_from_its_own_budget() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let mut host = Host::with(&data, &settings(serve()));
+    let mut host = Host::with(&data, &settings());
     let Some(client) = host.ready(&data) else { panic!("{}", host.end().1) };
     made(&client, "/api/chainbot/agents", JSON, r#"{"name":"helper","instructions":"You help."}"#);
     let helpers = "name: helpers\nsteps:\n  - id: all\n    type: loop\n    config:\n      times: 40\n      steps:\n        \
@@ -126,7 +90,7 @@ fn what_a_task_has_others_do_is_paid_from_its_own_budget() {
 fn what_was_used_today_is_still_used_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let set = settings(serve());
+    let set = settings();
     let mut host = Host::with(&data, &set);
     let Some(client) = host.ready(&data) else { panic!("{}", host.end().1) };
     let budget = json!({ "tokens": 350, "per": "day" });

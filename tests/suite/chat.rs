@@ -1,8 +1,8 @@
 //! Conversations in the shipped module: an answer is heard while the model still writes it, by who may hear it and by nobody else; what was said is in
 //! the next prompt; and `chainbot chat` talks.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::chainbot;
 use crate::crash::client::Client;
 use crate::crash::host::Host;
+use crate::model_server::{self, piece};
 
 /// Turns a hang into a failure.
 const HANG: Duration = Duration::from_secs(60);
@@ -18,29 +19,11 @@ const JSON: &str = "content-type: application/json\r\n";
 
 /// A server of one model, which says how many messages of people it was shown, and stops in the middle until it is told to go on.
 fn serve(go_on: Receiver<()>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            // A client that went away is its own affair.
-            let _ = stream.and_then(|stream| answer(stream, &go_on));
-        }
-    });
-    port
+    model_server::serve(move |stream| answer(stream, &go_on))
 }
 
 fn answer(mut stream: TcpStream, go_on: &Receiver<()>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut length) = (String::new(), 0);
-    while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let body: Value = serde_json::from_slice(&body)?;
+    let body = model_server::body(&stream)?;
     let said = body["messages"].as_array().into_iter().flatten().filter(|message| message["role"] == "user");
     let said = said.count();
     let text = body.to_string();
@@ -50,36 +33,18 @@ fn answer(mut stream: TcpStream, go_on: &Receiver<()>) -> std::io::Result<()> {
         let more = if text.contains("They counted.") { " More was said before." } else { "" };
         format!("{said} things.{more}")
     };
-    let chunk = |delta: Value, reason: Value| {
-        format!(
-            "data: {}\n\n",
-            json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] })
-        )
-    };
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
-    stream.write_all(
-        chunk(json!({ "role": "assistant", "content": "You have said " }), Value::Null).as_bytes(),
-    )?;
+    model_server::head(&mut stream)?;
+    let first = json!({ "role": "assistant", "content": "You have said " });
+    stream.write_all(piece(&first, &Value::Null).as_bytes())?;
     stream.flush()?;
     go_on.recv_timeout(HANG).map_err(std::io::Error::other)?;
-    let rest = json!({ "content": rest });
-    stream.write_all(chunk(rest, Value::Null).as_bytes())?;
-    stream.write_all(chunk(json!({}), json!("stop")).as_bytes())?;
+    stream.write_all(piece(&json!({ "content": rest }), &Value::Null).as_bytes())?;
+    stream.write_all(piece(&json!({}), &json!("stop")).as_bytes())?;
     stream.write_all(b"data: [DONE]\n\n")
 }
 
 fn settings(port: u16) -> Vec<String> {
-    let providers =
-        json!({ "local": { "kind": "openai", "base_url": format!("http://127.0.0.1:{port}/v1") } });
-    let models =
-        json!({ "home": { "provider": "local", "model": "m", "context": 8192, "dialect": "native" } });
-    vec![
-        "api.port=0".to_owned(),
-        "api.rate_limit_per_token=0".to_owned(),
-        format!("models.providers={providers}"),
-        format!("models.models={models}"),
-        "models.default=\"home\"".to_owned(),
-    ]
+    model_server::settings(port, &json!({}))
 }
 
 /// Server-sent events of an answer.

@@ -40,6 +40,7 @@ mod litellm;
 mod live;
 mod mcp_suites;
 mod metrics;
+mod model_server;
 mod overload;
 mod power_cut;
 mod real_model;

@@ -66,7 +66,7 @@ stage 'kills' suite kill_loop:: stop_loop:: upgrade_load::
 stage 'power cuts' suite power_cut::
 stage 'overload' suite overload::
 stage 'module' suite abi_proof:: validator::
-stage 'models' env CHAINBOT_INTEROP=litellm cargo test ${profile[@]+"${profile[@]}"} -p chainbot --test suite -- --show-output litellm:: real_model::
+stage 'models' env CHAINBOT_INTEROP=litellm CHAINBOT_REAL_LLM=qwen cargo test ${profile[@]+"${profile[@]}"} -p chainbot --test suite -- --show-output litellm:: real_model:: real_agents:: provider_faults::
 stage 'boundary' cargo test ${profile[@]+"${profile[@]}"} -p chainbot-plugin --lib -- --show-output
 stage 'fault points' cargo test --workspace --features chainbot-plugin/fault --test fault -- --show-output
 

@@ -6,6 +6,7 @@
 //! knows runs or HTTP routes.
 
 pub mod calls;
+mod choose;
 pub mod credential;
 pub mod dialect;
 pub mod kind;

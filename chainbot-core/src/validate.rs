@@ -22,7 +22,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use decode::compile_schema;
+pub use decode::{compile_schema, misfits};
 pub use known::{Known, KnownPin};
 pub use schema::{schema, schema_text};
 

@@ -56,6 +56,9 @@ async fn list(args: &Query) -> Result<u8> {
 }
 
 fn dialect(model: &Value) -> String {
+    if model["probing"] == true {
+        return "is being asked".to_owned();
+    }
     match (model["dialect"].as_str(), model["probe"].is_null()) {
         (Some(dialect), _) => printable(dialect),
         (None, true) => "not asked yet".to_owned(),

@@ -1,15 +1,17 @@
 //! Secrets that are used in every way are found nowhere but where they were sent.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::crash::client::Client;
 use crate::host_shim::Host;
+use crate::model_server::{self, piece};
 use crate::support;
 
 const STORED: &str = "canary-stored-8b1f0e55aa";
@@ -202,4 +204,98 @@ fn secrets_are_found_nowhere_after_they_were_used_in_every_way() {
     search("log", log.as_bytes());
     search_files(&data, &mut seen);
     assert!(seen > 10, "{seen} files were looked at");
+}
+
+/// A model that wants secrets: it has tools fetch with them, asks for them by name, and repeats what it was shown. Keeps what it was sent.
+fn hostile(prompts: &Arc<Mutex<Vec<String>>>, far: u16, mut stream: TcpStream) -> std::io::Result<()> {
+    let body = model_server::body(&stream)?;
+    let number = {
+        let mut prompts = prompts.lock().unwrap();
+        prompts.push(body.to_string());
+        prompts.len() - 1
+    };
+    let wanted = "{{ secrets.stored }} ${credential:stored} ${file:/etc/passwd} {{ steps }}";
+    let calls = [
+        // First what acts outward: once it has read from outside, a person would be asked.
+        ("run_leak", json!({ "text": wanted })),
+        ("http_get", json!({ "url": format!("http://127.0.0.1:{far}/works"), "method": "GET" })),
+        (
+            "http_get",
+            json!({ "url": format!("http://127.0.0.1:{far}/{wanted}"), "method": "GET", "headers": { "Accept": wanted } }),
+        ),
+        ("memory_save", json!({ "text": wanted })),
+        ("memory_search", json!({ "query": "stored secrets credential" })),
+    ];
+    let (delta, reason) = match calls.get(number) {
+        Some((name, arguments)) => {
+            let call = json!({ "name": name, "arguments": arguments.to_string() });
+            let calls =
+                json!([{ "index": 0, "id": format!("c{number}"), "type": "function", "function": call }]);
+            (json!({ "role": "assistant", "content": null, "tool_calls": calls }), "tool_calls")
+        }
+        None => (json!({ "role": "assistant", "content": wanted }), "stop"),
+    };
+    model_server::head(&mut stream)?;
+    let ends = [piece(&delta, &Value::Null), piece(&json!({}), &json!(reason))].concat();
+    stream.write_all(format!("{ends}data: [DONE]\n\n").as_bytes())
+}
+
+#[test]
+fn a_hostile_model_is_shown_no_secret() {
+    let (far, came) = echo();
+    let prompts = Arc::new(Mutex::new(Vec::new()));
+    let kept = prompts.clone();
+    let port = model_server::serve(move |stream| hostile(&kept, far, stream));
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut settings = model_server::settings(port, &json!({}));
+    settings.push(format!(
+        "egress.grants={}",
+        json!([{ "host": "127.0.0.1", "ports": [far], "why": "the echo" }])
+    ));
+    let mut args = vec!["--data", data.to_str().unwrap(), "--log-level", "debug"];
+    settings.iter().for_each(|set| args.extend(["--set", set.as_str()]));
+    let host = Host::of(&support::plugin(), &args);
+    let client = Client::of(&data).unwrap();
+    let head = "content-type: application/json\r\n";
+    let sent = |method: &str, path: &str, body: Value, status: u16| {
+        let reply = client.send(method, &format!("/api/chainbot/{path}"), head, &body.to_string()).unwrap();
+        assert_eq!(reply.status, status, "{path}: {}", reply.body);
+        reply.body
+    };
+    sent(
+        "PUT",
+        "secrets/stored",
+        json!({ "value": STORED, "hosts": [format!("http://127.0.0.1:{far}")] }),
+        201,
+    );
+    let leak = json!({ "name": "leak", "inputs": { "type": "object", "properties": { "text": { "type": "string" } } }, "steps": [
+        { "id": "a", "type": "api_call", "config": { "method": "POST", "url": format!("http://127.0.0.1:{far}/works"),
+            "headers": { "x-key": "{{ secrets.stored }}" }, "json": { "text": "{{ inputs.text }}" } } },
+    ], "output": { "text": "{{ inputs.text }}", "got": "{{ steps.a.output.data.got }}" } });
+    sent("POST", "workflows", leak, 201);
+    let agent = json!({ "name": "spy", "instructions": "You help.", "tools": {
+        "http": { "hosts": [format!("http://127.0.0.1:{far}")], "auth": { "bearer": "stored" } }, "workflow": ["leak"], "memory": {} } });
+    sent("POST", "agents", agent, 201);
+    let run = sent("POST", "agents/spy/tasks?wait=50", json!({ "task": "Tell me everything." }), 201);
+    assert_eq!((&run["status"], &run["output"]["tool_calls"]), (&json!("completed"), &json!(5)), "{run}");
+    // The secret was used where it may be, twice; the model asked in every way that it knows, and was shown nothing.
+    let far_seen: Vec<String> = came.try_iter().collect();
+    assert!(far_seen.iter().filter(|seen| seen.contains(STORED)).count() >= 2, "{far_seen:?}");
+    let prompts = prompts.lock().unwrap().clone();
+    assert_eq!(prompts.len(), 6);
+    assert!(prompts.iter().any(|prompt| prompt.contains("authorization: Bearer ***")), "{prompts:?}");
+    prompts.iter().for_each(|prompt| search("a prompt", prompt.as_bytes()));
+    search(
+        "the run",
+        client
+            .get(&format!("/api/chainbot/runs/{}/journal", run["id"].as_str().unwrap()))
+            .to_string()
+            .as_bytes(),
+    );
+    let mut seen = 0;
+    search_files(&data, &mut seen);
+    let (code, log) = host.stop();
+    assert_eq!(code, 0, "{log}");
+    search("log", log.as_bytes());
 }

@@ -48,15 +48,15 @@ fn settings(port: u16) -> Vec<String> {
 }
 
 /// Server-sent events of an answer.
-struct Heard(BufReader<TcpStream>);
+pub struct Heard(BufReader<TcpStream>);
 
 impl Heard {
-    fn of(stream: TcpStream) -> Self {
+    pub fn of(stream: TcpStream) -> Self {
         Self(BufReader::new(stream))
     }
 
     /// The next event that is one: its type and its data. `None` at the end.
-    fn next(&mut self) -> Option<(String, Value)> {
+    pub fn next(&mut self) -> Option<(String, Value)> {
         let (mut kind, mut line) = (String::new(), String::new());
         loop {
             line.clear();
@@ -72,7 +72,7 @@ impl Heard {
     }
 
     /// Skips to an event of a type.
-    fn until(&mut self, kind: &str) -> Value {
+    pub fn until(&mut self, kind: &str) -> Value {
         loop {
             let (other, data) = self.next().unwrap_or_else(|| panic!("no `{kind}` comes"));
             if other == kind {
@@ -82,7 +82,7 @@ impl Heard {
     }
 }
 
-fn made(client: &Client, path: &str, body: &Value) -> Value {
+pub fn made(client: &Client, path: &str, body: &Value) -> Value {
     let reply = client.send("POST", path, JSON, &body.to_string()).unwrap();
     assert_eq!(reply.status, 201, "{path}: {}", reply.body);
     reply.body

@@ -160,25 +160,31 @@ fn each_example_agent_does_its_task_offline() {
         // The commands of its page, in a folder of their own.
         let commands: Vec<Vec<String>> = readme
             .lines()
-            .filter_map(|line| line.strip_prefix("chainbot agent "))
+            .filter_map(|line| line.strip_prefix("chainbot "))
             .map(|line| {
                 shell(line).into_iter().map(|word| word.replace("./data", data.to_str().unwrap())).collect()
             })
             .collect();
         assert!(commands.len() >= 2, "{}", example.display());
         for (number, words) in commands.iter().enumerate() {
-            let mut all: Vec<&str> =
-                std::iter::once("agent").chain(words.iter().map(String::as_str)).collect();
+            let mut all: Vec<&str> = words.iter().map(String::as_str).collect();
             all.push("--json");
             let shown = chainbot(&example, &all);
             assert_eq!(shown.code, 0, "{all:?}: {}{}", shown.stdout, shown.stderr);
             if number + 1 == commands.len() {
                 let output = serde_json::from_str::<Value>(&shown.stdout).unwrap()["run"]["output"].clone();
-                for (key, value) in read(&example.join("expected.json")).as_object().unwrap() {
-                    assert_eq!(output[key], *value, "{}: {output}", example.display());
-                }
+                let expected = read(&example.join("expected.json"));
+                assert!(holds(&output, &expected), "{}: {output:#}", example.display());
             }
         }
+    }
+}
+
+/// All that is expected is there; there may be more members.
+fn holds(shown: &Value, expected: &Value) -> bool {
+    match expected {
+        Value::Object(entries) => entries.iter().all(|(key, value)| holds(&shown[key], value)),
+        other => shown == other,
     }
 }
 

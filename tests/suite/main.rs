@@ -43,6 +43,8 @@ mod metrics;
 mod model_server;
 mod overload;
 mod power_cut;
+mod provider_faults;
+mod real_agents;
 mod real_model;
 mod schemathesis;
 mod server;

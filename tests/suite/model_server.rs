@@ -18,19 +18,27 @@ pub fn serve(answer: impl Fn(TcpStream) -> Result<()> + Send + 'static) -> u16 {
     port
 }
 
-/// The body of a request, as JSON.
-pub fn body(stream: &TcpStream) -> Result<Value> {
+/// A request: its path, and its body as JSON.
+pub fn request(stream: &TcpStream) -> Result<(String, Value)> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut line, mut length) = (String::new(), 0);
-    while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
+    reader.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    while !line.trim().is_empty() {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
         }
         line.clear();
+        reader.read_line(&mut line)?;
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(serde_json::from_slice(&body)?)
+    Ok((path, serde_json::from_slice(&body)?))
+}
+
+/// The body of a request, as JSON.
+pub fn body(stream: &TcpStream) -> Result<Value> {
+    request(stream).map(|(_, body)| body)
 }
 
 /// The beginning of a streamed reply.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::crash::client::Client;
 use crate::crash::host::{Host, Module};
+use crate::support::rss_kib;
 
 /// Clients that do nothing but ask.
 const CLIENTS: u64 = 16;
@@ -32,19 +33,10 @@ struct Place {
 fn place(data: &Path, set: &[&str]) -> Place {
     let mut host = Host::spawn(&Module::shipped(), data, set, &[]);
     let Some(client) = host.ready(data) else { panic!("{}", host.end().1) };
-    let server: Value =
-        serde_json::from_str(&std::fs::read_to_string(data.join("server.json")).unwrap()).unwrap();
-    let pid = server["pid"].as_u64().unwrap_or_else(|| panic!("{server}")) as u32;
+    let pid = host.pid();
     let yaml = "content-type: application/yaml\r\n";
     assert_eq!(client.send("POST", "/api/chainbot/workflows", yaml, QUICK).unwrap().status, 201);
     Place { host, client, pid }
-}
-
-/// Memory of a process that is its own, in KiB.
-fn rss_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// A credential of its own, which has a rate of its own.

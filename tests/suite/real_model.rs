@@ -22,15 +22,34 @@ use serde_json::{Value, json};
 
 use crate::support::{root, skip};
 
+/// Says that a model cannot be had here, or fails where it must be.
+macro_rules! model {
+    ($name:expr, $model:expr, $args:expr) => {
+        match Model::start($model, $args) {
+            Ok(model) => model,
+            Err(why) if std::env::var("CHAINBOT_INTEROP").is_ok_and(|value| value == "require") => {
+                panic!("{why}")
+            }
+            Err(why) => skip!($name, "{why}"),
+        }
+    };
+}
+pub(crate) use model;
+
+/// Whether the larger model is asked for, which takes minutes.
+pub fn wants_larger() -> bool {
+    std::env::var("CHAINBOT_REAL_LLM").is_ok_and(|value| value == "qwen")
+}
+
 /// A model that is loaded and answers; ends with the test.
-struct Model {
+pub struct Model {
     child: Child,
     address: String,
 }
 
 impl Model {
     /// A model by its name, with more arguments for its server. `Err` says why there is none here.
-    fn start(name: &str, args: &[&str]) -> Result<Self, String> {
+    pub fn start(name: &str, args: &[&str]) -> Result<Self, String> {
         let folder = root().join("tests/interop/local-model");
         let fetch = |what: &str| {
             let output = Command::new("bash")
@@ -70,8 +89,12 @@ impl Model {
         }
     }
 
+    pub fn port(&self) -> u16 {
+        self.address.rsplit(':').next().expect("a port").parse().expect("a port")
+    }
+
     fn endpoint(&self) -> Endpoint {
-        let port = self.address.rsplit(':').next().expect("a port").parse().expect("a port");
+        let port = self.port();
         let grants =
             vec![Grant { host: "127.0.0.1".into(), ports: vec![port], why: "the model of the test".into() }];
         let policy = Policy { grants, public: false, own_addresses: Vec::new() };
@@ -80,7 +103,7 @@ impl Model {
     }
 
     /// A figure of the server's own.
-    fn figure(&self, name: &str) -> f64 {
+    pub fn figure(&self, name: &str) -> f64 {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
@@ -128,13 +151,7 @@ fn request(text: &str, max_output: u32) -> ModelRequest {
 #[tokio::test]
 async fn a_real_model_streams_counts_and_keeps_to_a_schema() {
     let name = "a_real_model_streams_counts_and_keeps_to_a_schema";
-    let model = match Model::start("smollm2", &[]) {
-        Ok(model) => model,
-        Err(why) if std::env::var("CHAINBOT_INTEROP").is_ok_and(|value| value == "require") => {
-            panic!("{why}")
-        }
-        Err(why) => skip!(name, "{why}"),
-    };
+    let model = model!(name, "smollm2", &[]);
     let limits = CallLimits {
         first: Duration::from_secs(300),
         silence: Duration::from_secs(300),
@@ -218,7 +235,7 @@ async fn a_real_model_streams_counts_and_keeps_to_a_schema() {
 #[tokio::test]
 async fn a_larger_real_model_calls_tools_when_it_is_held_to_a_schema() {
     let name = "a_larger_real_model_calls_tools_when_it_is_held_to_a_schema";
-    if std::env::var("CHAINBOT_REAL_LLM").is_ok_and(|value| value == "qwen") {
+    if wants_larger() {
         let template = root().join("tests/interop/local-model/qwen-bare.jinja");
         for (args, native, dialect) in [
             (vec![], false, Dialect::Schema),

@@ -107,3 +107,11 @@ fn cargo_build(folder: &Path, what: &[&str]) {
     }
     run(&mut command);
 }
+
+/// Memory of a process that is its own, in KiB.
+#[allow(dead_code)] // each subject of the suite uses what it needs
+pub fn rss_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::choose::choose;
 use super::ledger::{Hold, Ledger, Most, Spender, Sum};
 use super::models::{AfterResult, Models, Needs, Pinned};
 use super::preset::Preset;
@@ -31,7 +32,7 @@ use crate::port::Possession;
 use crate::step::{CallFuture, Calls, CheckFuture, Effect, Failure};
 use crate::task::{AgentKind, AgentSpec, MemorySpec, Prepared, TaskModel};
 
-/// Tools of one task, at most: beyond that no model finds its way, and the schemas fill the prompt.
+/// Tools that one agent is granted, at most. Of more than a dozen a task is offered those that fit it.
 const TOOLS_MAX: usize = 64;
 
 /// Lets people watch replies as they come.
@@ -197,7 +198,12 @@ impl AgentCalls {
             .clone()
             .or_else(|| preset.map(|preset| preset.instructions.clone()))
             .unwrap_or_default();
-        let prepared = Prepared { instructions, model, tools, memory };
+        // Without a model the task names its tool itself.
+        let (tools, left_out) = match &model {
+            Some(model) if told.kind != AgentKind::DataProcessor => choose(tools, &told.task, model.context),
+            _ => (tools, Vec::new()),
+        };
+        let prepared = Prepared { instructions, model, tools, left_out, memory };
         serde_json::to_value(&prepared).map_err(|error| Failure::from(wrong(&code::TASK, error.to_string())))
     }
 

@@ -300,7 +300,7 @@ fn refused(purse: Purse, most: &Most, taken: Sum, sum: Sum, run: RunId) -> StepE
             "wait until midnight UTC, or raise agent_management.daily_budget",
         ),
     };
-    StepError::new("budget", code, format!("of the budget of {whose} {why}; {until}"))
+    StepError::new(class::BUDGET, code, format!("of the budget of {whose} {why}; {until}"))
 }
 
 #[cfg(test)]

@@ -88,6 +88,8 @@ pub struct Models {
     store: Option<Arc<dyn Store>>,
     /// One probe at a time: a small machine has one model to ask.
     probing: Semaphore,
+    /// The model that is being asked what it can do.
+    probed: Mutex<Option<String>>,
 }
 
 /// One configuration.
@@ -112,6 +114,7 @@ impl Models {
             found: Mutex::new(probes.into_iter().map(|probe| (probe.model.clone(), probe)).collect()),
             store,
             probing: Semaphore::new(1),
+            probed: Mutex::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::id::{DefinitionHash, NodeId};
-use crate::model::{Backoff, Keep, OnError, OnUncertain, Pos};
+use crate::model::{Backoff, Keep, OnError, OnUncertain, Pos, class};
 use crate::task::{AgentSpec, CallKind};
 
 use super::program::{Block, BlockId, Node, Op, Owner, Program, RetryRule, TaskOp};
@@ -98,11 +98,19 @@ pub fn compile_agent(spec: AgentSpec, name: &str, source: &str) -> Result<Progra
     })
 }
 
-/// Tools are tried once: the model is told, and decides. Models are also tried again by their registry, within one call.
+/// Tools are tried once: the model is told, and decides. Models are also tried again by their registry, within one call; an answer that is cut again and
+/// again may be paid each time, so it is asked for no more.
 fn rule(call: CallKind) -> Option<RetryRule> {
     let attempts = match call {
         CallKind::Prepare | CallKind::Model => 3,
         CallKind::Tool | CallKind::Act | CallKind::Ask | CallKind::Fold => 1,
+    };
+    let is_worth_another = |class: &&&str| **class != class::CUT;
+    let on = match call {
+        CallKind::Model => {
+            class::TRANSIENT.iter().filter(is_worth_another).map(|class| (*class).to_owned()).collect()
+        }
+        _ => Vec::new(),
     };
     Some(RetryRule {
         attempts,
@@ -110,6 +118,6 @@ fn rule(call: CallKind) -> Option<RetryRule> {
         delay: std::time::Duration::from_secs(2),
         max_delay: std::time::Duration::from_secs(60),
         full_jitter: true,
-        on: Vec::new(),
+        on,
     })
 }

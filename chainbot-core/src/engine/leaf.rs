@@ -190,13 +190,13 @@ impl Stepper<'_> {
         else {
             return Ok(());
         };
-        schema.validate(data).map_err(|error| {
-            StepError::new(
-                class::INVALID,
-                &run::SIGNAL,
-                format!("the signal's data does not fit the schema at `{}`: {error}", error.instance_path()),
-            )
-        })
+        match crate::validate::misfits(schema, data, 1).pop() {
+            None => Ok(()),
+            Some(misfit) => {
+                let why = format!("the signal's data does not fit the schema: {misfit}");
+                Err(StepError::new(class::INVALID, &run::SIGNAL, why))
+            }
+        }
     }
 
     /// Seconds since the step began.

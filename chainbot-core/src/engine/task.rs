@@ -19,7 +19,9 @@ use crate::model::{
     Approval, EffectKey, Json, Place, Plan, RecordBody, StepError, StepStatus, Waiting, class,
 };
 use crate::port::{AgentOp, MemoryOp, Op as StoreOp, Origin, Speaker, ThreadMessage, UsageRow, day_of};
-use crate::task::{CallKind, Folded, Next, NextCall, Reply, TaskState, Whose, again, estimate_tokens, next};
+use crate::task::{
+    CallKind, Folded, Next, NextCall, Reply, TaskState, Whose, again, estimate_tokens, next, over_time,
+};
 use crate::time::Timestamp;
 
 use super::decide::{Command, Execute, Outcome, Stepper, Todo, bug};
@@ -43,7 +45,7 @@ impl RunState {
             RecordBody::StepStarted { input, .. } => {
                 task.started(kind, number, input, is_again && is_cut, at)
             }
-            RecordBody::AttemptFailed { error, .. } => task.try_failed(number, &error.class),
+            RecordBody::AttemptFailed { error, .. } => task.try_failed(number, &error.class, at),
             RecordBody::StepWaiting { .. } => task.asked(number, at),
             RecordBody::StepCompleted { output, .. } => task.completed(number, output, at),
             RecordBody::StepFailed { error, .. } => task.failed(number, kind, error, at),
@@ -159,6 +161,10 @@ impl Stepper<'_> {
             return Err(bug("a call without key or input"));
         };
         let Some(state) = self.state.task(&task) else { return Err(bug("a task that has not begun")) };
+        if let Some(error) = over_time(state, &op.spec, self.state.inputs.json(), &self.whose(), number, kind)
+        {
+            return self.fail_step(place, error);
+        }
         let again = again(state, &op.spec, self.state.inputs.json(), &self.whose(), number, kind, &input);
         match again {
             Some(call) => self.send_call(place, attempt, key, Json::new(Value::Null), call),

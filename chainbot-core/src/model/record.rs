@@ -335,6 +335,8 @@ pub mod class {
     pub const INVALID: &str = "invalid";
     /// The process died in the middle, and the rule is to fail.
     pub const UNCERTAIN: &str = "uncertain";
+    /// A budget has no room for it.
+    pub const BUDGET: &str = "budget";
     /// A child run failed or was cancelled.
     pub const CHILD: &str = "child_failed";
     /// The step was cancelled.

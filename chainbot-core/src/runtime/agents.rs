@@ -487,7 +487,30 @@ impl Handle {
     }
 }
 
+/// The agent whose task has failed with these changes.
+pub(super) fn failed_in(ops: &[Op]) -> Option<WorkflowId> {
+    ops.iter().find_map(|op| match op {
+        Op::Agent(op) => match &**op {
+            AgentOp::Ended { id, failure: Some(_), .. } => Some(*id),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 impl Runtime {
+    /// Once that is on disk: whoever listens is told of an agent that takes no more tasks. Each failed task of one in error tells it again.
+    pub(super) fn look_at_agent(self: &Arc<Self>, id: WorkflowId) {
+        let handle = Handle(self.clone(), Scope::All);
+        self.tokio.spawn(async move {
+            match handle.agent(&id.to_string()).await {
+                Ok(view) if view.status == "error" => handle.tell("error", &view),
+                Ok(_) => {}
+                Err(error) => log::warn!("whether agent {id} is in error cannot be read: {error}"),
+            }
+        });
+    }
+
     /// The agent that text names: an id, else a name.
     pub(super) async fn agent_of(self: &Arc<Self>, scope: &Scope, reference: &str) -> Result<StoredAgent> {
         let (scope, reference) = (*scope, reference.to_owned());

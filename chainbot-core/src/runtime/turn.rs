@@ -16,6 +16,7 @@ use crate::model::{Place, Record, RecordBody, RunStatus};
 use crate::port::{Batch, Op};
 use crate::time::Timestamp;
 
+use super::agents::failed_in;
 use super::bus::Note;
 use super::cell::{Answer, Body, Cell, Committing, Mail, Parked, Refusal};
 use super::core::{Job, Runtime, Slot};
@@ -311,6 +312,7 @@ impl Runtime {
         });
         let events = self.events_in(cell.id, &pending.records);
         let messages = self.courier.leaving(&pending.ops);
+        let failed_agent = failed_in(&pending.ops);
         let (runtime, owner) = (self.clone(), cell.clone());
         let batch = Batch {
             run: cell.id,
@@ -327,6 +329,7 @@ impl Runtime {
                     runtime.acknowledged(&owner, first, count, copies);
                     runtime.emitted(first, events);
                     runtime.courier.made(messages);
+                    failed_agent.into_iter().for_each(|agent| runtime.look_at_agent(agent));
                 }
                 Err(error) => {
                     runtime.children_lost(children);

@@ -31,6 +31,8 @@ use super::tokens::estimate_tokens;
 const REPAIRS: usize = 2;
 /// A reply shorter than this is none.
 const OUTPUT_LEAST: u64 = 16;
+/// Tokens of the answer where somebody else's budget had no room for a longer one.
+const LAST_OUTPUT: u64 = 256;
 
 /// Tokens of a summary of what was said, at most.
 const FOLD_OUTPUT: u64 = 400;
@@ -124,6 +126,24 @@ pub fn next(state: &TaskState, spec: &AgentSpec, inputs: &Value, whose: &Whose) 
     match at.loop_on(model) {
         done @ Next::Done(_) => at.fold(model, &prepared.memory).unwrap_or(done),
         next => next,
+    }
+}
+
+/// Why a call whose try failed is not tried again: the task has no time left for it.
+pub fn over_time(
+    state: &TaskState,
+    spec: &AgentSpec,
+    inputs: &Value,
+    whose: &Whose,
+    number: u32,
+    kind: CallKind,
+) -> Option<StepError> {
+    let input = TaskInput::read(inputs).ok()?;
+    let before = state.before(number);
+    let at = At { state: &before, spec, input: &input, whose };
+    match at.over_time() {
+        Next::Failed(error) if kind != CallKind::Fold && at.left().is_zero() => Some(error),
+        _ => None,
     }
 }
 
@@ -249,9 +269,9 @@ impl At<'_> {
             return failed(class::INVALID, &agent::TASK, why);
         };
         if let Ok(validator) = crate::validate::compile_schema(&tool.schema)
-            && let Some(error) = validator.iter_errors(&arguments).next()
+            && let Some(misfit) = crate::validate::misfits(&validator, &arguments, 1).pop()
         {
-            let why = format!("`{name}` does not take this at `{}`: {error}", error.instance_path());
+            let why = format!("`{name}` does not take this: {misfit}");
             return failed(class::INVALID, &agent::TASK, why);
         }
         Next::Calls(vec![self.use_tool(self.state.next_number, tool, arguments, None)])
@@ -393,6 +413,9 @@ impl At<'_> {
         if turns + 1 >= self.input.turns(self.spec) as usize {
             return Wanted::Answer(Why::Turns);
         }
+        if self.state.is_refused {
+            return Wanted::Answer(Why::Budget);
+        }
         if guard::is_circling(self.state) {
             return Wanted::Answer(Why::Circling);
         }
@@ -417,6 +440,9 @@ impl At<'_> {
         let mut wanted = wanted;
         let mut made = prompt_of(wanted);
         let mut output = u64::from(model.max_output);
+        if self.state.is_refused {
+            output = output.min(LAST_OUTPUT);
+        }
         let left = self.budget_left(model, made.tokens);
         if wanted == Wanted::Any && left.is_some_and(|left| left < 2 * (made.tokens + output)) {
             // What would be left after this one is not enough for the answer.
@@ -433,7 +459,7 @@ impl At<'_> {
                     spent.tokens(),
                     spent.cost as f64 / 1e6
                 );
-                return failed("budget", &agent::BUDGET, why);
+                return failed(class::BUDGET, &agent::BUDGET, why);
             }
         }
         let room = u64::from(model.context).saturating_sub(made.tokens);
@@ -529,7 +555,7 @@ impl At<'_> {
         }
         if text.trim().is_empty() {
             let (class, code) = match reason {
-                "budget" => ("budget", &agent::BUDGET),
+                "budget" => (class::BUDGET, &agent::BUDGET),
                 "max_turns" => ("max_turns", &agent::TURNS),
                 _ => ("model_invalid", &agent::ANSWER),
             };
@@ -608,10 +634,7 @@ fn fits(schema: &Value, text: &str) -> Result<Value, String> {
     };
     let validator = crate::validate::compile_schema(schema)
         .map_err(|(why, at)| format!("its schema is wrong at `{at}`: {why}"))?;
-    let problem = validator.iter_errors(&value).next().map(|error| {
-        format!("at `{}`: {}", error.instance_path(), error.to_string().chars().take(200).collect::<String>())
-    });
-    problem.map_or(Ok(value), Err)
+    crate::validate::misfits(&validator, &value, 1).pop().map_or(Ok(value), Err)
 }
 
 /// What a person sees: the tool, each argument with its value, and why they are asked.

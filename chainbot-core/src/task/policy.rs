@@ -103,11 +103,7 @@ fn arguments_of(call: &Call, tool: &ToolSpec) -> Result<Value, String> {
     })?;
     let validator = crate::validate::compile_schema(&tool.schema)
         .map_err(|(why, at)| format!("the schema of `{}` is wrong at `{at}`: {why}", tool.name))?;
-    let problems: Vec<String> = validator
-        .iter_errors(&arguments)
-        .take(3)
-        .map(|error| format!("at `{}`: {}", error.instance_path(), cut(&error.to_string(), 200)))
-        .collect();
+    let problems = crate::validate::misfits(&validator, &arguments, 3);
     match problems.is_empty() {
         true => Ok(arguments),
         false => {

@@ -102,6 +102,9 @@ pub struct Prepared {
     pub model: Option<TaskModel>,
     /// Sorted by name.
     pub tools: Vec<ToolSpec>,
+    /// Tools that are granted and not offered: others fit the task better.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// What the conversation brings along.
     pub memory: Remembered,
 }

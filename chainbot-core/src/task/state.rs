@@ -134,6 +134,8 @@ pub struct TaskState {
     pub failure: Option<(CallKind, StepError)>,
     /// Of an agent without a model: what the one call gave.
     pub direct: Option<ToolResult>,
+    /// Somebody else's budget had no room for a call: the next one asks for the answer, and for a short one.
+    pub is_refused: bool,
     /// The conversation was put in short, or that was tried.
     pub folded: Option<Folded>,
 }
@@ -174,8 +176,11 @@ impl TaskState {
         );
     }
 
-    /// A try failed, and another follows.
-    pub fn try_failed(&mut self, number: u32, class: &str) {
+    /// A try failed, and another follows. Its time was worked; the wait until the next one is not.
+    pub fn try_failed(&mut self, number: u32, class: &str, at: Timestamp) {
+        if let Some(open) = self.open.get(&number).filter(|open| open.kind != CallKind::Fold) {
+            self.spent.worked_ms += u64::try_from(at.since(open.since).as_millis()).unwrap_or(u64::MAX);
+        }
         let is_model = self.open.get(&number).is_some_and(|open| open.kind.asks_model());
         if is_model && [class::CUT, class::TIMEOUT].contains(&class) {
             self.charge(number);
@@ -297,6 +302,11 @@ impl TaskState {
                 self.result(open.and_then(|open| open.of), result);
             }
             CallKind::Fold => self.folded = Some(Folded::Nothing),
+            CallKind::Model
+                if error.class == class::BUDGET && open.is_some_and(|open| open.last.is_none()) =>
+            {
+                self.is_refused = true;
+            }
             CallKind::Prepare | CallKind::Model | CallKind::Ask => self.failure = Some((kind, error.clone())),
         }
     }
@@ -317,6 +327,7 @@ impl TaskState {
     /// A person takes up the failed run again: what failed is called anew.
     pub fn reopened(&mut self) {
         self.failure = None;
+        self.is_refused = false;
         self.open.clear();
     }
 

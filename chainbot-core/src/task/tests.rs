@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::error::code::agent as code;
 use crate::id::WorkflowId;
-use crate::model::{EffectClass, StepError, ToolSpec};
+use crate::model::{EffectClass, StepError, ToolSpec, class};
 use crate::time::Timestamp;
 
 /// Randomness that a seed repeats (SplitMix64).
@@ -285,6 +286,33 @@ fn a_budget_is_kept_and_the_last_of_it_is_for_the_answer() {
         panic!("it is sent")
     };
     assert_eq!((class.as_str(), code.as_str()), ("budget", "CB-1226"));
+}
+
+#[test]
+fn a_call_that_somebody_elses_budget_has_no_room_for_becomes_a_short_answer_once() {
+    let (spec, input, whose) = (spec(json!({})), json!({ "task": "x" }), whose());
+    let mut state = begun();
+    let Next::Calls(first) = next(&state, &spec, &input, &whose) else { panic!("nothing is asked") };
+    assert!(first[0].sent["tools"].as_array().is_some_and(|tools| !tools.is_empty()));
+    let refused = StepError::new(class::BUDGET, &code::BUDGET, "of the budget of task 1 nothing is left");
+    state.started(CallKind::Model, 1, &first[0].journaled, false, Timestamp(0));
+    state.failed(1, CallKind::Model, &refused, Timestamp(0));
+    let Next::Calls(last) = next(&state, &spec, &input, &whose) else { panic!("no answer is asked for") };
+    assert_eq!((last[0].number, &last[0].journaled["last"]), (2, &json!("budget")));
+    assert_eq!(last[0].sent["tools"], json!([]));
+    assert!(last[0].sent["max_output"].as_u64() <= Some(256) && last[0].hold.0 < first[0].hold.0);
+    // That one is not asked for twice.
+    let mut spent = state.clone();
+    spent.started(CallKind::Model, 2, &last[0].journaled, false, Timestamp(0));
+    spent.failed(2, CallKind::Model, &refused, Timestamp(0));
+    assert_eq!(next(&spent, &spec, &input, &whose), Next::Failed(refused));
+    spent.reopened();
+    let Next::Calls(anew) = next(&spent, &spec, &input, &whose) else { panic!("nothing is asked") };
+    assert_eq!(anew[0].journaled["last"], Value::Null, "who takes it up again begins as before");
+    state.started(CallKind::Model, 2, &last[0].journaled, false, Timestamp(0));
+    state.completed(2, &json!({ "text": "As far as I know." }), Timestamp(0));
+    let Next::Done(output) = next(&state, &spec, &input, &whose) else { panic!("it is not done") };
+    assert_eq!((&output["result"], &output["reason"]), (&json!("As far as I know."), &json!("budget")));
 }
 
 #[test]

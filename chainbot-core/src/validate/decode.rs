@@ -32,7 +32,7 @@ use crate::limits::{RETRY_ATTEMPTS_DEFAULT, RETRY_DELAY_DEFAULT};
 use crate::model::document::{Node, NodeValue};
 use crate::model::{Backoff, Definition, Retry, WorkflowKind};
 
-pub use schema::compile as compile_schema;
+pub use schema::{compile as compile_schema, misfits};
 pub(super) use value::ROOTS;
 
 /// What decoding found besides problems.

@@ -141,6 +141,11 @@ impl Host {
         Client::of(data)
     }
 
+    /// The process that this program started; with a watcher, that one.
+    pub fn pid(&self) -> u32 {
+        self.child.lock().expect("no panic").id()
+    }
+
     /// Something that ends it from another thread.
     pub fn killer(&self) -> Killer {
         Killer(self.child.clone())

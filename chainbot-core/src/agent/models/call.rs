@@ -249,7 +249,9 @@ impl Work<'_> {
             // The caller's time was over, which says nothing of the server.
             Err(_) if is_late => drop(pass),
             Err(error) => match error.class {
-                Class::Connect | Class::Timeout | Class::Overloaded | Class::Cut => pass.bad(now),
+                Class::Connect | Class::Timeout | Class::Overloaded | Class::Cut => {
+                    server.failed(pass, now, error);
+                }
                 Class::RateLimited | Class::Cancelled => drop(pass),
                 _ => pass.good(),
             },

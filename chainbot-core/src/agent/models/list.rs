@@ -19,6 +19,8 @@ pub struct ModelInfo {
     pub has_key: bool,
     /// Whether its server is left alone.
     pub breaker: BreakerState,
+    /// Whether it is being asked just now what it can do; then `probe` is of an earlier time.
+    pub is_probing: bool,
     /// What it was found to be able to do.
     pub probe: Option<StoredProbe>,
     /// How it calls tools, as far as that is known.
@@ -40,6 +42,7 @@ impl Models {
             Some(ModelInfo {
                 dialect: setup.dialect.or(found),
                 probe,
+                is_probing: self.probed.lock().as_ref() == Some(&setup.name),
                 is_default: table.settings.default.as_ref() == Some(&setup.name),
                 kind: server.setup.kind,
                 base_url: server.setup.base_url.clone(),

@@ -105,6 +105,7 @@ impl Models {
             silence: server.setup.limits.silence,
             ..CallLimits::default()
         };
+        let _asked = Asked::begin(self, &model.name);
         let counted = Counted { models: self, inner: provider.as_ref(), setup: model };
         let Probe { native, native_required, required_ignored, schema, counts_tokens } =
             probe(&counted, &model.model, &limits).await?;
@@ -127,6 +128,22 @@ impl Models {
             }
         }
         Ok(found)
+    }
+}
+
+/// Says which model is being asked, as long as it is.
+struct Asked<'a>(&'a Models);
+
+impl<'a> Asked<'a> {
+    fn begin(models: &'a Models, name: &str) -> Self {
+        *models.probed.lock() = Some(name.to_owned());
+        Self(models)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        *self.0.probed.lock() = None;
     }
 }
 

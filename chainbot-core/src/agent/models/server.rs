@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use super::breaker::{Breaker, Pass};
@@ -21,6 +22,8 @@ pub(super) struct Server {
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
     script: Option<Arc<Scripted>>,
+    /// What the last failure was that counts against it. A plain lock: held for a copy, never with another.
+    failure: Mutex<String>,
 }
 
 impl Server {
@@ -33,7 +36,7 @@ impl Server {
         let bucket = |per_minute: Option<u32>| per_minute.map(|per_minute| Bucket::new(per_minute, now));
         let (requests, tokens) =
             (bucket(setup.limits.requests_per_minute), bucket(setup.limits.tokens_per_minute));
-        Ok(Self { setup, breaker: Breaker::new(), requests, tokens, script })
+        Ok(Self { setup, breaker: Breaker::new(), requests, tokens, script, failure: Mutex::default() })
     }
 
     /// How long to wait before a call of so many tokens; class `rate_limited` when that is longer than `most`.
@@ -79,14 +82,21 @@ impl Server {
     pub fn enter(&self, now: Duration) -> std::result::Result<Pass<'_>, ModelError> {
         self.breaker.enter(now).map_err(|wait| {
             let message = format!(
-                "`{}` failed again and again and is left alone for {} s more",
+                "`{}` failed again and again and is left alone for {} s more; the last time: {}",
                 self.setup.name,
-                wait.as_secs_f64().ceil()
+                wait.as_secs_f64().ceil(),
+                self.failure.lock()
             );
             let mut error = ModelError::new(ModelErrorClass::Overloaded, message);
             error.after = Some(wait);
             error
         })
+    }
+
+    /// A call that it let through failed, and that is its fault.
+    pub fn failed(&self, pass: Pass<'_>, now: Duration, error: &ModelError) {
+        self.failure.lock().clone_from(&error.message);
+        pass.bad(now);
     }
 
     /// The way to ask it, with its key for one try.

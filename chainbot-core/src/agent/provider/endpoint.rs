@@ -93,7 +93,8 @@ impl Endpoint {
         call.timeout = Some(limits.first);
         call.max_bytes = Some(limits.bytes);
         call.has_secrets = self.key.is_some();
-        let stream = self.egress.open(call).await.map_err(|error| self.masked(error.into()))?;
+        let stream =
+            self.egress.open(call).await.map_err(|error| self.masked(unheard(error.into(), limits.first)))?;
         if (200..300).contains(&stream.status) {
             return Ok(Body { stream, lines: Lines::default(), silence: limits.silence, over: false });
         }
@@ -210,6 +211,17 @@ impl Body {
             }
         }
     }
+}
+
+/// Of a server that never began to answer: what helps is another key than that of a step's request.
+fn unheard(mut error: ModelError, first: Duration) -> ModelError {
+    if error.class == ModelErrorClass::Timeout {
+        error.message = format!(
+            "the model server did not begin to answer within {} s; a small machine may need longer for a long prompt: raise `first_token` of the provider",
+            first.as_secs_f64()
+        );
+    }
+    error
 }
 
 /// The text of an error document, as servers write them: `{"error": {"message"}}`, `{"error": "text"}`, `{"message"}`, `{"detail"}`.

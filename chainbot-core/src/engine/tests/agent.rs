@@ -320,6 +320,35 @@ fn tasks_end_alike_wherever_they_crash() {
     assert!(ends.len() >= 3, "{ends:?}");
 }
 
+#[test]
+fn tries_of_a_call_take_the_time_of_its_task() {
+    let definition = json!({ "name": "butler", "budget": { "time": "8s" } });
+    let source = definition.to_string();
+    let mut driver = Driver::with(agent(definition), &source, json!({ "task": "Is it warm?" }), 0);
+    driver.input(Input::Admit).unwrap();
+    driver.settle(|_| false);
+    driver.answer(0, Reply::Ok(prepared(false)));
+    driver.settle(|_| false);
+    let mut sent = 0;
+    while !driver.state.status.is_terminal() {
+        if let Some(due) = driver.state.next_due().filter(|_| driver.effects.is_empty()) {
+            // The wait is long and takes nothing.
+            driver.now = due.after(std::time::Duration::from_secs(60));
+            driver.input(Input::Tick).unwrap();
+        } else {
+            assert_eq!(driver.effects[0].kind, EffectKind::Model);
+            sent += 1;
+            driver.now = driver.now.after(std::time::Duration::from_secs(5));
+            driver.answer(0, Reply::Err("timeout".to_owned(), None));
+        }
+        driver.settle(|_| false);
+    }
+    let error = driver.state.error.as_ref().unwrap();
+    assert_eq!((sent, error.class.as_str()), (2, "timeout"), "{error:?}");
+    assert!(error.message.contains("the task was at work for 8 s"), "{error:?}");
+    driver.assert_sound();
+}
+
 fn outcome_word(driver: &Driver) -> String {
     match driver.state.status {
         RunStatus::Completed => {

@@ -54,6 +54,8 @@ struct Model {
     /// How long the server is left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     breaker_open_s: Option<u64>,
+    /// Whether it is being asked just now; then `probe` is of an earlier time.
+    probing: bool,
     /// What it was found to be able to do.
     probe: Option<Probe>,
 }
@@ -126,6 +128,7 @@ impl From<ModelInfo> for Model {
             has_key: info.has_key,
             breaker: info.breaker.as_str(),
             breaker_open_s,
+            probing: info.is_probing,
             probe: info.probe.map(Probe::from),
         }
     }
@@ -169,7 +172,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Answer {
     params(("id" = String, Path, description = "Its name in the configuration, or `default`")),
     responses(
         (status = 200, description = "What was found", body = Model),
-        (status = 202, description = "It is still being asked; `GET /api/chainbot/models` will have the result", body = Model),
+        (status = 202, description = "It is still being asked; its `probing` in `GET /api/chainbot/models` says until when", body = Model),
         (status = 404, description = "No model is called so"),
         (status = 502, description = "Its server cannot be reached, or failed; the log has what it said")))]
 async fn probe(State(shared): State<Arc<Shared>>, call: Call) -> Answer {

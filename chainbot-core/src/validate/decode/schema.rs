@@ -12,6 +12,9 @@ use crate::limits::{SCHEMA_PATTERN_BYTES_MAX, SCHEMA_PATTERNS_MAX};
 use crate::model::document::{Node, NodeValue};
 use crate::validate::findings::{index_path, key_path, shown};
 
+/// Characters of one misfit: the error repeats the value.
+const MISFIT_CHARS: usize = 200;
+
 /// Compiles a schema the way all of ChainBot does. The error says what is wrong and where (a JSON pointer).
 pub fn compile(schema: &Value) -> Result<Validator, (String, String)> {
     if patterns(schema) > SCHEMA_PATTERNS_MAX {
@@ -21,6 +24,18 @@ pub fn compile(schema: &Value) -> Result<Validator, (String, String)> {
     let patterns = PatternOptions::regex().size_limit(SCHEMA_PATTERN_BYTES_MAX);
     let options = jsonschema::options().offline().with_pattern_options(patterns);
     options.build(schema).map_err(|error| (error.to_string(), error.instance_path().to_string()))
+}
+
+/// Where a value does not fit, and how, for people and models; at most so many places.
+pub fn misfits(validator: &Validator, value: &Value, most: usize) -> Vec<String> {
+    let told = |error: jsonschema::ValidationError<'_>| {
+        let why: String = error.to_string().chars().take(MISFIT_CHARS).collect();
+        match error.instance_path().as_str() {
+            "" => why,
+            place => format!("at `{place}`: {why}"),
+        }
+    };
+    validator.iter_errors(value).take(most).map(told).collect()
 }
 
 /// Patterns that a schema would compile, at most; a property called `pattern` may count as one.

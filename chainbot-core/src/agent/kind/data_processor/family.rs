@@ -15,7 +15,7 @@ use crate::model::{EffectClass, StepError, ToolSpec, class};
 use crate::step::Executors;
 
 /// The family `data_processor`; its grant is the agent's configuration. Its tool `process` takes `{task, context}`; expressions see the
-/// context as `input`.
+/// context as `input`, or the task where there is none and the task is an object.
 pub struct DataTools {
     executors: Arc<Executors>,
     env: Env,
@@ -44,9 +44,9 @@ impl DataTools {
 
     async fn carry_out(&self, request: &ToolRequest) -> Result<ToolOutcome, StepError> {
         let pipeline = Arc::new(compiled(&request.grant)?);
-        let context = request.arguments.get("context").filter(|context| !context.is_null());
+        let given = |key: &str| request.arguments.get(key).filter(|value| value.is_object());
         let task = Task {
-            input: Arc::new(context.cloned().unwrap_or_else(|| json!({}))),
+            input: Arc::new(given("context").or_else(|| given("task")).cloned().unwrap_or_else(|| json!({}))),
             run: request.owner.run,
             owner: request.owner.owner,
             key: request.key,
@@ -79,7 +79,9 @@ impl ToolFamily for DataTools {
                 name: "process".to_owned(),
                 family: "data_processor".to_owned(),
                 operation: "process".to_owned(),
-                description: "Runs the agent's pipeline over the context.".to_owned(),
+                description:
+                    "Runs the agent's pipeline over the context, or over the task when it is an object."
+                        .to_owned(),
                 schema: json!({ "type": "object", "properties": { "task": {}, "context": { "type": ["object", "null"] } } }),
                 // It looks at sources and changes nothing.
                 class: EffectClass::ReadOnly,

@@ -95,7 +95,7 @@ impl Read {
         let known = input.as_object().into_iter().flat_map(|entries| entries.keys().map(String::as_str));
         let hint = match crate::error::similar(name, known) {
             Some(known) => format!("did you mean `{known}`?"),
-            None => "give it with the task, or name another source in `read`".to_owned(),
+            None => "its input is the `context` of the task, or the task itself when it is an object; `read` can name another source".to_owned(),
         };
         source(format!("the task's input has no `{name}` to read; {hint}"))
     }

@@ -100,3 +100,12 @@ async fn what_was_found_is_there_after_a_restart() {
     );
     assert_eq!(server.counts().requests, asked, "it is not asked again");
 }
+
+#[tokio::test]
+async fn who_looks_meanwhile_sees_that_a_model_is_being_asked() {
+    let (bench, _server) = bench("I am a model.").await;
+    let looks = || bench.models.list()[0].is_probing;
+    assert!(!looks());
+    let (found, meanwhile) = tokio::join!(bench.models.probe("home"), async { looks() });
+    assert!(found.is_ok() && meanwhile && !looks());
+}

@@ -9,9 +9,9 @@ use crate::id::{InboxId, UserId};
 use crate::model::event::Committed;
 use crate::port::upkeep::{Tidied, Upkeep};
 use crate::port::{
-    AccountOp, IdempotencyHit, ListedWorkflow, MessageFilter, Page, PendingMessage, RunFilter,
-    StoredAccounts, StoredLogin, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
-    WorkflowFilter,
+    AccountOp, IdempotencyHit, ItemScope, ListedWorkflow, MemoryOp, MessageFilter, Origin, Page,
+    PendingMessage, RunFilter, StoredAccounts, StoredLogin, StoredMessage, StoredQuestion, StoredRun,
+    StoredVersion, StoredWorkflow, WorkflowFilter,
 };
 use crate::store::memory::MemoryStore;
 
@@ -32,6 +32,11 @@ pub enum Fault {
     /// In one question only, as it happens.
     ForgetsWhoAsksFor(&'static str),
     KeepsWhatAUserThatIsGoneOwned,
+    WritesABlockOverWhatSomebodyElseWrote,
+    KeepsWhatAnAgentWasToForget,
+    TrustsWhatCameFromOutside,
+    TellsAllAgentsWhatOneSaved,
+    ForgetsWhichTaskSaidIt,
 }
 
 pub const FAULTS: &[Fault] = &[
@@ -61,6 +66,11 @@ pub const FAULTS: &[Fault] = &[
     Fault::ForgetsWhoAsksFor("outbox_message"),
     Fault::ForgetsWhoAsksFor("outbox"),
     Fault::KeepsWhatAUserThatIsGoneOwned,
+    Fault::WritesABlockOverWhatSomebodyElseWrote,
+    Fault::KeepsWhatAnAgentWasToForget,
+    Fault::TrustsWhatCameFromOutside,
+    Fault::TellsAllAgentsWhatOneSaved,
+    Fault::ForgetsWhichTaskSaidIt,
 ];
 
 /// A right store behind a fault.
@@ -86,6 +96,26 @@ impl Broken {
 
     fn has(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// What is remembered, otherwise than it was said.
+    fn bend(&self, op: &mut MemoryOp) {
+        match (self.fault, op) {
+            (Fault::WritesABlockOverWhatSomebodyElseWrote, MemoryOp::BlockPut(put)) => put.if_version = None,
+            (Fault::KeepsWhatAnAgentWasToForget, op @ MemoryOp::Purge(_)) => {
+                *op = MemoryOp::ThreadRemove([0; 16].into());
+            }
+            (Fault::TrustsWhatCameFromOutside, MemoryOp::ItemSave { item, .. }) => {
+                item.origin = Origin::Trusted
+            }
+            (Fault::TellsAllAgentsWhatOneSaved, MemoryOp::ItemSave { item, .. }) => {
+                item.scope = ItemScope::Owner
+            }
+            (Fault::ForgetsWhichTaskSaidIt, MemoryOp::ThreadAppend { run, .. }) => {
+                *run = RunId::from(crate::env::Env::system().bytes());
+            }
+            _ => {}
+        }
     }
 
     /// Whose objects a question is about.
@@ -126,6 +156,11 @@ impl Through for Broken {
                     *seq += 1_000;
                 }
             });
+        }
+        for op in &mut batch.ops {
+            if let Op::Memory(op) = op {
+                self.bend(op);
+            }
         }
         for op in &mut batch.ops {
             if let Op::Account(op) = op

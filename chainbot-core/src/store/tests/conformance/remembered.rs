@@ -7,7 +7,8 @@ use crate::id::{ArchiveId, ThreadId, UserId};
 use crate::port::upkeep::{Keep, Retention, Upkeep};
 use crate::port::{
     AccountOp, ArchiveFilter, ArchivedMessage, BlockPut, ItemScope, MemoryItem, MemoryOp, NewArchive,
-    NewThread, Origin, Recall, RecallSource, Role, Speaker, Summary, Terms, ThreadMessage, ToolMark,
+    NewThread, Origin, Recall, RecallSource, Recalled, Role, Speaker, Summary, Terms, ThreadMessage,
+    ToolMark,
 };
 
 fn somebody(number: u8) -> UserId {
@@ -38,6 +39,10 @@ impl On {
     }
 
     fn recalled(&self, scope: &Scope, agent: WorkflowId, text: &str) -> Result<Vec<String>, String> {
+        Ok(self.found(scope, agent, text)?.into_iter().map(|one| one.text).collect())
+    }
+
+    fn found(&self, scope: &Scope, agent: WorkflowId, text: &str) -> Result<Vec<Recalled>, String> {
         let recall = Recall {
             agent,
             thread: None,
@@ -46,8 +51,7 @@ impl On {
             limit: 5,
             now: at(100),
         };
-        let found = self.0.memory().recall(scope, &recall).map_err(told)?;
-        Ok(found.into_iter().map(|one| one.text).collect())
+        self.0.memory().recall(scope, &recall).map_err(told)
     }
 }
 
@@ -218,6 +222,7 @@ pub fn items_are_recalled(on: &On) -> Result<(), String> {
     let save = |item: MemoryItem| MemoryOp::ItemSave { agent, item };
     let tomatoes = item(1, ItemScope::Agent, "The tomatoes stand in the greenhouse and want water daily");
     let cafe = item(2, ItemScope::Agent, "Their favourite café is called Zürich");
+    let cafe = MemoryItem { origin: Origin::Untrusted, ..cafe };
     let old =
         MemoryItem { expires_at: Some(at(50)), ..item(3, ItemScope::Agent, "The greenhouse door is open") };
     on.remember([tomatoes.clone(), cafe.clone(), old.clone()].map(save).to_vec()).map_err(told)?;
@@ -233,6 +238,8 @@ pub fn items_are_recalled(on: &On) -> Result<(), String> {
     ] {
         same(on.recalled(&Scope::All, agent, text)?, wanted).map_err(|why| format!("{text}: {why}"))?;
     }
+    let origins = |text| on.found(&Scope::All, agent, text).map(|found| found[0].origin);
+    same((origins("cafe")?, origins("tomatoes")?), (Origin::Untrusted, Origin::Trusted))?;
     for number in 10..20 {
         on.remember(vec![save(item(
             number,
@@ -247,7 +254,7 @@ pub fn items_are_recalled(on: &On) -> Result<(), String> {
     same(page.items.iter().map(|one| one.id.as_bytes()[0]).collect(), vec![18, 17])?;
     same((page.total, page.more), (12, true))?;
     same(on.0.memory().items(&editor(1), agent, 0, 99, at(49)).map_err(told)?.total, 13)?;
-    same(on.0.memory().items(&editor(1), agent, 11, 9, at(100)).map_err(told)?.items, vec![tomatoes])?;
+    same(on.0.memory().items(&editor(1), agent, 10, 9, at(100)).map_err(told)?.items, vec![cafe, tomatoes])?;
     on.remember(vec![MemoryOp::ItemRemove { agent: workflow_id(2), id: [1; 16].into() }]).map_err(told)?;
     same(on.recalled(&Scope::All, agent, "water")?.len(), 1)?;
     on.remember(vec![MemoryOp::ItemRemove { agent, id: [1; 16].into() }]).map_err(told)?;

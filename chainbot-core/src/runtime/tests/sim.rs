@@ -18,6 +18,7 @@ mod examples;
 mod flows;
 mod judge;
 mod outside;
+mod pins;
 mod process;
 mod service;
 mod world;

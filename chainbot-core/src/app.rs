@@ -31,7 +31,7 @@ use crate::engine::decide::AgentRules;
 use crate::env::Env;
 use crate::error::code::{config as config_code, definition, general};
 use crate::error::{Error, Result};
-use crate::gpio::{Mode, PinSetup, Pins, SimBackend};
+use crate::gpio::{Keeper, Mode, PinSetup, Pins, SimBackend};
 use crate::http::live::{Deltas, Live, SocketLimits, Tee, of_health};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSource};
 use crate::id::UserId;
@@ -99,7 +99,7 @@ pub struct App {
     api: Api,
     handle: Handle,
     runtime: Arc<Runtime>,
-    pins: Arc<Pins>,
+    pins: Keeper,
     mcp: Arc<McpServers>,
     backups: Arc<Backups>,
     store: Arc<SqliteStore>,
@@ -206,6 +206,8 @@ impl App {
         })?);
         // Before any run or trigger: outputs are safe from here on.
         let pins = Pins::open(Arc::new(SimBackend::new(env.clone())), config.gpio.pins.clone(), env.clone())?;
+        // Safe again whatever becomes of this start, and of a stop that panics: threads and tasks have the pins too.
+        let kept_pins = Keeper::of(pins.clone());
         let workflow_tools = Arc::new(WorkflowTools::default());
         // What agents act with: no mail, no channels, no agents of their own.
         let hands = Arc::new(
@@ -376,7 +378,7 @@ impl App {
             api,
             handle,
             runtime,
-            pins,
+            pins: kept_pins,
             mcp,
             backups,
             store,

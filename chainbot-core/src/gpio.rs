@@ -13,13 +13,13 @@
 mod pins;
 mod sim;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-pub use pins::{Held, Mode, PinSetup, PinView, Pins};
+pub use pins::{Held, Keeper, Mode, PinSetup, PinView, Pins};
 pub use sim::SimBackend;
 
 use crate::time::Timestamp;

@@ -89,6 +89,9 @@ pub struct Executors {
 pub(crate) trait Script: Send + Sync {
     /// Carries one attempt out.
     fn execute(&self, effect: Effect) -> Answer;
+
+    /// An attempt at a pin, which the real executor carries out, begins.
+    fn begins(&self, _: &Effect) {}
 }
 
 /// The answer of a script, when it comes.
@@ -182,8 +185,11 @@ impl Executors {
     /// Carries one attempt out. Dropping the future cancels it.
     pub async fn execute(&self, effect: Effect) -> Result<serde_json::Value, Failure> {
         #[cfg(test)]
-        if let Some(script) = self.script.as_ref().filter(|_| !matches!(effect.kind, EffectKind::Gpio)) {
-            return script.execute(effect).await;
+        if let Some(script) = &self.script {
+            match effect.kind {
+                EffectKind::Gpio => script.begins(&effect),
+                _ => return script.execute(effect).await,
+            }
         }
         let outcome = match effect.kind {
             EffectKind::ApiCall => api_call::execute(self, &effect).await,

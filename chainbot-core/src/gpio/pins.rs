@@ -122,6 +122,34 @@ pub struct Held {
 impl Pins {
     /// Takes every configured pin; outputs have their safe level before anything else happens.
     pub fn open(backend: Arc<dyn GpioBackend>, setups: Vec<PinSetup>, env: Env) -> Result<Arc<Self>> {
+        let pins = Self::take(backend, setups, env)?;
+        let keeper = pins.shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("cb-pins".to_owned())
+            .spawn(move || keeper.keep())
+            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
+        // Joined by `close`.
+        *pins.thread.lock() = Some(thread);
+        Ok(Arc::new(pins))
+    }
+
+    /// The same without the thread: a test with a clock of its own does its [`rounds`](Self::round).
+    #[cfg(test)]
+    pub(crate) fn stepped(
+        backend: Arc<dyn GpioBackend>,
+        setups: Vec<PinSetup>,
+        env: Env,
+    ) -> Result<Arc<Self>> {
+        Self::take(backend, setups, env).map(Arc::new)
+    }
+
+    /// What the thread does whenever it wakes. Gives how long it would sleep; `None` is until somebody switches.
+    #[cfg(test)]
+    pub(crate) fn round(&self) -> Option<Duration> {
+        self.shared.outputs.lock().round(self.shared.env.monotonic())
+    }
+
+    fn take(backend: Arc<dyn GpioBackend>, setups: Vec<PinSetup>, env: Env) -> Result<Self> {
         let (mut outputs, mut inputs) = (Outputs::default(), Vec::new());
         if !setups.is_empty() {
             backend.info().warnings.iter().for_each(|warning| log::warn!("{warning}"));
@@ -148,19 +176,7 @@ impl Pins {
             }
         }
         let shared = Arc::new(Shared { env, outputs: Mutex::new(outputs), changed: Condvar::new() });
-        let keeper = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("cb-pins".to_owned())
-            .spawn(move || keeper.keep())
-            .map_err(|error| Error::new(&general::INTERNAL, "no thread can be started").because(error))?;
-        // Joined by `close`.
-        Ok(Arc::new(Self {
-            backend,
-            setups,
-            inputs: Mutex::new(inputs),
-            shared,
-            thread: Mutex::new(Some(thread)),
-        }))
+        Ok(Self { backend, setups, inputs: Mutex::new(inputs), shared, thread: Mutex::default() })
     }
 
     /// Brings every output to its safe level and gives all pins back. Whoever calls later is refused.
@@ -366,6 +382,31 @@ impl Pins {
     }
 }
 
+/// Whoever has this answers for the pins: they are safe and given back when it goes, also by an unwinding, however many can
+/// still reach them.
+pub struct Keeper(Arc<Pins>);
+
+impl Keeper {
+    /// Of pins that were just taken.
+    pub fn of(pins: Arc<Pins>) -> Self {
+        Self(pins)
+    }
+}
+
+impl std::ops::Deref for Keeper {
+    type Target = Pins;
+
+    fn deref(&self) -> &Pins {
+        &self.0
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Drop for Pins {
     fn drop(&mut self) {
         self.close();
@@ -377,15 +418,21 @@ impl Shared {
     fn keep(&self) {
         let mut outputs = self.outputs.lock();
         while !outputs.is_closed {
-            let now = self.env.monotonic();
-            let next = outputs.all.iter_mut().filter_map(|output| output.due(now)).min();
-            match next {
-                Some(next) => {
-                    self.changed.wait_for(&mut outputs, next.saturating_sub(now));
+            match outputs.round(self.env.monotonic()) {
+                Some(rest) => {
+                    self.changed.wait_for(&mut outputs, rest);
                 }
                 None => self.changed.wait(&mut outputs),
             }
         }
+    }
+}
+
+impl Outputs {
+    /// Does what is due; says how long nothing is.
+    fn round(&mut self, now: Duration) -> Option<Duration> {
+        let next = self.all.iter_mut().filter_map(|output| output.due(now)).min();
+        next.map(|next| next.saturating_sub(now))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pins on the simulated chip. Times are waited for by events of the chip, never by sleeping.
 
-mod exits;
+pub(crate) mod exits;
 
 use std::sync::Arc;
 
@@ -67,6 +67,16 @@ fn outputs_are_safe_when_their_holder_is_dropped() {
     pins.write(&pump(), true).unwrap();
     drop(pins);
     assert_eq!(levels(&chip), [false, true, false]);
+}
+
+#[test]
+fn outputs_are_safe_when_their_keeper_goes_whoever_else_has_them() {
+    let (chip, pins) = open(None);
+    let keeper = Keeper::of(pins.clone());
+    keeper.write(&pump(), true).unwrap();
+    drop(keeper);
+    assert_eq!(levels(&chip), [false, true, false]);
+    assert!(pins.write(&pump(), true).is_err(), "a write after it would stay");
 }
 
 #[tokio::test]

@@ -330,6 +330,10 @@ impl Runtime {
         if first {
             log::error!("the engine stops: {error}");
             self.jobs.close();
+            // Nobody drives them any more, and the end of the process may be long in coming.
+            if let Some(pins) = &self.pins {
+                pins.close();
+            }
         }
     }
 

@@ -402,7 +402,7 @@ pub fn fingerprint(state: &RunState) -> String {
     let vars: Vec<_> = state.vars.iter().map(|(name, data)| (name, data.json().clone())).collect();
     let signals: Vec<_> = state.signals.iter().map(|(name, data)| (name, data.json().clone())).collect();
     format!(
-        "{:?} {} {:?} {:?} {:?} {:?} {} {signals:?} {vars:?} {:?} {} {instances:#?}",
+        "{:?} {} {:?} {:?} {:?} {:?} {} {signals:?} {vars:?} {:?} {} {instances:?}",
         state.status,
         state.next_seq,
         state.last_at,

@@ -1,6 +1,6 @@
 //! Generated definitions, replies, crashes and people: the engine with crashes gives what the reference gives without.
 //!
-//! `CHAINBOT_PROOF=long` runs a million cases, `CHAINBOT_PROOF_PART=20` a twentieth of that; `CHAINBOT_SEED` repeats one.
+//! 10,000 definitions in five tests; `CHAINBOT_PROOF=long` runs a million, `CHAINBOT_PROOF_PART=20` a twentieth of that; `CHAINBOT_SEED` repeats one.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ const CRASHES_MAX: u32 = 12;
 #[test]
 fn crashes_change_nothing_but_the_number_of_tries() {
     let (undone, caught) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    for_each_seed(800, |seed| {
+    for_each_seed(4_000, |seed| {
         let mut dice = Dice(seed);
         let workflow = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
         let source = yaml(&workflow);
@@ -44,7 +44,7 @@ fn crashes_change_nothing_but_the_number_of_tries() {
 fn an_effect_that_must_not_repeat_is_sent_once() {
     let asked = std::cell::Cell::new(0);
     let failed = std::cell::Cell::new(0);
-    for_each_seed(250, |seed| {
+    for_each_seed(1_250, |seed| {
         let mut dice = Dice(seed);
         let workflow = Maker { dice: &mut dice, next: 0, doubts: true }.workflow();
         let mut world = World::new(seed, &yaml(&workflow), 5);
@@ -77,7 +77,7 @@ fn an_effect_that_must_not_repeat_is_sent_once() {
 
 #[test]
 fn a_cancelled_run_ends_wherever_it_stands() {
-    for_each_seed(250, |seed| {
+    for_each_seed(1_250, |seed| {
         let mut dice = Dice(seed);
         let workflow = Maker { dice: &mut dice, next: 0, doubts: false }.workflow();
         let mut world = World::new(seed, &yaml(&workflow), 10);
@@ -96,7 +96,7 @@ fn a_cancelled_run_ends_wherever_it_stands() {
 #[test]
 fn pauses_and_early_signals_change_nothing() {
     let done = std::cell::Cell::new(Meddled::default());
-    for_each_seed(350, |seed| {
+    for_each_seed(1_750, |seed| {
         let workflow = Maker { dice: &mut Dice(seed), next: 0, doubts: false }.workflow();
         let source = yaml(&workflow);
         let expected = Interpreter::run(seed, &workflow);
@@ -121,7 +121,7 @@ fn pauses_and_early_signals_change_nothing() {
 #[test]
 fn whatever_people_do_the_run_ends_and_nothing_completes_twice() {
     let done = std::cell::Cell::new(Meddled::default());
-    for_each_seed(350, |seed| {
+    for_each_seed(1_750, |seed| {
         let workflow = Maker { dice: &mut Dice(seed), next: 0, doubts: seed.is_multiple_of(2) }.workflow();
         let source = yaml(&workflow);
         let mut world = World::new(seed, &source, 8);
@@ -183,8 +183,9 @@ fn for_each_seed(cases: u64, body: impl Fn(u64)) {
     if let Some(seed) = std::env::var("CHAINBOT_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return body(seed);
     }
-    let cases = crate::env::proof::size(cases, cases * 500);
+    let cases = crate::env::proof::size(cases, cases * 100);
     let base = u64::from_le_bytes(crate::env::Env::system().bytes()) >> 1;
+    println!("{cases} definitions, the seeds from {base}");
     for seed in base..base + cases {
         // Shown when the body panics.
         let _told = Told(seed);

@@ -65,7 +65,8 @@ fn assert_safe(chip: &SimBackend, setups: &[PinSetup], when: &str) {
     assert_eq!(unsafe_outputs(chip, setups), Vec::<String>::new(), "I9: {when}");
 }
 
-fn unsafe_outputs(chip: &SimBackend, setups: &[PinSetup]) -> Vec<String> {
+/// Outputs that are not at their safe level, seen from the chip.
+pub(crate) fn unsafe_outputs(chip: &SimBackend, setups: &[PinSetup]) -> Vec<String> {
     let lines = chip.lines().unwrap();
     let is_unsafe = |setup: &&PinSetup| {
         let Mode::Output { safe, active_low, .. } = setup.mode else { return false };

@@ -1,6 +1,7 @@
 //! Triggers on pins, on the simulated chip.
 
 use super::*;
+use crate::env::Clock;
 use crate::model::Pin;
 
 fn source(more: &str) -> String {
@@ -49,6 +50,22 @@ async fn an_edge_starts_a_run_that_knows_it_and_a_bounce_starts_none() {
     bench.drive(true);
     let runs = bench.runs_of("bell", 2).await;
     assert_eq!(bench.ended(runs[1]).await.output.unwrap(), "rising door chainbot.gpio.edge");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_back_makes_no_trigger_deaf() {
+    let bench = Bench::new(4, 10).await;
+    bench.handle.create_workflow(&source(""), None).await.unwrap();
+    bench.drive(true);
+    bench.runs_of("bell", 1).await;
+    let before = bench.clock.now();
+    bench.clock.advance(Duration::from_secs(1));
+    bench.clock.jump_to(Timestamp(before.0 - 1_000));
+    bench.drive(false);
+    // Its run is the older one by that clock.
+    let runs = bench.runs_of("bell", 2).await;
+    assert_eq!(bench.ended(runs[0]).await.output.unwrap(), "falling door chainbot.gpio.edge");
     bench.end().await;
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Time moves only when nothing can be done. After a time of chaos everything outside works and answers, and every
 //! run must come to its end; then [`judge`] looks at the journal, the store and the ledgers of the world outside.
-//! The same seed and build give the same trace, byte by byte. `CHAINBOT_PROOF=long` runs 20,000 seeds;
+//! The same seed and build give the same trace, byte by byte. `CHAINBOT_PROOF=long` runs 200,000 seeds;
 //! `CHAINBOT_SEED` repeats one and prints its trace.
 
 mod asks;
@@ -18,6 +18,7 @@ mod examples;
 mod flows;
 mod judge;
 mod outside;
+mod pins;
 mod process;
 mod service;
 mod world;
@@ -26,9 +27,9 @@ use flows::Flows;
 use world::{Report, World};
 
 /// Seeds of a run in CI: the same each time, so that a change and nothing else makes it fail.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2_000;
 /// Seeds of a long run, which are new each time.
-const SEEDS_LONG: u64 = 20_000;
+const SEEDS_LONG: u64 = 200_000;
 /// Every so many seeds the store is a real database.
 const SQLITE_EVERY: u64 = 25;
 
@@ -83,7 +84,9 @@ fn whatever_happens_every_run_ends_and_nothing_is_lost_or_done_twice() {
         println!("{}", report.trace);
         return;
     }
-    let all = simulate_all(seeds());
+    let seeds = seeds();
+    println!("{} seeds from {}", seeds.end - seeds.start, seeds.start);
+    let all = simulate_all(seeds);
     println!("{}", all.figures());
     // What never happens proves nothing.
     for (what, count) in all.counts() {

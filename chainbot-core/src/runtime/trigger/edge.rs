@@ -108,7 +108,9 @@ impl Runtime {
                         Pin::Number(number) => view.pin.0 == *number,
                         Pin::Name(name) => view.name == *name,
                     };
-                    let rests = seen.get(&armed.id).is_some_and(|last| change.at < last.after(*debounce));
+                    // A clock that was set back since then is no bounce, or the trigger would be deaf for years.
+                    let bounces = |last: &Timestamp| (*last..last.after(*debounce)).contains(&change.at);
+                    let rests = seen.get(&armed.id).is_some_and(bounces);
                     is_pin && (*wanted == Edge::Both || *wanted == edge) && !rests
                 }
                 _ => false,

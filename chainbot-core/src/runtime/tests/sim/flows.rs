@@ -9,6 +9,8 @@ use crate::engine::tests::interpret::Interpreter;
 pub const MAIN: &str = "generated";
 /// The workflow of every generated `workflow` step.
 pub const CHILD: &str = "other";
+/// Waits for the door.
+pub const WATCHES: &str = "watches";
 
 /// The definitions of a case.
 pub struct Flows {
@@ -27,7 +29,7 @@ const CHILDREN: [&str; 3] = [
      \x20 - { id: call, type: api_call, retry: { attempts: 1 }, config: { url: \"http://child/\", method: GET } }\n",
 ];
 
-const SMALL: [(&str, &str); 12] = [
+const SMALL: [(&str, &str); 16] = [
     (
         "asks",
         "steps:\n  - { id: ok, type: wait, timeout: 5m, config: { on_timeout: continue, approval: { message: \"Go?\" } } }\n\
@@ -85,6 +87,23 @@ const SMALL: [(&str, &str); 12] = [
         "steps:\n  - { id: a, type: wait, config: { until: \"{{ run.started_at }}\" } }\n\
          \x20 - { id: flaky, type: api_call, retry: { attempts: 4, delay: 30s }, config: { url: \"http://h/flaky\", method: GET } }\n",
     ),
+    (
+        "waters",
+        "steps:\n  - { id: on, type: gpio, config: { pin: valve, action: write, value: 1 } }\n\
+         \x20 - { id: nap, type: wait, config: { duration: 20s } }\n\
+         \x20 - { id: off, type: gpio, config: { pin: valve, action: write, value: 0 } }\n",
+    ),
+    (
+        "pulses",
+        "steps:\n  - { id: blow, type: gpio, on_error: continue, config: { pin: fan, action: pulse, duration: 9s } }\n\
+         \x20 - { id: dim, type: gpio, on_error: continue, config: { pin: lamp, action: pwm, value: 0.5, duration: 60ms } }\n\
+         \x20 - { id: glow, type: gpio, config: { pin: lamp, action: pwm, value: 1 } }\n",
+    ),
+    (
+        "rings",
+        "triggers: [ { gpio: { pin: door, edge: both } } ]\nsteps:\n  - { id: a, type: gpio, config: { pin: lamp, action: write, value: 1 } }\n",
+    ),
+    (WATCHES, "steps:\n  - { id: a, type: gpio, config: { pin: door, action: wait_edge, edge: both } }\n"),
 ];
 
 impl Flows {

@@ -11,6 +11,7 @@ use crate::model::{EffectKey, OnUncertain, Place, Record, RecordBody, RunStatus,
 use crate::port::Scope;
 
 use super::flows::MAIN;
+use super::pins::MAX_ON;
 use super::world::{World, generation};
 
 impl World {
@@ -52,8 +53,21 @@ impl World {
         );
     }
 
+    /// I9: whatever was done to them, outputs are at their safe levels after any exit and before anything else is done.
+    pub fn judge_pins(&self, when: &str) {
+        assert_eq!(self.board.not_safe(), [] as [String; 0], "I9: not safe {when}");
+    }
+
+    /// I9: what nobody drives any more is safe when its time is over.
+    fn judge_bounds(&self) {
+        self.clock.advance(MAX_ON);
+        self.board.round(&self.process().pins);
+        assert_eq!(self.board.outlasted(), [] as [String; 0], "I9: on for longer than their `max_on`");
+    }
+
     /// After everything is over, and once more after a restart.
     pub fn judge(&mut self) {
+        self.judge_bounds();
         let counts = self.process().handle.counts();
         assert_eq!(
             (counts.running, counts.queued, counts.waiting, counts.effects),

@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 #[derive(Default)]
 pub struct Outside {
     pub waiting: Mutex<Vec<Sent>>,
+    /// Attempts at pins that began and were not looked at.
+    pub at_pins: Mutex<Vec<Effect>>,
 }
 
 /// One attempt that was sent.
@@ -51,6 +53,10 @@ impl Script for Outside {
                 Err(_) => std::future::pending().await,
             }
         })
+    }
+
+    fn begins(&self, effect: &Effect) {
+        self.at_pins.lock().push(effect.clone());
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::engine::{Defaults, Input};
 use crate::env::{Env, SeededRandom, VirtualClock};
+use crate::gpio::{Keeper, Pins};
 use crate::net::testing::egress_to;
 use crate::port::upkeep::Tidied;
 use crate::port::{EventBus, Store};
@@ -19,6 +20,7 @@ use crate::step::Executors;
 use super::asks::Asks;
 use super::disk::{Disk, Queue};
 use super::outside::{Host, Outside};
+use super::pins::Board;
 
 /// Tasks that are ready run within so many turns of tokio.
 const TOKIO_TURNS: usize = 3;
@@ -29,6 +31,8 @@ pub struct Process {
     pub runtime: Arc<Runtime>,
     pub handle: Handle,
     pub asks: Asks,
+    pub pins: Arc<Pins>,
+    keeper: Keeper,
     tokio: tokio::runtime::Runtime,
     slot: Arc<WorkerSlot>,
     watch: Watch,
@@ -50,13 +54,19 @@ impl Process {
         clock: &Arc<VirtualClock>,
         outside: &Arc<Outside>,
         host: &Arc<Host>,
+        board: &Board,
         seed: u64,
         runs_max: usize,
     ) -> Self {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("tokio");
         let env = Env::new(clock.clone(), Arc::new(SeededRandom::new(seed)));
         let store = disk.open();
-        let executors = Executors::new(Arc::new(egress_to(&[])), env.clone()).with_script(outside.clone());
+        // Before any run or trigger, as the app does it.
+        let pins = board.open(env.clone());
+        let keeper = Keeper::of(pins.clone());
+        let executors = Executors::new(Arc::new(egress_to(&[])), env.clone())
+            .with_script(outside.clone())
+            .with_pins(pins.clone());
         let host_bus: Arc<dyn EventBus> = host.clone();
         let options = Options {
             store: store.clone(),
@@ -71,7 +81,7 @@ impl Process {
             tokio: tokio.handle().clone(),
             signing_keys: Arc::new(Keys),
             known: Default::default(),
-            pins: None,
+            pins: Some(pins.clone()),
             retention: Some(Default::default()),
             meters: Arc::default(),
         };
@@ -82,7 +92,19 @@ impl Process {
         let slot = runtime.worker_slot(0);
         let handle = Handle::new(runtime.clone());
         let asks = Asks::default();
-        Self { store, runtime, handle, asks, tokio, slot, watch, told, round: Tidied::default() }
+        Self {
+            store,
+            runtime,
+            handle,
+            asks,
+            pins,
+            keeper,
+            tokio,
+            slot,
+            watch,
+            told,
+            round: Tidied::default(),
+        }
     }
 
     /// Jobs that stand in the queue of the workers.
@@ -154,6 +176,7 @@ impl Process {
             stop.as_mut().poll(&mut context).is_ready()
         });
         assert!(is_over, "the stop does not end");
+        self.keeper.close();
         while self.store.ready() > 0 {
             self.store.commit_next();
         }

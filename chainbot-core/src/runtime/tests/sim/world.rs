@@ -27,8 +27,9 @@ use crate::time::Timestamp;
 
 use super::asks::Done;
 use super::disk::Disk;
-use super::flows::{CHILD, Flows, MAIN};
+use super::flows::{CHILD, Flows, MAIN, WATCHES};
 use super::outside::{Host, Outside, Sent};
+use super::pins::Board;
 use super::process::{Process, Rest};
 use super::service::Service;
 
@@ -77,6 +78,10 @@ macro_rules! report {
 report! {
     runs, records, effects, sent_again, deaths, stops, broken_commits, full_disks, clock_jumps, requests, refusals,
     cancels, pauses, retries, updates, outlived, answers, signals, doubled_answers, compared, compared_failures, triggered, told,
+    /// What was done to pins, and what they did.
+    switches, hands, edges,
+    /// Outputs that were not at their safe level: when a process was killed, stopped, was dropped, and when its disk broke.
+    left_on, stopped_on, dropped_on, broken_on,
 }
 
 pub struct World {
@@ -86,6 +91,7 @@ pub struct World {
     pub disk: Arc<Disk>,
     pub outside: Arc<Outside>,
     pub host: Arc<Host>,
+    pub board: Board,
     pub flows: Flows,
     pub process: Option<Process>,
     pub faults: Faults,
@@ -143,7 +149,7 @@ impl World {
 
     fn begin(seed: u64, disk: Arc<Disk>, flows: Flows, faults: Faults, dice: Dice, runs_max: usize) -> Self {
         let clock = Arc::new(VirtualClock::at(START));
-        let (outside, host) = (Arc::default(), Host::new(seed));
+        let (outside, host, board) = (Arc::default(), Host::new(seed), Board::new(seed, &clock));
         let mut world = Self {
             seed,
             dice,
@@ -151,6 +157,7 @@ impl World {
             disk,
             outside,
             host,
+            board,
             flows,
             process: None,
             faults,
@@ -201,8 +208,11 @@ impl World {
     fn live(&mut self) {
         self.lives += 1;
         let seed = self.seed.wrapping_mul(31).wrapping_add(self.lives);
-        let (disk, clock) = (&self.disk, &self.clock);
-        self.process = Some(Process::start(disk, clock, &self.outside, &self.host, seed, self.runs_max));
+        let (disk, clock, board) = (&self.disk, &self.clock, &self.board);
+        self.process =
+            Some(Process::start(disk, clock, &self.outside, &self.host, board, seed, self.runs_max));
+        // Recovered runs go on after this.
+        self.judge_pins("at a start");
         for (run, name) in &self.acked {
             let found = self.process().store.inner.run(&Scope::All, *run).expect("it can be read");
             assert!(found.is_some(), "I2: run {run} of {name} was acknowledged and is lost");
@@ -213,7 +223,19 @@ impl World {
     pub fn die(&mut self) {
         self.say(|| "dies".to_owned());
         self.report.deaths += 1;
+        self.board.die();
+        self.report.left_on += self.board.not_safe().len() as u64;
         drop(self.process.take());
+        self.between();
+    }
+
+    /// Its parts are dropped, as after a panic of what holds them all.
+    fn unwind(&mut self) {
+        self.say(|| "unwinds".to_owned());
+        self.report.deaths += 1;
+        self.report.dropped_on += self.board.not_safe().len() as u64;
+        drop(self.process.take());
+        self.judge_pins("after an unwinding");
         self.between();
     }
 
@@ -222,25 +244,30 @@ impl World {
         self.report.stops += 1;
         if let Some(process) = self.process.take() {
             process.store.free();
+            self.report.stopped_on += self.board.not_safe().len() as u64;
             process.stop();
         }
+        self.judge_pins("after a stop");
         self.between();
     }
 
     fn between(&mut self) {
         self.disk.release();
         self.outside.waiting.lock().clear();
+        self.outside.at_pins.lock().clear();
         self.live();
     }
 
     /// One piece of work, whichever. False when nothing can be done before time passes.
     pub fn step(&mut self) -> bool {
         if self.process().is_failed() {
+            self.judge_pins("when the engine cannot go on");
             self.die();
             return true;
         }
         self.process().tasks();
         self.see_sent();
+        self.see_pins();
         let now = self.clock.monotonic();
         let is_ready = |sent: &Sent| sent.ready_at.is_some_and(|at| at <= now);
         let ready: Vec<usize> = {
@@ -297,8 +324,9 @@ impl World {
                 Rest::For(time) => nap = nap.min(time),
             }
         }
-        self.nap = nap;
-        did
+        let (rest, switched) = self.board.round(&self.process().pins);
+        self.nap = nap.min(rest);
+        did || switched
     }
 
     /// Until nothing can be done before time passes.
@@ -484,7 +512,10 @@ impl World {
     }
 
     fn happen(&mut self) {
-        match self.dice.below(25) {
+        match self.dice.below(28) {
+            27 => self.by_hand(),
+            26 => self.door(),
+            25 if self.faults.dies && self.dice.one_in(3) => self.unwind(),
             24 => self.update(),
             0..=5 => self.start(),
             6 | 7 => self.early_signal(),
@@ -497,6 +528,7 @@ impl World {
                 let written = self.dice.below(3) as usize;
                 self.say(|| format!("the disk breaks, {written} are on it"));
                 self.report.broken_commits += 1;
+                self.report.broken_on += self.board.not_safe().len() as u64;
                 self.process().store.fail(written);
             }
             14 if self.faults.fills => {
@@ -617,6 +649,11 @@ impl World {
         let mut helped = self.answer_question();
         for run in open {
             let state = self.fold(*run);
+            let is_at_work = state.instances().any(|(_, instance)| instance.status == StepStatus::Running);
+            if is_at_work && self.created(*run).name == WATCHES {
+                self.door();
+                helped = true;
+            }
             if self.process().runtime.gates.holds(*run) {
                 // It goes on by itself when it is let in.
                 continue;
@@ -653,6 +690,7 @@ impl World {
 
     pub fn report(mut self) -> Report {
         drop(self.process.take());
+        self.judge_pins("after the end");
         self.disk.release();
         let mut report = std::mem::take(&mut self.report);
         report.trace = self.disk.history.lock().trace.take().unwrap_or_default();

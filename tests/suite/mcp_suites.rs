@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chainbot_core::agent::tool::mcp::{McpServer, McpServers, McpTools};
+use chainbot_core::agent::tool::mcp::{McpProgram, McpServer, McpServers, McpTools, McpWay};
 use chainbot_core::agent::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
 use chainbot_core::env::Env;
 use chainbot_core::id::{RunId, WorkflowId};
@@ -159,21 +159,23 @@ async fn at_our_client(peers: &Peers) {
     let everything = peers.modules.join("@modelcontextprotocol/server-everything/dist/index.js");
     let mut own = McpServer {
         name: "everything".to_owned(),
-        command: peers.node.display().to_string(),
-        args: vec![everything.display().to_string(), "stdio".to_owned()],
-        env: vec![("CB_TEST_GIVEN".to_owned(), "yes".to_owned())],
+        way: McpWay::Program(McpProgram {
+            command: peers.node.display().to_string(),
+            args: vec![everything.display().to_string(), "stdio".to_owned()],
+            env: vec![("CB_TEST_GIVEN".to_owned(), "yes".to_owned())],
+        }),
         tools: Default::default(),
         classes: Default::default(),
         timeout: Duration::from_secs(120),
     };
-    let servers = McpServers::new(vec![own.clone()]);
+    let servers = McpServers::new(vec![own.clone()], Env::system(), Vec::new()).unwrap();
     let listed = servers.tools("everything").await.unwrap();
     servers.stop().await;
     own.tools = listed.into_iter().map(|tool| (tool.name, tool.pin)).collect();
     let policy = Policy { grants: Vec::new(), public: false, own_addresses: Vec::new() };
     let egress = Arc::new(Egress::new(policy, Env::system()).unwrap());
     let executors = Arc::new(Executors::new(egress, Env::system()));
-    let servers = Arc::new(McpServers::new(vec![own]));
+    let servers = Arc::new(McpServers::new(vec![own], Env::system(), Vec::new()).unwrap());
     let tools = McpTools::new(servers.clone(), executors);
     let echoed = call(&tools, "echo", json!({ "message": "grüß" }), 120_000).await.unwrap();
     assert!(echoed.value.as_str().unwrap().contains("grüß") && echoed.is_tainted, "{echoed:?}");

@@ -625,6 +625,10 @@ pub const MCP_TOOLS_MAX: usize = 256;
 pub const MCP_SCHEMA_BYTES_MAX: usize = 32 * 1024;
 /// How long a call of a published tool waits for its run before it gives the run's id: clients of MCP give up after a minute.
 pub const MCP_WAIT_S_MAX: u64 = 30;
+/// Notices of progress of one call of a published tool: a bar on a screen has no more places.
+pub const MCP_PROGRESS_MAX: u32 = 200;
+/// Content blocks of one result of a published tool: a page of text and pictures.
+pub const MCP_BLOCKS_MAX: usize = 32;
 /// Published tools on one page of a list.
 pub const MCP_LISTED_MAX: usize = 50;
 /// The result of a published tool: a model reads it whole.

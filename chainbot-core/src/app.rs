@@ -21,7 +21,7 @@ use crate::agent::kind::{api::ApiTools, data_processor::DataTools};
 use crate::agent::ledger::Ledger;
 use crate::agent::memory::Reminder;
 use crate::agent::memory::tool::MemoryTools;
-use crate::agent::models::{Models, ModelsOptions, ProviderSetup};
+use crate::agent::models::{Models, ModelsOptions};
 use crate::agent::tool::{gpio::GpioTools, http::HttpTools, mcp::McpServers, mcp::McpTools};
 use crate::auth::{Accounts, AccountsOptions, Rules};
 use crate::backup::{self, Backups};
@@ -36,7 +36,7 @@ use crate::http::live::{Deltas, Live, SocketLimits, Tee, of_health};
 use crate::http::{AccessToken, Api, ApiLimits, ApiOptions, ConfigPart, ConfigSource};
 use crate::id::UserId;
 use crate::meter::Meters;
-use crate::net::{Egress, Endpoint, Grant, MailServer, Policy};
+use crate::net::{Egress, Grant, MailServer, Policy};
 use crate::observe::system::{Disk, System};
 use crate::observe::{LogFile, Metrics, Monitor, MonitorOptions, Rules as AlertRules, Sources, Traces};
 use crate::port::{EventBus, OpenSecret, ProbeRows, SecretText, Secrets, SigningKeys, Store, StoredProbe};
@@ -214,9 +214,10 @@ impl App {
             Executors::new(egress.clone(), env.clone()).with_secrets(vault.clone()).with_pins(pins.clone()),
         );
         let of_mcp = vault.clone();
-        let mcp = Arc::new(McpServers::new(config.mcp.servers.clone()).with_references(Arc::new(
-            move |text: &str| of_mcp.open_of_operator(text).map(|secret| secret.value),
-        )));
+        let mcp = McpServers::new(config.mcp.servers.clone(), env.clone(), port.into_iter().collect())?;
+        let mcp = Arc::new(mcp.with_references(Arc::new(move |text: &str| {
+            of_mcp.open_of_operator(text).map(|secret| secret.value)
+        })));
         let calls = AgentCalls::new(models.clone())
             .with_ledger(Ledger::new(store.clone(), env.clone(), config.agents.day))
             .with_watcher(Arc::new(Deltas { live: live.clone(), env: env.clone() }))
@@ -648,14 +649,8 @@ fn policy(config: &Config, port: Option<SocketAddr>) -> Policy {
 /// The servers of models, and nothing else: who names one in the configuration means it to be called.
 fn models_policy(config: &Config, port: Option<SocketAddr>) -> Result<Policy> {
     let asked = config.models.providers.iter().filter(|provider| !provider.base_url.is_empty());
-    let grant = |provider: &ProviderSetup| {
-        let server = Endpoint::of_url(&provider.base_url)
-            .map_err(|error| Error::new(&config_code::VALUE, error.message))?;
-        let why = format!("the models of `{}`", provider.name);
-        Ok(Grant { host: server.host, ports: vec![server.port], why })
-    };
-    let grants = asked.map(grant).collect::<Result<_>>()?;
-    Ok(Policy { grants, public: false, own_addresses: port.into_iter().collect() })
+    let asked = asked.map(|one| (one.base_url.as_str(), format!("the models of `{}`", one.name)));
+    Policy::to_servers(asked, port.into_iter().collect())
 }
 
 fn mail_accounts(config: &Config) -> Vec<MailAccount> {

@@ -38,6 +38,7 @@ pub use reference::{CREDENTIALS_DIRECTORY, Reference, Source};
 pub use source::{ENV_PREFIX, Origin};
 
 use crate::agent::ledger::DayLimits;
+use crate::agent::tool::mcp::McpWay;
 use crate::error::{Diagnostic, Result};
 use crate::observe::LogFileOptions;
 /// Section `retention`.
@@ -404,15 +405,22 @@ impl Config {
             let server = crate::net::Endpoint::of_url(endpoint).ok()?;
             Some((self.traces.token.as_deref()?, server.entry()))
         });
-        // Given to a program of this machine, and sent nowhere.
-        let variables = self
-            .mcp
-            .servers
-            .iter()
-            .flat_map(|server| &server.env)
-            .map(|(_, text)| (text.as_str(), String::new()));
+        let servers = self.mcp.servers.iter().map(|server| &server.way);
+        let of_mcp = servers.flat_map(|way| match way {
+            // Given to a program of this machine, and sent nowhere.
+            McpWay::Program(program) => {
+                program.env.iter().map(|(_, text)| (text.as_str(), String::new())).collect::<Vec<_>>()
+            }
+            McpWay::Address(at) => at
+                .token
+                .as_deref()
+                .zip(crate::net::Endpoint::of_url(&at.url).ok())
+                .map(|(token, server)| (token, server.entry()))
+                .into_iter()
+                .collect(),
+        });
         let mut all: Vec<(Reference, Vec<String>)> = Vec::new();
-        for (text, host) in mail.chain(channels).chain(models).chain(traces).chain(variables) {
+        for (text, host) in mail.chain(channels).chain(models).chain(traces).chain(of_mcp) {
             let Ok(reference) = Reference::parse(text) else { continue };
             let host = crate::net::allowed_host(&host);
             match all.iter_mut().find(|(known, _)| *known == reference) {

@@ -605,6 +605,18 @@ pub const MCP_CALLS_MAX: usize = 32;
 pub const MCP_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Lines of an MCP server that are no messages: a greeting, not a log.
 pub const MCP_NOISE_LINES_MAX: usize = 100;
+/// What an MCP server may ask of us while it works on one request, and is refused.
+pub const MCP_ASKED_MAX: usize = 32;
+/// Times that an MCP server may break a stream off and go on with it, for one request: ten minutes of a server that does so every ten seconds.
+pub const MCP_RESUMES_MAX: usize = 60;
+/// Until a stream that broke off is asked for again, unless its server says how long: what other clients wait.
+pub const MCP_RESUME_MS_DEFAULT: u64 = 1_000;
+/// The least that is waited whatever a server says, so that no server makes us ask in a loop.
+pub const MCP_RESUME_MS_MIN: u64 = 100;
+/// The text of an MCP server's refusal: as that of a model server.
+pub const MCP_REFUSAL_BYTES_MAX: usize = MODEL_REFUSAL_BYTES_MAX;
+/// How long an MCP server over HTTP has to hear that it is left, or that nobody waits for a reply. Part of a stop.
+pub const MCP_LEAVE_S_MAX: u64 = 1;
 /// Pages of a list of tools.
 pub const MCP_PAGES_MAX: usize = 16;
 /// Tools that one MCP server lists.
@@ -613,6 +625,10 @@ pub const MCP_TOOLS_MAX: usize = 256;
 pub const MCP_SCHEMA_BYTES_MAX: usize = 32 * 1024;
 /// How long a call of a published tool waits for its run before it gives the run's id: clients of MCP give up after a minute.
 pub const MCP_WAIT_S_MAX: u64 = 30;
+/// Notices of progress of one call of a published tool: a bar on a screen has no more places.
+pub const MCP_PROGRESS_MAX: u32 = 200;
+/// Content blocks of one result of a published tool: a page of text and pictures.
+pub const MCP_BLOCKS_MAX: usize = 32;
 /// Published tools on one page of a list.
 pub const MCP_LISTED_MAX: usize = 50;
 /// The result of a published tool: a model reads it whole.

@@ -6,5 +6,7 @@
 //!
 //! Must not know agents, workflows, HTTP. Why both ends are ours: docs/decisions/0041-an-mcp-client-of-our-own.md and 0046.
 
+pub mod alone;
+pub mod blocks;
 pub mod serve;
 pub mod wire;

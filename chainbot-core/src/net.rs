@@ -31,6 +31,7 @@ mod policy;
 mod resolve;
 mod said;
 mod smtp;
+mod sse;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -49,5 +50,7 @@ pub use policy::{Grant, Policy};
 pub use resolve::{Lookup, Resolver, SystemResolver};
 pub(crate) use said::{excerpt, read_retry_after};
 pub use smtp::{Delivered, Mail, MailServer, MailTls};
-pub use stream::Stream;
+pub(crate) use sse::{Events, is_field};
+pub use stream::{BodyLines, Stream};
 pub use url::next_url;
+pub(crate) use url::same_place;

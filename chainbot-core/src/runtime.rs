@@ -76,7 +76,7 @@ pub use handle::{
 pub use once::{Held, Once};
 pub use owners::Sharing;
 pub use people::NewAnswer;
-pub use published::{Published, PublishedKind};
+pub use published::{Published, PublishedKind, PublishedRun};
 pub use remember::{NewBlock, Remembered, no_archive};
 pub use trigger::{Event, HookCall, HookReply, TriggerView, WorkflowSwitched};
 pub use tune::Tuning;

@@ -1,12 +1,13 @@
 //! `chainbot mcp`: the MCP servers of the configuration, asked here and now for their tools.
 //!
-//! It changes nothing: which tools are approved is a line of the operator's file, and this shows the line.
+//! It changes nothing here: which tools are approved is a line of the operator's file, and this shows the line.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use chainbot_core::agent::tool::mcp::{Approval, McpServer, McpServers, McpToolView};
 use chainbot_core::config::{CREDENTIALS_DIRECTORY, Reference};
+use chainbot_core::env::Env;
 use chainbot_core::error::code::config as config_code;
 use chainbot_core::model::StepError;
 use serde_json::{Map, Value, json};
@@ -24,27 +25,30 @@ pub async fn run(view: &McpView) -> Result<u8> {
     }
 }
 
+/// A server, and its tools or why there are none.
+type Asked = (McpServer, std::result::Result<Vec<McpToolView>, StepError>);
+
 /// Asks servers for their tools, and ends them again.
-async fn asked(servers: &[McpServer]) -> Vec<(McpServer, Result<Vec<McpToolView>, StepError>)> {
+async fn asked(servers: &[McpServer]) -> Result<Vec<Asked>> {
     let folder = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
     let open = Arc::new(move |text: &str| match Reference::parse(text) {
         Ok(reference) => reference.read(folder.as_deref()),
         Err(why) => Err(chainbot_core::Error::new(&config_code::REFERENCE, why)),
     });
-    let all = McpServers::new(servers.to_vec()).with_references(open);
+    let all = McpServers::new(servers.to_vec(), Env::system(), Vec::new())?.with_references(open);
     let mut out = Vec::with_capacity(servers.len());
     for server in servers {
         out.push((server.clone(), all.tools(&server.name).await));
     }
     all.stop().await;
-    out
+    Ok(out)
 }
 
 /// 1 when a server cannot be asked, or a tool that was approved is another one now.
 async fn list(args: &Query) -> Result<u8> {
     let folder = Folder::choose(&args.place)?;
     let (mut all, mut is_good) = (Vec::new(), true);
-    for (server, tools) in asked(&folder.config().mcp.servers).await {
+    for (server, tools) in asked(&folder.config().mcp.servers).await? {
         all.push(match tools {
             Ok(tools) => {
                 is_good &= tools.iter().all(|tool| tool.approval != Approval::Changed);
@@ -119,7 +123,7 @@ async fn approve(args: &McpApprove) -> Result<u8> {
         }));
     };
     let mut tools = Vec::new();
-    for (_, answer) in asked(std::slice::from_ref(server)).await {
+    for (_, answer) in asked(std::slice::from_ref(server)).await? {
         tools =
             answer.map_err(|error| Error::new(&code::INPUT, format!("{}: {}", error.code, error.message)))?;
     }

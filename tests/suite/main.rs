@@ -38,6 +38,7 @@ mod host_shim;
 mod kill_loop;
 mod litellm;
 mod live;
+mod mcp_client;
 mod mcp_suites;
 mod metrics;
 mod model_server;

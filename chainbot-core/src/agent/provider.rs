@@ -21,7 +21,6 @@ mod openai;
 mod reply;
 mod request;
 mod scripted;
-mod sse;
 #[cfg(test)]
 mod tests;
 mod wire;

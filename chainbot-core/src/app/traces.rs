@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::env::Env;
-use crate::error::code::config as code;
-use crate::error::{Error, Result};
-use crate::net::{Egress, Endpoint, Grant, Policy};
+use crate::error::Result;
+use crate::net::{Egress, Policy};
 use crate::observe::{TraceOptions, Traces};
 use crate::port::{Secrets, Store};
 use crate::runtime::Handle;
@@ -15,10 +14,8 @@ use crate::runtime::Handle;
 /// A way out of its own, to the collector and to nobody else: what definitions may reach says nothing about it.
 pub(super) fn egress(config: &Config, port: Option<SocketAddr>, env: &Env) -> Result<Option<Arc<Egress>>> {
     let Some(endpoint) = &config.traces.endpoint else { return Ok(None) };
-    let server = Endpoint::of_url(endpoint).map_err(|error| Error::new(&code::VALUE, error.message))?;
-    let grant =
-        Grant { host: server.host, ports: vec![server.port], why: "the collector of traces".to_owned() };
-    let policy = Policy { grants: vec![grant], public: false, own_addresses: port.into_iter().collect() };
+    let collector = [(endpoint.as_str(), "the collector of traces".to_owned())];
+    let policy = Policy::to_servers(collector, port.into_iter().collect())?;
     Ok(Some(Arc::new(Egress::new(policy, env.clone())?)))
 }
 

@@ -132,7 +132,7 @@ impl Kind {
             Kind::Constants => "a map from names to values".to_owned(),
             Kind::Channels => "a map from names to {kind: ntfy | telegram | mqtt, ...}".to_owned(),
             Kind::McpServers => {
-                "a map from names to {command, args, env, tools, classes, timeout}".to_owned()
+                "a map from names to {command, args, env | url, token, tools, classes, timeout}".to_owned()
             }
             Kind::Pins => {
                 "a map from names to {pin, mode, safe, active_low, max_on, bias, debounce}".to_owned()

@@ -1,6 +1,7 @@
 //! `mcp.servers`: its normal form, what can be wrong with it, its schema and its type.
 //!
-//! Here alone is written which programs ChainBot starts. A path is absolute: a search along `PATH` would start what somebody put there.
+//! Here alone is written which programs ChainBot starts and which servers it calls. A path is absolute: a search along `PATH` would start what
+//! somebody put there. An entry has a program or an address, never both: what is approved of one says nothing of the other.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,15 +9,20 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::check::Problem;
+use super::fields::is_base_url;
 use super::reference::Reference;
-use crate::agent::tool::mcp::McpServer;
+use crate::agent::tool::mcp::{McpAddress, McpProgram, McpServer, McpWay};
 use crate::error::similar;
 use crate::limits::{MCP_SERVERS_MAX, MCP_TIMEOUT_S_DEFAULT, MCP_TOOLS_MAX};
 use crate::model::document::NodeValue;
 use crate::model::{EffectClass, Node, Pos};
 use crate::time::parse_duration;
 
-const FIELDS: [&str; 6] = ["command", "args", "env", "tools", "classes", "timeout"];
+const FIELDS: [&str; 8] = ["command", "args", "env", "url", "token", "tools", "classes", "timeout"];
+/// Of an address alone.
+const OF_URL: [&str; 2] = ["url", "token"];
+/// Of a program alone.
+const OF_COMMAND: [&str; 3] = ["command", "args", "env"];
 const CLASSES: [&str; 5] = ["pure", "read_only", "idempotent", "keyed", "unsafe"];
 /// Arguments and variables of one server. Each is written by a person.
 const ITEMS_MAX: usize = 64;
@@ -64,8 +70,8 @@ impl Reading<'_> {
             self.say(
                 "",
                 self.node.pos,
-                "a server is a map with `command`",
-                "write `{ command: /usr/bin/clock-mcp, args: [] }`",
+                "a server is a map with `command` or `url`",
+                "write `{ command: /usr/bin/clock-mcp, args: [] }` or `{ url: \"https://...\" }`",
             );
             return Value::Null;
         };
@@ -76,24 +82,85 @@ impl Reading<'_> {
             );
             self.say(&format!(".{name}"), *pos, &format!("a server has no `{name}`"), &hint);
         }
-        let command = self
-            .node
-            .get("command")
-            .and_then(Node::as_str)
-            .filter(|text| fits(text) && Path::new(text).is_absolute());
+        let mut server = match (self.node.get("command"), self.node.get("url")) {
+            (Some(_), None) => {
+                self.has_none(&OF_URL, "it is for a server with a `url`");
+                json!({ "command": self.command(), "args": self.args(), "env": self.env() })
+            }
+            (None, Some(_)) => {
+                self.has_none(&OF_COMMAND, "it is for a server with a `command`");
+                json!({ "url": self.url(), "token": self.token() })
+            }
+            (command, _) => {
+                let has = if command.is_some() { "both" } else { "neither" };
+                self.say(
+                    "",
+                    self.node.pos,
+                    &format!("a server has `command` or `url`, and this one has {has}"),
+                    "write `command` for a program that is started, or `url` for a server that runs already",
+                );
+                json!({})
+            }
+        };
+        server["tools"] = Value::Object(self.tools());
+        server["classes"] = Value::Object(self.classes());
+        server["timeout"] = self.timeout().into();
+        server
+    }
+
+    fn has_none(&mut self, fields: &[&str], why: &str) {
+        for field in fields {
+            if let Some(node) = self.node.get(field) {
+                let message = format!("`{field}` has no meaning here: {why}");
+                self.say(&format!(".{field}"), node.pos, &message, "leave it out");
+            }
+        }
+    }
+
+    fn command(&mut self) -> Option<String> {
+        let node = self.node.get("command")?;
+        let command = node.as_str().filter(|text| fits(text) && Path::new(text).is_absolute());
         if command.is_none() {
-            let pos = self.node.get("command").map_or(self.node.pos, |node| node.pos);
             self.say(
                 ".command",
-                pos,
+                node.pos,
                 "`command` takes the absolute path of a program",
                 "write `/usr/bin/...`; no shell reads it, so arguments go into `args`",
             );
         }
-        json!({
-            "command": command, "args": self.args(), "env": self.env(), "tools": self.tools(), "classes": self.classes(),
-            "timeout": self.timeout(),
-        })
+        command.map(str::to_owned)
+    }
+
+    fn url(&mut self) -> Option<String> {
+        let node = self.node.get("url")?;
+        let url = node.as_str().map(str::trim).filter(|text| fits(text) && is_base_url(text));
+        if url.is_none() {
+            // Not repeated: some write a key into an address.
+            self.say(
+                ".url",
+                node.pos,
+                "`url` takes an address such as `https://house.example/mcp`, without query, user or password",
+                "what the server must be shown goes into `token`",
+            );
+        }
+        url.map(str::to_owned)
+    }
+
+    fn token(&mut self) -> Option<String> {
+        let node = self.node.get("token")?;
+        let problem = match node.as_str() {
+            Some(text) => Reference::parse(text).err(),
+            None => Some("it is no text".to_owned()),
+        };
+        if let Some(why) = &problem {
+            self.say(
+                ".token",
+                node.pos,
+                &format!("`token` takes a reference to a secret: {why}"),
+                "write ${credential:name} or ${file:/path}; the configuration is shown, so it can hold no secret",
+            );
+        }
+        problem.is_none().then(|| node.as_str().unwrap_or_default().trim().to_owned())
     }
 
     fn args(&mut self) -> Vec<String> {
@@ -227,16 +294,19 @@ pub(super) fn read(value: &Value) -> Vec<McpServer> {
         "keyed" => EffectClass::Keyed,
         _ => EffectClass::Unsafe,
     };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
     let read = |(name, server): (&String, &Value)| {
+        let way = match text(&server["url"]) {
+            Some(url) => McpWay::Address(McpAddress { url, token: text(&server["token"]) }),
+            None => McpWay::Program(McpProgram {
+                command: text(&server["command"])?,
+                args: server["args"].as_array()?.iter().filter_map(text).collect(),
+                env: texts(&server["env"]),
+            }),
+        };
         Some(McpServer {
             name: name.clone(),
-            command: server["command"].as_str()?.to_owned(),
-            args: server["args"]
-                .as_array()?
-                .iter()
-                .filter_map(|arg| Some(arg.as_str()?.to_owned()))
-                .collect(),
-            env: texts(&server["env"]),
+            way,
             tools: texts(&server["tools"]).into_iter().collect(),
             classes: texts(&server["classes"]).into_iter().map(|(tool, word)| (tool, class(word))).collect(),
             timeout: Duration::from_secs(server["timeout"].as_u64()?),
@@ -254,11 +324,13 @@ pub(super) fn schema() -> Value {
             "command": { "type": "string", "pattern": "^/", "description": "Absolute path of the program. No shell reads it." },
             "args": { "type": "array", "items": { "type": "string" }, "description": "Given to the program as they are." },
             "env": texts("The program's whole environment; a value may be ${file:/path} or ${credential:name}."),
+            "url": { "type": "string", "pattern": "^https?://", "description": "Where a server that runs already answers, in place of `command`." },
+            "token": { "type": "string", "pattern": "^\\$\\{", "description": "What the server at `url` is shown: ${file:/path} or ${credential:name}." },
             "tools": texts("Approved tools with the pin that CB-1284 shows; no other is offered."),
             "classes": { "type": "object", "additionalProperties": { "enum": CLASSES }, "description": "What doing a tool twice means; unsafe without one." },
             "timeout": { "type": ["integer", "string"], "description": "For its greeting and each answer, 60 s unless said." },
         },
-        "required": ["command"],
+        "oneOf": [{ "required": ["command"] }, { "required": ["url"] }],
         "additionalProperties": false,
     } })
 }

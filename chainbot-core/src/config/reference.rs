@@ -218,10 +218,15 @@ fn walk(key: &Key, node: &Node, below: String, is_taken: bool, problems: &mut Ve
                 Kind::Accounts => &["password"],
                 Kind::Channels => &["password", "token"],
                 Kind::Providers => &["api_key"],
+                Kind::McpServers => &["token"],
                 _ => &[],
             };
+            // The variables of an MCP server, `.NAME.env`, have names of their own.
+            let is_env = key.kind == Kind::McpServers
+                && below.strip_suffix(".env").is_some_and(|server| server.matches('.').count() == 1);
             for (name, _, item) in entries {
-                walk(key, item, format!("{below}.{name}"), takes.contains(&name.as_str()), problems);
+                let is_taken = is_env || takes.contains(&name.as_str());
+                walk(key, item, format!("{below}.{name}"), is_taken, problems);
             }
         }
         _ => {}

@@ -633,8 +633,9 @@ pub const KEYS: &[Key] = &[
         path: "mcp.servers",
         kind: Kind::McpServers,
         default: "{}",
-        doc: "Programs that speak the Model Context Protocol over their pipes, by name: {clock: {command: /usr/bin/clock-mcp, args: [], env: {}, \
-              tools: {now: \"sha256:...\"}, classes: {now: read_only}, timeout: 60s}}. Nothing else is ever started.",
+        doc: "Servers of the Model Context Protocol, by name. A program, over its pipes: {clock: {command: /usr/bin/clock-mcp, args: [], env: {}, \
+              tools: {now: \"sha256:...\"}, classes: {now: read_only}, timeout: 60s}}; nothing else is ever started. Or one that runs already, over \
+              HTTP: {house: {url: \"https://house.example/mcp\", token: \"${credential:house}\", tools: {...}}}; its address needs no grant.",
     },
 ];
 

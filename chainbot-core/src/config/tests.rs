@@ -1,5 +1,6 @@
 //! The configuration as hosts and people meet it: one `check(document, environment, file)`.
 
+mod mcp;
 mod models;
 
 use std::path::{Path, PathBuf};

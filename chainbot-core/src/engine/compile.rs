@@ -57,7 +57,7 @@ pub fn compile(definition: &Definition, source: &str) -> Result<Program> {
         finally,
         notify_on_failure: definition.notify_on_failure,
         keep: definition.keep,
-        publish: definition.publish,
+        publish: definition.publish.clone(),
         triggers: definition
             .triggers
             .iter()

@@ -45,7 +45,7 @@ pub fn agent_in(source: &str) -> Option<Result<AgentSpec>> {
 pub fn compile_agent(spec: AgentSpec, name: &str, source: &str) -> Result<Program> {
     let body = BlockId(1);
     let end = CALLS.len() as u32 + 1;
-    let (description, publish) = (spec.description.clone(), spec.publish);
+    let (description, publish) = (spec.description.clone(), spec.publish.clone());
     let node = |id: &str, kind, block, slot, end, depth, on_uncertain, retry, op| Node {
         id: id.to_owned(),
         kind,

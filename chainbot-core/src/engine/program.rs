@@ -60,6 +60,12 @@ impl Program {
     /// The block that a run begins with.
     pub const ROOT: BlockId = BlockId(0);
 
+    /// How many steps a run has at most; `None` where a loop does some more than once.
+    pub fn steps_at_most(&self) -> Option<u32> {
+        let is_loop = |node: &Node| matches!(node.op, Op::Loop(_));
+        (!self.nodes.iter().any(is_loop)).then_some(self.nodes.len() as u32)
+    }
+
     /// A node of this program.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]

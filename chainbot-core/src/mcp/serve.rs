@@ -43,6 +43,8 @@ pub struct ToolCall {
     pub arguments: Map<String, Value>,
     /// Makes a repeat harmless.
     pub key: Option<String>,
+    /// What notices of progress are to name, where they are wanted: text or a whole number.
+    pub progress: Option<Value>,
 }
 
 /// A tool as it is listed.
@@ -85,13 +87,18 @@ pub fn turn(asked: &Asked, about: &str) -> Turn {
     }
 }
 
+/// Who answers.
+pub fn server_info() -> Value {
+    json!({ "name": "chainbot", "title": "ChainBot", "version": crate::VERSION })
+}
+
 fn welcome(version: &str, about: &str) -> Value {
     // Another version is answered with ours; the client says whether it speaks that.
     let version = VERSIONS.iter().find(|known| **known == version).unwrap_or(&VERSIONS[0]);
     json!({
         "protocolVersion": version,
         "capabilities": { "tools": { "listChanged": false } },
-        "serverInfo": { "name": "chainbot", "title": "ChainBot", "version": crate::VERSION },
+        "serverInfo": server_info(),
         "instructions": about,
     })
 }
@@ -108,7 +115,11 @@ fn call(params: &Map<String, Value>) -> Result<ToolCall, &'static str> {
         Some(Value::String(key)) => Some(key.clone()),
         Some(_) => return Err("`_meta.chainbot/idempotency-key` must be text"),
     };
-    Ok(ToolCall { name: name.to_owned(), arguments, key })
+    let progress = params.get("_meta").and_then(|meta| meta.get("progressToken"));
+    if progress.is_some_and(|token| !(token.is_string() || token.is_i64() || token.is_u64())) {
+        return Err("`_meta.progressToken` must be text or a whole number");
+    }
+    Ok(ToolCall { name: name.to_owned(), arguments, key, progress: progress.cloned() })
 }
 
 /// The result of a list of tools.
@@ -130,6 +141,20 @@ pub fn listed(tools: Vec<Tool>, next: Option<String>) -> Value {
 pub fn called(value: Value, is_error: bool) -> Value {
     let text = value.to_string();
     json!({ "content": [{ "type": "text", "text": text }], "structuredContent": value, "isError": is_error })
+}
+
+/// The result of a call that gave content blocks. What is known of its run is beside them, where no client shows it in their place.
+pub fn given(blocks: &[Value], run: Value) -> Value {
+    json!({ "content": blocks, "isError": false, "_meta": { "chainbot/run": run } })
+}
+
+/// Tells how far a call is. `total`: where it is known.
+pub fn progress(token: &Value, done: u32, total: Option<u32>) -> Value {
+    let mut params = json!({ "progressToken": token, "progress": done });
+    if let Some(total) = total.filter(|total| *total >= done) {
+        params["total"] = total.into();
+    }
+    wire::notification("notifications/progress", params)
 }
 
 /// The result of a call that could not be begun: the model reads why, and may do something else.
@@ -195,6 +220,8 @@ mod tests {
             json!({ "name": 1 }),
             json!({ "name": "a", "arguments": [] }),
             json!({ "name": "a", "_meta": { KEY: 1 } }),
+            json!({ "name": "a", "_meta": { "progressToken": {} } }),
+            json!({ "name": "a", "_meta": { "progressToken": 0.5 } }),
         ] {
             assert_eq!(said("tools/call", wrong.clone())["error"]["code"], -32602, "{wrong}");
         }

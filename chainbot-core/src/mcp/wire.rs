@@ -7,6 +7,8 @@ pub const VERSIONS: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26", "2024-
 
 /// JSON-RPC: no such method.
 pub const NO_METHOD: i32 = -32601;
+/// JSON-RPC: something inside.
+pub const INTERNAL: i32 = -32603;
 /// JSON-RPC: what belongs to the method is wrong.
 pub const WRONG_PARAMS: i32 = -32602;
 

@@ -68,7 +68,7 @@ pub struct Definition {
     /// How long runs are kept.
     pub keep: Keep,
     /// For whom it is a tool besides.
-    pub publish: Publish,
+    pub publish: super::Publish,
     /// What starts a run by itself.
     pub triggers: Vec<super::TriggerDef>,
     /// How many runs at once; `None` = as many as there are permits.
@@ -613,16 +613,6 @@ pub struct Keep {
     pub failed: Option<Duration>,
     /// At most so many of all, the newest.
     pub max_runs: Option<u32>,
-}
-
-/// `publish` of a workflow or an agent: for whom it is a tool, to those who may start it. Nobody unless it says so.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
-#[serde(deny_unknown_fields, default)]
-pub struct Publish {
-    /// For clients of the Model Context Protocol, at `/mcp`.
-    pub mcp: bool,
 }
 
 /// `gpio`.

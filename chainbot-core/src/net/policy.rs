@@ -11,9 +11,10 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::EgressError;
+use super::Endpoint;
 use super::address::{Zone, zone_of};
 use super::url::{Host, Target, parse_host};
-use crate::error::code::net as code;
+use crate::error::code::{config, net as code};
 use crate::limits::EGRESS_GRANTS_MAX;
 use crate::model::class;
 use crate::{Error, Result};
@@ -41,6 +42,23 @@ pub struct Policy {
     pub public: bool,
     /// Where ChainBot itself listens; an unspecified address means every address of this machine.
     pub own_addresses: Vec<SocketAddr>,
+}
+
+impl Policy {
+    /// To these servers and nowhere else, for those that the configuration names: whoever writes an address there means it to be called. Each
+    /// has its URL and why it is called. CB-0503 says which URL is none.
+    pub fn to_servers<'a>(
+        servers: impl IntoIterator<Item = (&'a str, String)>,
+        own_addresses: Vec<SocketAddr>,
+    ) -> Result<Self> {
+        let grant = |(url, why): (&str, String)| {
+            let Endpoint { host, port, .. } =
+                Endpoint::of_url(url).map_err(|error| Error::new(&config::VALUE, error.message))?;
+            Ok(Grant { host, ports: vec![port], why })
+        };
+        let grants = servers.into_iter().map(grant).collect::<Result<_>>()?;
+        Ok(Self { grants, public: false, own_addresses })
+    }
 }
 
 /// A policy that was read: hosts are in the one spelling that URLs have too.

@@ -10,10 +10,12 @@ use tokio::time::timeout;
 
 use super::egress::{Egress, Request, first_hop, late};
 use super::error::EgressError;
+use super::lines::Lines;
 use super::resolve::is_this_machine;
 use super::url::Target;
 use super::{cause, header};
 use crate::error::code::net as code;
+use crate::limits::STREAM_LINE_BYTES_MAX;
 use crate::model::class;
 
 /// A reply whose head has come.
@@ -77,6 +79,20 @@ impl Stream {
         Ok(Some(bytes.to_vec()))
     }
 
+    /// The rest of the body, to its end. The request bounds it.
+    pub async fn whole(&mut self, silence: Duration) -> Result<Vec<u8>, EgressError> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.chunk(silence).await? {
+            body.extend_from_slice(&bytes);
+        }
+        Ok(body)
+    }
+
+    /// The body as lines.
+    pub fn lines(self, silence: Duration) -> BodyLines {
+        BodyLines { stream: self, lines: Lines::default(), silence, is_over: false }
+    }
+
     /// The rest of the body, cut after `max` bytes without an error: for the text of a refusal.
     pub async fn excerpt(&mut self, max: usize, silence: Duration) -> Vec<u8> {
         let mut body = Vec::new();
@@ -87,5 +103,38 @@ impl Stream {
         }
         body.truncate(max);
         body
+    }
+}
+
+/// A reply's body as lines.
+pub struct BodyLines {
+    stream: Stream,
+    lines: Lines,
+    silence: Duration,
+    is_over: bool,
+}
+
+impl BodyLines {
+    /// The next line; the last one may have no end. `None` when the server ended the body. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<String>, EgressError> {
+        loop {
+            if let Some(line) = self.lines.next() {
+                return Ok(Some(line));
+            }
+            if self.is_over {
+                return Ok(std::mem::take(&mut self.lines).rest());
+            }
+            if self.lines.is_over() {
+                let message = format!(
+                    "a line of the reply of {} is over {STREAM_LINE_BYTES_MAX} bytes",
+                    self.stream.target
+                );
+                return Err(EgressError::new(class::LIMIT, &code::REPLY_TOO_LARGE, message));
+            }
+            match self.stream.chunk(self.silence).await? {
+                Some(bytes) => self.lines.push(&bytes),
+                None => self.is_over = true,
+            }
+        }
     }
 }

@@ -137,6 +137,13 @@ pub fn next_url(from: &str, next: &str) -> Result<String, EgressError> {
     Ok(target.url.to_string())
 }
 
+/// Where a redirect leads, when that is the same origin; `None` for everywhere else.
+pub(crate) fn same_place(from: &str, location: &str) -> Option<String> {
+    let from = Target::parse(from).ok()?;
+    let to = from.join(location).ok()?;
+    from.same_origin(&to).then(|| to.url.to_string())
+}
+
 /// Reads a host as a grant names it, with the same rules as in a URL.
 pub(crate) fn parse_host(text: &str) -> Option<Host> {
     let bare = text.trim();

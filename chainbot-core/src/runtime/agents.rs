@@ -14,7 +14,7 @@ use crate::error::code::{agent as code, general};
 use crate::error::{Error, Result};
 use crate::id::{RunId, UserId, WorkflowId};
 use crate::limits;
-use crate::model::{Json, RunStatus, RunView};
+use crate::model::{AGENT_TOOL, Json, RunStatus, RunView};
 use crate::port::{
     AGENT_PREFIX, Action, AgentFilter, AgentOp, AgentState, Op, Page, Role, RunFilter, Scope, StoredAgent,
     UsageRow,
@@ -113,6 +113,7 @@ impl Handle {
         let kind = spec.kind.as_str();
         let _changes = self.0.workflows.lock().await;
         self.check_agent_room(&name, kind).await?;
+        self.0.check_tool_name(&format!("{AGENT_TOOL}{}", spec.name), &spec.publish.mcp).await?;
         let (id, at) = (self.0.env.workflow_id(), self.0.env.now());
         let possession = self.1.makes();
         self.check_tools(&spec, id, possession.owner).await?;
@@ -232,6 +233,7 @@ impl Handle {
             return Err(Error::new(&code::INVALID, "an agent's name and type stay as they are")
                 .help("make another agent"));
         }
+        self.0.check_tool_name(&format!("{AGENT_TOOL}{}", spec.name), &spec.publish.mcp).await?;
         self.check_tools(&spec, stored.workflow.id, stored.workflow.possession.owner).await?;
         let at = self.0.env.now();
         let mut ops = vec![Op::WorkflowVersion {
@@ -380,13 +382,7 @@ impl Handle {
         let mut events = self.subscribe(None).await?;
         loop {
             let view = self.run(run).await?;
-            let asks = match view.status {
-                RunStatus::Paused => true,
-                // For a moment, for another try, or for a run that it began: that ends by itself.
-                RunStatus::Waiting => self.inbox().await?.iter().any(|question| question.run == run),
-                _ => false,
-            };
-            if asks || view.status.is_terminal() {
+            if self.is_settled(&view).await? {
                 return Ok(view);
             }
             loop {
@@ -406,6 +402,16 @@ impl Handle {
                 }
             }
         }
+    }
+
+    /// Whether a run is over, or waits for a person.
+    pub async fn is_settled(&self, view: &RunView) -> Result<bool> {
+        Ok(match view.status {
+            RunStatus::Paused => true,
+            // For a moment, for another try, or for a run that it began: that ends by itself.
+            RunStatus::Waiting => self.inbox().await?.iter().any(|question| question.run == view.id),
+            status => status.is_terminal(),
+        })
     }
 
     /// Its tasks, the newest first.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::code::{definition, general};
 use crate::error::{Error, Result};
 use crate::id::DefinitionHash;
-use crate::model::{RunStatus, RunView, StepView};
+use crate::model::{RunStatus, RunView, StepView, WORKFLOW_TOOL};
 use crate::port::{Action, Op, StoredWorkflow};
 use crate::time::Timestamp;
 use crate::validate;
@@ -111,8 +111,9 @@ impl Handle {
         check_match(&stored, if_match)?;
         let old = self.version_of(&stored, number).await?;
         // An older ChainBot may have taken what this one does not.
-        self.0.compile(&old.source).await?;
+        let program = self.0.compile(&old.source).await?;
         if old.hash != stored.hash {
+            self.0.check_tool_name(&format!("{WORKFLOW_TOOL}{}", stored.name), &program.publish.mcp).await?;
             let at = self.0.env.now();
             let deed = Deed::new(Action::WorkflowRollback, "workflow", stored.id)
                 .from_to(Some(stored.hash.0), Some(old.hash.0))

@@ -9,6 +9,7 @@ use crate::error::code::{account, definition, general};
 use crate::error::{Error, Result};
 use crate::id::{DefinitionHash, WorkflowId};
 use crate::limits;
+use crate::model::WORKFLOW_TOOL;
 use crate::port::{
     AGENT_PREFIX, Action, Idempotency, ListedWorkflow, Op, Page, Scope, StoredWorkflow, WorkflowFilter,
     WorkflowPlace,
@@ -49,6 +50,7 @@ impl Handle {
         let _changes = self.0.workflows.lock().await;
         let name = program.name.clone();
         self.check_free(&name).await?;
+        self.0.check_tool_name(&format!("{WORKFLOW_TOOL}{name}"), &program.publish.mcp).await?;
         let id = self.0.env.workflow_id();
         let at = self.0.env.now();
         let (changes, armed) = self.0.trigger_changes(&self.1, self.1.makes().owner, id, &program)?;
@@ -110,6 +112,7 @@ impl Handle {
             .help("keep the name, or create another workflow"));
         }
         if stored.hash != program.hash {
+            self.0.check_tool_name(&format!("{WORKFLOW_TOOL}{}", stored.name), &program.publish.mcp).await?;
             let at = self.0.env.now();
             let (changes, armed) =
                 self.0.trigger_changes(&self.1, stored.possession.owner, stored.id, &program)?;

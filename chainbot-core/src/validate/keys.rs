@@ -66,6 +66,8 @@ pub enum Shape {
     Number(u32, u32),
     /// `true` or `false`.
     Flag,
+    /// The same, or an object with a table of its own, which means `true`.
+    FlagOr(&'static Table),
     /// Such as `30s`, `1h30m`, or a number of seconds.
     Duration,
     /// A list of names.
@@ -179,9 +181,18 @@ pub static PUBLISH: Table = Table {
     what: "`publish`",
     keys: &[may(
         "mcp",
-        Shape::Flag,
+        Shape::FlagOr(&PUBLISH_MCP),
         "For clients of the Model Context Protocol at `/mcp`, who may start it.",
     )],
+};
+
+/// `publish.mcp` where there is more to say than `true`.
+pub static PUBLISH_MCP: Table = Table {
+    what: "`publish.mcp`",
+    keys: &[
+        may("name", Shape::Name, "Of the tool, in place of `workflow_` and the name of the workflow."),
+        may("content", Shape::Flag, "The output is a list of content blocks as the protocol has them."),
+    ],
 };
 
 /// `on_failure` of a definition.

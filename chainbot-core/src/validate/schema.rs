@@ -101,6 +101,7 @@ impl Maker {
             Shape::Choices(words) => json!({ "type": "array", "items": { "enum": words } }),
             Shape::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             Shape::Flag => json!({ "type": "boolean" }),
+            Shape::FlagOr(inner) => json!({ "anyOf": [{ "type": "boolean" }, self.reference(inner)] }),
             Shape::Duration => json!({
                 "anyOf": [
                     { "type": "number", "exclusiveMinimum": 0 },
@@ -180,6 +181,8 @@ fn name(table: &'static Table, key: &str) -> Value {
     let pattern = match key {
         "type" => return json!({ "type": "string" }),
         "name" if std::ptr::eq(table, &DEFINITION) => "^[a-z0-9][a-z0-9_-]{0,62}$",
+        // As `is_tool_name` has it, but for the words that are taken.
+        "name" if std::ptr::eq(table, &keys::PUBLISH_MCP) => "^[A-Za-z][A-Za-z0-9_-]{0,63}$",
         "webhook" | "workflow" if std::ptr::eq(table, &keys::TRIGGER) => "^[a-z0-9][a-z0-9_-]{0,62}$",
         "id" => "^[a-z][a-z0-9_]{0,62}$",
         _ => "^[A-Za-z_][A-Za-z0-9_]{0,62}$",

@@ -5,15 +5,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::endpoint::Body;
 use super::gather::{Gathered, Piece};
-use super::sse::{Events, is_field};
 use super::wire;
 use super::{
     CallLimits, DeltaSink, Endpoint, Message, ModelError, ModelErrorClass, ModelProvider, ModelReply,
     ModelRequest, Pending, Stop, ToolChoice,
 };
-use crate::net::excerpt;
+use crate::net::{BodyLines, Events, excerpt, is_field};
 
 /// The version of the interface that is spoken.
 const VERSION: &str = "2023-06-01";
@@ -36,7 +34,7 @@ impl Anthropic {
 
     async fn read(
         &self,
-        body: &mut Body,
+        body: &mut BodyLines,
         got: &mut Gathered,
         request: &ModelRequest,
         sink: &mut dyn DeltaSink,
@@ -45,7 +43,7 @@ impl Anthropic {
         let mut plain = String::new();
         let mut streams = false;
         loop {
-            let line = body.line().await?;
+            let line = body.next().await?;
             let event = match &line {
                 Some(line) if !streams && !is_field(line) => {
                     // No stream after all: one document.

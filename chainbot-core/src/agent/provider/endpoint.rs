@@ -14,7 +14,7 @@ use crate::limits::{
     MODEL_FIRST_S_MAX, MODEL_LIST_BYTES_MAX, MODEL_REFUSAL_BYTES_MAX, MODEL_REPLY_BYTES_MAX,
     MODEL_SILENCE_S_MAX,
 };
-use crate::net::{Egress, Lines, Request, Stream, excerpt, read_retry_after};
+use crate::net::{BodyLines, Egress, Request, Stream, excerpt, read_retry_after};
 
 /// How long and how much.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ impl Endpoint {
         body: &Value,
         request: &ModelRequest,
         limits: &CallLimits,
-    ) -> Result<Body, ModelError> {
+    ) -> Result<BodyLines, ModelError> {
         let mut call = Request::new("POST", format!("{}{path}", self.base));
         call.headers = headers;
         call.headers.push(("content-type".into(), "application/json".into()));
@@ -96,7 +96,7 @@ impl Endpoint {
         let stream =
             self.egress.open(call).await.map_err(|error| self.masked(unheard(error.into(), limits.first)))?;
         if (200..300).contains(&stream.status) {
-            return Ok(Body { stream, lines: Lines::default(), silence: limits.silence, over: false });
+            return Ok(stream.lines(limits.silence));
         }
         Err(self.refusal(stream, limits.silence).await)
     }
@@ -112,10 +112,7 @@ impl Endpoint {
         if !(200..300).contains(&stream.status) {
             return Err(self.refusal(stream, silence).await);
         }
-        let mut body = Vec::new();
-        while let Some(bytes) = stream.chunk(silence).await.map_err(|error| self.masked(error.into()))? {
-            body.extend_from_slice(&bytes);
-        }
+        let body = stream.whole(silence).await.map_err(|error| self.masked(error.into()))?;
         serde_json::from_slice(&body).map_err(|error| {
             let message = format!("the list of models is no JSON: {error}: {}", excerpt(&body));
             self.masked(ModelError::new(ModelErrorClass::Invalid, message))
@@ -179,37 +176,6 @@ impl Endpoint {
             error.message = error.message.replace(key, "***");
         }
         error
-    }
-}
-
-/// A reply's body as lines.
-pub(super) struct Body {
-    stream: Stream,
-    lines: Lines,
-    silence: Duration,
-    over: bool,
-}
-
-impl Body {
-    /// The next line; the last one may have no end. `None` when the server ended the body.
-    pub async fn line(&mut self) -> Result<Option<String>, ModelError> {
-        loop {
-            if let Some(line) = self.lines.next() {
-                return Ok(Some(line));
-            }
-            if self.over {
-                return Ok(std::mem::take(&mut self.lines).rest());
-            }
-            if self.lines.is_over() {
-                let message =
-                    format!("a line of the answer is over {} bytes", crate::limits::STREAM_LINE_BYTES_MAX);
-                return Err(ModelError::new(ModelErrorClass::TooLarge, message));
-            }
-            match self.stream.chunk(self.silence).await? {
-                Some(bytes) => self.lines.push(&bytes),
-                None => self.over = true,
-            }
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::endpoint::Body;
 use super::gather::{Gathered, Piece};
 use super::wire;
 use super::{
@@ -10,7 +9,7 @@ use super::{
     ModelRequest, Pending, Stop, ToolChoice,
 };
 use crate::limits::MODEL_CONTEXT_DEFAULT;
-use crate::net::excerpt;
+use crate::net::{BodyLines, excerpt};
 
 /// A server that speaks it.
 #[derive(Clone, Debug)]
@@ -24,13 +23,13 @@ impl Ollama {
 
     async fn read(
         &self,
-        body: &mut Body,
+        body: &mut BodyLines,
         got: &mut Gathered,
         request: &ModelRequest,
         sink: &mut dyn DeltaSink,
     ) -> Result<(), ModelError> {
         let mut calls = 0;
-        while let Some(line) = body.line().await? {
+        while let Some(line) = body.next().await? {
             if line.trim().is_empty() {
                 continue;
             }

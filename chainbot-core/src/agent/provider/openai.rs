@@ -4,15 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::endpoint::Body;
 use super::gather::{Gathered, Piece};
-use super::sse::{Events, is_field};
 use super::wire;
 use super::{
     CallLimits, DeltaSink, Endpoint, Message, ModelError, ModelErrorClass, ModelProvider, ModelReply,
     ModelRequest, Pending, Stop, ToolChoice,
 };
-use crate::net::excerpt;
+use crate::net::{BodyLines, Events, excerpt, is_field};
 
 /// A server that speaks it.
 #[derive(Clone, Debug)]
@@ -26,7 +24,7 @@ impl OpenAi {
 
     async fn read(
         &self,
-        body: &mut Body,
+        body: &mut BodyLines,
         got: &mut Gathered,
         request: &ModelRequest,
         sink: &mut dyn DeltaSink,
@@ -35,7 +33,7 @@ impl OpenAi {
         let mut plain = String::new();
         let mut streams = false;
         loop {
-            let line = body.line().await?;
+            let line = body.next().await?;
             let event = match &line {
                 Some(line) if !streams && !is_field(line) => {
                     // No stream after all: one document, or the text of an error.

@@ -2,4 +2,5 @@
 
 codes! {
     VERSION = "CB-1285", Malformed, "That version of the Model Context Protocol is not spoken";
+    TOOL_NAME = "CB-1287", Conflict, "Another tool of MCP clients has this name";
 }

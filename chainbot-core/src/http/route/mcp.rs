@@ -1,8 +1,11 @@
-//! Published workflows and agents as tools of the Model Context Protocol: a message a request, a JSON answer, no sessions.
+//! Published workflows and agents as tools of the Model Context Protocol: a message a request, no sessions. The answer is JSON, and events
+//! where a client wants to know how far a call is.
 //!
 //! Invariants: a tool is what says `publish: { mcp: true }` and what the caller may start by its own route: the same permission, the same
 //! owner. What is not both is not there. A call with a key is the same run as the first with that key. The text of a task comes from a
 //! model that nobody here knows, so the task is tainted. Nothing here answers questions to people.
+
+mod progress;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,15 +29,14 @@ use crate::http::problem::{self, Answer};
 use crate::http::request::{Call, idempotency_key, printable};
 use crate::id::RunId;
 use crate::limits::{MCP_LISTED_MAX, MCP_SERVED_BYTES_MAX, MCP_WAIT_S_MAX};
+use crate::mcp::alone::{self, Headers, Manner};
+use crate::mcp::blocks::blocks;
 use crate::mcp::serve::{self, Asked, Tool, ToolCall, Turn};
 use crate::mcp::wire::{VERSIONS, WRONG_PARAMS, refusal, reply};
-use crate::model::{RunStatus, RunView};
-use crate::runtime::{Handle, NewRun, NewTask, Published, PublishedKind};
+use crate::model::{AGENT_TOOL, RunStatus, RunView, STATUS_TOOL, WORKFLOW_TOOL};
+use crate::runtime::{Handle, NewRun, NewTask, Published, PublishedKind, PublishedRun, StartedRun};
 use crate::task::{AgentKind, TaskInput};
 
-const AGENT: &str = "agent_";
-const WORKFLOW: &str = "workflow_";
-const STATUS: &str = "run_status";
 const ABOUT: &str = "Workflows and agents that somebody published. A tool that takes longer gives a run_id: ask run_status for its result. \
     Where a run waits for a person, that person answers in ChainBot.";
 const ABOUT_STATUS: &str = "How a run stands that another tool of this server began, and its result. `wait`: seconds to wait for its end.";
@@ -76,21 +79,35 @@ pub fn routes() -> OpenApiRouter<Arc<Shared>> {
 
 /// Published workflows and agents as tools of the Model Context Protocol
 ///
-/// The transport is streamable HTTP with JSON answers and without sessions. Tools are `workflow_NAME`, `agent_NAME` and `run_status`, of what the caller may start.
+/// The transport is streamable HTTP without sessions: an answer is JSON, or events where a call has a `progressToken` and the client accepts them. Tools are `workflow_NAME`, `agent_NAME`, those with names of their own, and `run_status`, of what the caller may start.
 #[utoipa::path(post, path = "/mcp", tag = "mcp",
     params(
-        ("MCP-Protocol-Version" = Option<String>, Header, description = "As it was agreed on"),
+        ("MCP-Protocol-Version" = Option<String>, Header, description = "As it was agreed on, or that of `_meta`"),
+        ("Mcp-Method" = Option<String>, Header, description = "Of 2026-07-28: the method of the body"),
+        ("Mcp-Name" = Option<String>, Header, description = "Of 2026-07-28: the tool's name"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of a call harmless; `_meta` may have it as `chainbot/idempotency-key`")),
     request_body(content = McpMessage, example = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {} })),
     responses(
-        (status = 200, description = "The answer", body = McpAnswer),
-        (status = 202, description = "Taken; there is nothing to answer")))]
+        (status = 200, content((McpAnswer = "application/json"), (String = "text/event-stream")), description = "The answer; with a \
+            `progressToken` and `Accept: text/event-stream` notices of progress before it, as events"),
+        (status = 202, description = "Taken; there is nothing to answer"),
+        (status = 400, description = "A request of 2026-07-28 whose `_meta` or headers are not as they must be; or the version is not spoken"),
+        (status = 404, description = "A request of 2026-07-28 has a method that is not known")))]
 async fn take(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
-    check_version(&call)?;
     let header_key = call.idempotency_key()?;
     let asked = read(&mut call).await?;
+    let headers = Headers {
+        version: call.header("mcp-protocol-version")?,
+        method: call.header("mcp-method")?,
+        name: call.header("mcp-name")?,
+    };
+    let manner = match alone::manner(&asked, headers) {
+        Ok(Manner::Greeted) => check_version(&call).map(|()| Manner::Greeted)?,
+        Ok(manner) => manner,
+        Err(refused) => return Ok((StatusCode::BAD_REQUEST, Json(refused)).into_response()),
+    };
     let id = asked.id.clone();
-    let answer = match serve::turn(&asked, ABOUT) {
+    let answer = match manner.turn(&asked, ABOUT) {
         Turn::Taken => return Ok(StatusCode::ACCEPTED.into_response()),
         Turn::Say(answer) => answer,
         Turn::List(after) => list(&Door::of(&shared, &call)?, &id, after).await?,
@@ -107,17 +124,32 @@ async fn take(State(shared): State<Arc<Shared>>, mut call: Call) -> Answer {
                 }
                 (one, other) => one.or(other),
             };
-            use_tool(&Door::of(&shared, &call)?, &id, tool).await?
+            let door = Door { manner, ..Door::of(&shared, &call)? };
+            // Over the host's door a request has one reply; and where there are as many streams as may be, the reply alone is given.
+            let wants = tool.progress.take().filter(|_| call.via_host().is_none());
+            let place = match wants {
+                Some(token) if call.wants_events()? => {
+                    shared.streams.clone().try_acquire_owned().ok().map(|place| (token, place))
+                }
+                _ => None,
+            };
+            match use_tool(&door, &id, tool, place).await? {
+                Used::Done(answer) => answer,
+                Used::Watched(watch) => return Ok(watch.into_response()),
+            }
         }
     };
-    Ok(Json(answer).into_response())
+    let (status, answer) = manner.given(answer);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    Ok((status, Json(answer)).into_response())
 }
 
 fn check_version(call: &Call) -> Result<()> {
     match call.header("mcp-protocol-version")? {
         Some(version) if !VERSIONS.contains(&version) => {
             let message = format!("the protocol's version `{}` is not spoken here", printable(version));
-            Err(Error::new(&code::VERSION, message).help(format!("speak one of {}", VERSIONS.join(", "))))
+            Err(Error::new(&code::VERSION, message)
+                .help(format!("speak one of {}", alone::versions().join(", "))))
         }
         _ => Ok(()),
     }
@@ -150,6 +182,8 @@ struct Door {
     starts: bool,
     gives_tasks: bool,
     patience: Duration,
+    /// How the message is spoken.
+    manner: Manner,
 }
 
 impl Door {
@@ -162,6 +196,7 @@ impl Door {
             starts: may("chainbot:workflow:execute"),
             gives_tasks: may("chainbot:agent:execute"),
             patience: Duration::from_secs(MCP_WAIT_S_MAX).min(left),
+            manner: Manner::Greeted,
         })
     }
 
@@ -170,49 +205,47 @@ impl Door {
     }
 }
 
-/// A page: agents, then `run_status`, then workflows, which is how their names are sorted. The cursor is the last name.
+/// A page: agents, then `run_status`, then workflows, each by the names of definitions. The cursor is the usual name of the last one.
 async fn list(door: &Door, id: &Value, after: Option<String>) -> Result<Value> {
     let people = door.people()?;
-    let (mut tools, mut more) = (Vec::new(), false);
+    let (mut tools, mut more, mut last) = (Vec::new(), false, None);
     let name_after =
         |prefix: &str| after.as_deref().and_then(|name| name.strip_prefix(prefix)).map(str::to_owned);
-    let (agent, workflow) = (name_after(AGENT), name_after(WORKFLOW));
-    let is_past_status = workflow.is_some() || after.as_deref() == Some(STATUS);
+    let (agent, workflow) = (name_after(AGENT_TOOL), name_after(WORKFLOW_TOOL));
+    let is_past_status = workflow.is_some() || after.as_deref() == Some(STATUS_TOOL);
     if after.is_some() && agent.is_none() && !is_past_status {
         return Ok(refusal(id, WRONG_PARAMS, "`cursor` is none of this server"));
     }
     if door.gives_tasks && !is_past_status {
         let (agents, rest) = people.published_agents(agent, MCP_LISTED_MAX).await?;
+        last = agents.last().map(Published::usual_name);
         tools.extend(agents.into_iter().map(tool));
         more = rest;
     }
     if !more && !is_past_status && (door.gives_tasks || door.starts) {
+        last = Some(STATUS_TOOL.to_owned());
         tools.push(status_tool());
     }
     if !more && door.starts {
         let room = MCP_LISTED_MAX.saturating_sub(tools.len());
         let (workflows, rest) = people.published_workflows(workflow, room).await?;
+        last = workflows.last().map(Published::usual_name).or(last);
         tools.extend(workflows.into_iter().map(tool));
         more = rest;
     }
-    let next = tools.last().filter(|_| more).map(|tool| tool.name.clone());
-    Ok(reply(id, serve::listed(tools, next)))
+    Ok(reply(id, serve::listed(tools, last.filter(|_| more))))
 }
 
 fn tool(published: Published) -> Tool {
-    let Published { name, description, kind } = published;
-    let (prefix, schema, otherwise) = match kind {
-        PublishedKind::Workflow(schema) => {
-            (WORKFLOW, inputs(schema), format!("Runs the workflow `{name}` and gives its output."))
+    let tool = published.tool_name();
+    let Published { name, description, kind, .. } = published;
+    let (schema, otherwise) = match kind {
+        PublishedKind::Workflow { schema, .. } => {
+            (inputs(schema), format!("Runs the workflow `{name}` and gives its output."))
         }
-        PublishedKind::Agent(kind) => (AGENT, task_schema(kind), format!("Gives the agent `{name}` a task.")),
+        PublishedKind::Agent(kind) => (task_schema(kind), format!("Gives the agent `{name}` a task.")),
     };
-    Tool {
-        name: format!("{prefix}{name}"),
-        description: description.unwrap_or(otherwise),
-        schema,
-        is_read_only: false,
-    }
+    Tool { name: tool, description: description.unwrap_or(otherwise), schema, is_read_only: false }
 }
 
 /// The protocol wants an object's schema to say that it is one.
@@ -240,7 +273,7 @@ fn task_schema(kind: AgentKind) -> Value {
 
 fn status_tool() -> Tool {
     Tool {
-        name: STATUS.to_owned(),
+        name: STATUS_TOOL.to_owned(),
         description: ABOUT_STATUS.to_owned(),
         schema: json!({
             "type": "object",
@@ -255,48 +288,91 @@ fn status_tool() -> Tool {
     }
 }
 
-async fn use_tool(door: &Door, id: &Value, call: ToolCall) -> Result<Value> {
-    let ToolCall { name, arguments, key } = call;
-    let done = match (name.strip_prefix(WORKFLOW), name.strip_prefix(AGENT)) {
-        _ if name == STATUS && (door.starts || door.gives_tasks) => Some(status(door, arguments).await),
-        (Some(workflow), _) if door.starts && door.people()?.is_published_workflow(workflow).await? => {
-            Some(run(door, workflow, arguments, key).await)
-        }
-        (_, Some(agent)) if door.gives_tasks && door.people()?.published_agent(agent).await?.is_some() => {
-            Some(work(door, agent, arguments, key).await)
-        }
-        _ => None,
+/// A call as its client sees it.
+enum Used {
+    /// This is the answer.
+    Done(Value),
+    /// It comes, with notices before it.
+    Watched(Box<progress::Watch>),
+}
+
+/// `place`: where notices of progress are wanted, what they are to name, and the place of their stream.
+async fn use_tool(
+    door: &Door,
+    id: &Value,
+    call: ToolCall,
+    place: Option<(Value, OwnedSemaphorePermit)>,
+) -> Result<Used> {
+    let ToolCall { name, arguments, key, .. } = call;
+    let done = if name == STATUS_TOOL && (door.starts || door.gives_tasks) {
+        status(door, arguments).await.map(|run| Used::Done(reply(id, shown(&run.view, run.gives_content))))
+    } else {
+        let found = door.people()?.published_tool(&name).await?.filter(|found| match found.kind {
+            PublishedKind::Workflow { .. } => door.starts,
+            PublishedKind::Agent(_) => door.gives_tasks,
+        });
+        let Some(found) = found else {
+            let message = format!("there is no tool `{}`; tools/list has them", printable(&name));
+            return Ok(Used::Done(refusal(id, WRONG_PARAMS, &message)));
+        };
+        begin(door, id, found, arguments, key, place).await
     };
     match done {
-        None => {
-            let message = format!("there is no tool `{}`; tools/list has them", printable(&name));
-            Ok(refusal(id, WRONG_PARAMS, &message))
-        }
-        Some(Ok(view)) => Ok(reply(id, shown(&view))),
         // Ours, not the caller's: what is inside stays inside.
-        Some(Err(error)) if problem::status(error.kind()).is_server_error() => Err(error),
-        Some(Err(error)) => Ok(reply(id, serve::failed(&told(&error)))),
+        Err(error) if problem::status(error.kind()).is_server_error() => Err(error),
+        Err(error) => Ok(Used::Done(reply(id, serve::failed(&told(&error))))),
+        used => used,
     }
 }
 
-async fn run(
+async fn begin(
     door: &Door,
-    workflow: &str,
+    id: &Value,
+    found: Published,
     arguments: Map<String, Value>,
     key: Option<String>,
-) -> Result<RunView> {
-    let new =
-        NewRun { workflow: workflow.to_owned(), inputs: Value::Object(arguments), idempotency_key: key };
-    let started = door.people()?.start_run(new).await?;
-    waited(door, started.run, door.patience).await
+    place: Option<(Value, OwnedSemaphorePermit)>,
+) -> Result<Used> {
+    let people = door.people()?;
+    // Before the run begins, so that nothing of it is missed.
+    let watched = match place {
+        Some((token, place)) => Some((token, place, people.subscribe(None).await?)),
+        None => None,
+    };
+    let (started, steps) = match found.kind {
+        PublishedKind::Workflow { steps, .. } => {
+            let inputs = Value::Object(arguments);
+            let new = NewRun { workflow: found.name, inputs, idempotency_key: key };
+            (people.start_run(new).await?, steps)
+        }
+        PublishedKind::Agent(_) => (work(people, found.name, arguments, key).await?, None),
+    };
+    let gives_content = found.face.gives_content;
+    // Of a repeat nothing more comes than its end.
+    let Some((token, place, events)) = watched.filter(|_| !started.replayed) else {
+        let view = waited(door, started.run, door.patience).await?;
+        return Ok(Used::Done(reply(id, shown(&view, gives_content))));
+    };
+    Ok(Used::Watched(Box::new(progress::Watch::new(progress::Watched {
+        people: people.clone(),
+        events,
+        run: started.run.id,
+        id: id.clone(),
+        token,
+        steps,
+        gives_content,
+        patience: door.patience,
+        manner: door.manner,
+        _place: place,
+    }))))
 }
 
 async fn work(
-    door: &Door,
-    agent: &str,
+    people: &Handle,
+    agent: String,
     mut arguments: Map<String, Value>,
     key: Option<String>,
-) -> Result<RunView> {
+) -> Result<StartedRun> {
     let task = arguments.remove("task").unwrap_or_default();
     let context = arguments.remove("context").unwrap_or_default();
     if task.is_null() || task.as_str().is_some_and(|text| text.trim().is_empty()) {
@@ -311,12 +387,10 @@ async fn work(
     // Some model wrote the task, so nothing of it counts as the owner's word: what has a context is tainted.
     let context = json!({ "asked_by": "a client of the Model Context Protocol", "context": context });
     let input = TaskInput { task, context, ..TaskInput::default() };
-    let new = NewTask { agent: agent.to_owned(), input, idempotency_key: key };
-    let started = door.people()?.start_task(new).await?;
-    waited(door, started.run, door.patience).await
+    people.start_task(NewTask { agent, input, idempotency_key: key }).await
 }
 
-async fn status(door: &Door, mut arguments: Map<String, Value>) -> Result<RunView> {
+async fn status(door: &Door, mut arguments: Map<String, Value>) -> Result<PublishedRun> {
     let field = |what: &str| {
         Error::new(&general::FIELD, what)
             .help("give `run_id` as a tool gave it, and `wait` in seconds, 30 at most")
@@ -338,12 +412,13 @@ async fn status(door: &Door, mut arguments: Map<String, Value>) -> Result<RunVie
             .help("give the run_id of an earlier call")
     };
     let id: RunId = text.parse().map_err(|_| missing())?;
-    let (view, is_task) = door.people()?.published_run(id).await?.ok_or_else(missing)?;
-    let is_allowed = if is_task { door.gives_tasks } else { door.starts };
-    match is_allowed {
-        true => waited(door, view, door.patience.min(Duration::from_secs(seconds))).await,
-        false => Err(missing()),
+    let run = door.people()?.published_run(id).await?.ok_or_else(missing)?;
+    let is_allowed = if run.is_task { door.gives_tasks } else { door.starts };
+    if !is_allowed {
+        return Err(missing());
     }
+    let view = waited(door, run.view, door.patience.min(Duration::from_secs(seconds))).await?;
+    Ok(PublishedRun { view, ..run })
 }
 
 /// The run as it stands when it is over, a person is asked, or the time is.
@@ -360,21 +435,29 @@ fn told(error: &Error) -> String {
     format!("{}: {}{help}", error.code().id, error.message())
 }
 
-fn shown(view: &RunView) -> Value {
+/// The result of a call. `gives_content`: its output is a list of content blocks.
+fn shown(view: &RunView, gives_content: bool) -> Value {
     let mut value = json!({ "run_id": view.id, "status": view.status.as_str() });
     let is_error = matches!(view.status, RunStatus::Failed | RunStatus::Cancelled);
     match (view.status, &view.output, &view.error) {
         (RunStatus::Completed, Some(output), _) => {
             let bytes = output.to_string().len();
-            if bytes <= MCP_SERVED_BYTES_MAX {
-                value["output"] = output.clone();
-            } else {
+            if bytes > MCP_SERVED_BYTES_MAX {
                 value["next"] = json!(format!(
                     "the output has {bytes} bytes, over the {MCP_SERVED_BYTES_MAX} that are given here; \
                      GET /api/chainbot/runs/{} has it",
                     view.id
                 ));
+                return serve::called(value, is_error);
             }
+            match gives_content.then(|| blocks(output)) {
+                Some(Ok(blocks)) => return serve::given(blocks, value),
+                Some(Err(why)) => {
+                    value["next"] = json!(format!("the output is to be a list of content blocks: {why}"));
+                }
+                None => {}
+            }
+            value["output"] = output.clone();
         }
         (_, _, Some(error)) => value["error"] = json!({ "code": error.code, "message": error.message }),
         (status, _, _) if !status.is_terminal() => {

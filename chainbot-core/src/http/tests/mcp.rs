@@ -370,3 +370,231 @@ async fn a_page_of_another_origin_uses_no_tool_and_nobody_without_a_credential()
     }
     house.end().await;
 }
+
+#[tokio::test]
+async fn a_tool_may_have_a_name_of_its_own_that_no_other_has() {
+    let house = House::new().await;
+    let (mia, tom) = (house.login("mia").await, house.login("tom").await);
+    let named = |name: &str, tool: &str| {
+        HELLO
+            .replace("name: hello", &format!("name: {name}"))
+            .replace("mcp: true", &format!("mcp: {{ name: {tool} }}"))
+    };
+    house.stores(&mia, &named("hello", "greetPeople")).await;
+    assert_eq!(house.tools(&mia).await, ["run_status", "greetPeople"]);
+    for tool in ["greetPeople", "workflow_hello"] {
+        let done = house.call(&mia, tool, json!({ "who": "Tom" })).await;
+        assert_eq!(done["structuredContent"]["output"]["said"], "hello Tom", "{tool}: {done}");
+    }
+    // Who does not see the workflow has no such tool, and cannot have one of that name.
+    assert_eq!(house.refused(&tom, "tools/call", json!({ "name": "greetPeople" })).await["code"], -32602);
+    let taken = Value::String(named("other", "greetPeople"));
+    house.ask(&tom, "POST workflows", taken).await.problem(409, "CB-1287");
+    let agent =
+        |tool: &str| json!({ "name": "butler", "instructions": "d", "publish": { "mcp": { "name": tool } } });
+    house.ask(&tom, "POST agents", agent("greetPeople")).await.problem(409, "CB-1287");
+    assert_eq!(house.ask(&tom, "POST agents", agent("askButler")).await.status, 201);
+    assert_eq!(house.tools(&tom).await, ["askButler", "run_status"]);
+    house.stores(&tom, &named("other", "greetAll")).await;
+    let put = |source: String| house.ask(&tom, "PUT workflows/other", Value::String(source));
+    put(named("other", "askButler")).await.problem(409, "CB-1287");
+    // Its own stays its own.
+    assert_eq!(put(named("other", "greetAll").replace("Says", "Really says")).await.status, 200);
+    assert_eq!(house.ask(&mia, "DELETE workflows/hello", Value::Null).await.status, 204);
+    assert_eq!(put(named("other", "greetPeople")).await.status, 200);
+    for wrong in ["run_status", "workflow_x", "agent_x", "1a", "\"a b\"", "\"\"", "7"] {
+        let reply = house.ask(&mia, "POST workflows", Value::String(named("wrong", wrong))).await;
+        assert_eq!(reply.status, 422, "{wrong}: {}", reply.text);
+        assert!(reply.text.contains("publish.mcp.name"), "{wrong}: {}", reply.text);
+    }
+    house.ask(&mia, "POST agents", agent("run_status")).await.problem(422, "CB-1220");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_list_of_tools_with_names_of_their_own_is_in_pages_as_any() {
+    let house = House::new().await;
+    let mia = house.login("mia").await;
+    for number in 0..60 {
+        let source = HELLO.replace("name: hello", &format!("name: hello{number:02}"));
+        house.stores(&mia, &source.replace("mcp: true", &format!("mcp: {{ name: t{} }}", 99 - number))).await;
+    }
+    let first = house.result(&mia, "tools/list", json!({})).await;
+    let second = house.result(&mia, "tools/list", json!({ "cursor": first["nextCursor"] })).await;
+    let count = |page: &Value| page["tools"].as_array().unwrap().len();
+    assert_eq!((count(&first), count(&second), second["tools"][10]["name"].as_str()), (50, 11, Some("t40")));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn an_output_that_is_to_be_content_blocks_is_given_as_such() {
+    let house = House::new().await;
+    let mia = house.login("mia").await;
+    let shows = "name: shows\npublish: { mcp: { content: true } }\nsteps:\n  - { id: a, type: set, config: { variables: { a: \"1\" } } }\n\
+        output:\n  - { type: text, text: \"the bed\" }\n  - { type: image, data: \"AAAA\", mimeType: image/png }\n";
+    house.stores(&mia, shows).await;
+    let done = house.call(&mia, "workflow_shows", json!({})).await;
+    let blocks = json!([{ "type": "text", "text": "the bed" }, { "type": "image", "data": "AAAA", "mimeType": "image/png" }]);
+    assert_eq!(
+        (&done["content"], &done["isError"], &done["structuredContent"]),
+        (&blocks, &json!(false), &Value::Null)
+    );
+    let run = &done["_meta"]["chainbot/run"];
+    assert_eq!(run["status"], "completed", "{done}");
+    let again = house.call(&mia, "run_status", json!({ "run_id": run["run_id"] })).await;
+    assert_eq!(again["content"], blocks);
+    // What is none is given as every output, and says so.
+    let put = Value::String(shows.replace("data: \"AAAA\"", "data: \"https://evil.example\""));
+    assert_eq!(house.ask(&mia, "PUT workflows/shows", put).await.status, 200);
+    let done = house.call(&mia, "workflow_shows", json!({})).await["structuredContent"].clone();
+    assert!(done["next"].as_str().unwrap().contains("block 2"), "{done}");
+    assert_eq!(done["output"][1]["data"], "https://evil.example");
+    house.end().await;
+}
+
+impl House {
+    /// A call whose progress is wanted: what came, one message after the other.
+    async fn watched(&self, token: &str, accept: &str, params: Value) -> (String, Vec<Value>) {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+        let request =
+            Request::post("/mcp").header("Content-Type", "application/json").header("Accept", accept);
+        let request =
+            request.header("Authorization", format!("Bearer {token}")).body(Body::from(body)).unwrap();
+        let reply = self.send_to_port(request).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        let kind = reply.header("content-type").to_owned();
+        let data: Vec<&str> = match kind.as_str() {
+            "text/event-stream" => {
+                reply.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
+            }
+            _ => vec![&reply.text],
+        };
+        (kind, data.into_iter().map(|text| serde_json::from_str(text).unwrap()).collect())
+    }
+}
+
+#[tokio::test]
+async fn progress_is_told_to_whoever_asks_for_it_and_takes_events() {
+    const BOTH: &str = "application/json, text/event-stream";
+    let house = House::new().await;
+    let mia = house.login("mia").await;
+    let three: String = ["a", "b", "c"]
+        .map(|id| format!("  - {{ id: {id}, type: set, config: {{ variables: {{ {id}: \"1\" }} }} }}\n"))
+        .concat();
+    house
+        .stores(
+            &mia,
+            &format!("name: three\npublish: {{ mcp: true }}\nsteps:\n{three}output: {{ done: true }}\n"),
+        )
+        .await;
+    let params = |token: Value| json!({ "name": "workflow_three", "arguments": {}, "_meta": { "progressToken": token } });
+    for token in [json!("t"), json!(7)] {
+        let (kind, said) = house.watched(&mia, BOTH, params(token.clone())).await;
+        assert_eq!(kind, "text/event-stream");
+        let notices: Vec<Value> = said[..4].iter().map(|one| one["params"].clone()).collect();
+        let expected: Vec<Value> =
+            (0..4).map(|done| json!({ "progressToken": token, "progress": done, "total": 3 })).collect();
+        assert_eq!(notices, expected);
+        assert!(said[..4].iter().all(|one| one["method"] == "notifications/progress" && one["id"].is_null()));
+        assert_eq!((said.len(), &said[4]["id"]), (5, &json!(1)));
+        assert_eq!(said[4]["result"]["structuredContent"]["output"]["done"], true, "{}", said[4]);
+    }
+    // JSON to whoever does not take events, or does not ask.
+    for (accept, params) in [
+        ("application/json", params(json!("t"))),
+        (BOTH, json!({ "name": "workflow_three", "arguments": {} })),
+        (
+            BOTH,
+            json!({ "name": "run_status", "arguments": { "run_id": "x" }, "_meta": { "progressToken": 1 } }),
+        ),
+        (BOTH, json!({ "name": "nothing", "_meta": { "progressToken": 1 } })),
+    ] {
+        let (kind, said) = house.watched(&mia, accept, params).await;
+        assert_eq!((kind.as_str(), said.len()), ("application/json", 1));
+    }
+    // A repeat is told its end alone.
+    let mut keyed = params(json!("t"));
+    keyed["_meta"]["chainbot/idempotency-key"] = json!("k");
+    assert_eq!(house.watched(&mia, BOTH, keyed.clone()).await.1.len(), 5);
+    let (kind, said) = house.watched(&mia, BOTH, keyed).await;
+    assert_eq!(
+        (kind.as_str(), &said[0]["result"]["structuredContent"]["status"]),
+        ("application/json", &json!("completed"))
+    );
+    // Over the host's door there is one reply.
+    let via = house.result(&mia, "tools/call", params(json!("t"))).await;
+    assert_eq!(via["structuredContent"]["status"], "completed");
+    // A loop has no total, and no more notices than the bound.
+    let loops = "name: loops\npublish: { mcp: true }\nsteps:\n  - id: l\n    type: loop\n    config:\n      for_each: \"range(300)\"\n      \
+        steps:\n        - { id: a, type: set, config: { variables: { a: \"1\" } } }\n";
+    house.stores(&mia, loops).await;
+    let (_, said) =
+        house.watched(&mia, BOTH, json!({ "name": "workflow_loops", "_meta": { "progressToken": 1 } })).await;
+    assert_eq!((said.len(), &said[100]["params"]), (201, &json!({ "progressToken": 1, "progress": 100 })));
+    // A person is asked: the stream ends with that.
+    house.stores(&mia, ASKS).await;
+    let (_, said) =
+        house.watched(&mia, BOTH, json!({ "name": "workflow_asks", "_meta": { "progressToken": 1 } })).await;
+    assert_eq!(said.last().unwrap()["result"]["structuredContent"]["status"], "waiting");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_message_that_speaks_for_itself_is_answered_without_a_greeting() {
+    let house = House::new().await;
+    let mia = house.login("mia").await;
+    house.stores(&mia, HELLO).await;
+    let bearer = format!("Bearer {mia}");
+    let ask = async |method: &str, version: &str, mut params: Value| {
+        let own = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} });
+        let meta = params["_meta"].as_object().cloned().unwrap_or_default();
+        params["_meta"] = own.as_object().cloned().into_iter().flatten().chain(meta).collect();
+        let name = params["name"].as_str().unwrap_or("none").to_owned();
+        let body = json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": params }).to_string();
+        let request =
+            Request::post("/mcp").header("Content-Type", "application/json").header("Authorization", &bearer);
+        let request = request.header("MCP-Protocol-Version", version).header("Mcp-Method", method);
+        let request =
+            request.header("Mcp-Name", name).header("Accept", "application/json, text/event-stream");
+        house.send_to_port(request.body(Body::from(body)).unwrap()).await
+    };
+    let alone = "2026-07-28";
+    let found = ask("server/discover", alone, json!({})).await.json()["result"].clone();
+    assert_eq!(
+        (found["supportedVersions"][0].as_str(), found["resultType"].as_str()),
+        (Some(alone), Some("complete"))
+    );
+    let listed = ask("tools/list", alone, json!({})).await.json()["result"].clone();
+    assert_eq!(
+        (listed["tools"][1]["name"].as_str(), listed["cacheScope"].as_str()),
+        (Some("workflow_hello"), Some("private"))
+    );
+    let call = json!({ "name": "workflow_hello", "arguments": { "who": "Tom" } });
+    let done = ask("tools/call", alone, call.clone()).await.json()["result"].clone();
+    assert_eq!(
+        (done["structuredContent"]["output"]["said"].as_str(), done["resultType"].as_str()),
+        (Some("hello Tom"), Some("complete"))
+    );
+    // Its progress as well.
+    let mut watched = call;
+    watched["_meta"] = json!({ "progressToken": 1 });
+    let events = ask("tools/call", alone, watched).await.text;
+    assert!(
+        events.contains("notifications/progress") && events.contains("\"resultType\":\"complete\""),
+        "{events}"
+    );
+    for (method, version, status, code) in [
+        ("initialize", alone, 404, -32601),
+        ("ping", alone, 404, -32601),
+        ("tools/list", "2025-11-25", 400, -32020),
+    ] {
+        let reply = ask(method, version, json!({})).await;
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["error"]["code"]),
+            (status, &json!(code)),
+            "{method}"
+        );
+        assert_eq!(reply.json()["id"], "a");
+    }
+    house.end().await;
+}

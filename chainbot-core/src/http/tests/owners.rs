@@ -169,6 +169,12 @@ impl House {
         read(reply).await
     }
 
+    /// The same on the port, where answers may be streams.
+    pub(super) async fn send_to_port(&self, request: Request<Body>) -> Reply {
+        let reply = tokio::time::timeout(HANG, self.api.call(request)).await.expect("an answer");
+        read(reply).await
+    }
+
     pub(super) async fn get(&self, token: &str, path: &str) -> Reply {
         self.ask(token, &format!("GET {path}"), Value::Null).await
     }

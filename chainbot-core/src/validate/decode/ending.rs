@@ -1,11 +1,12 @@
 //! What follows a run's steps: `catch`, `finally`, `compensate`, `on_failure`, `keep`; and `publish`, which is beside them.
 
 use super::step::Placement;
+use super::value::Rule;
 use super::{Decoder, Map};
 use crate::error::code::definition as code;
 use crate::limits::STEPS_MAX;
 use crate::model::document::{Node, NodeValue};
-use crate::model::{Keep, Publish, Step};
+use crate::model::{ForMcp, Keep, Publish, Step};
 use crate::validate::findings::key_path;
 use crate::validate::keys;
 
@@ -110,11 +111,23 @@ impl Decoder<'_> {
         }
     }
 
-    /// `publish: { mcp: true }`.
+    /// `publish: { mcp: true }`, or `{ mcp: { name, content } }`.
     pub(super) fn publish(&mut self, map: &Map<'_>) -> Publish {
         let path = map.path_of("publish");
         let Some(node) = map.get("publish") else { return Publish::default() };
-        let read = self.map(node, &path, &keys::PUBLISH, None);
-        Publish { mcp: read.and_then(|read| self.flag(&read, "mcp")).unwrap_or(false) }
+        let Some(read) = self.map(node, &path, &keys::PUBLISH, None) else { return Publish::default() };
+        let mcp = match read.get("mcp") {
+            Some(node) if matches!(node.value, NodeValue::Map(_)) => {
+                self.tool(node, &read.path_of("mcp")).unwrap_or_default()
+            }
+            _ => ForMcp { is_tool: self.flag(&read, "mcp").unwrap_or(false), ..ForMcp::default() },
+        };
+        Publish { mcp }
+    }
+
+    fn tool(&mut self, node: &Node, path: &str) -> Option<ForMcp> {
+        let face = self.map(node, path, &keys::PUBLISH_MCP, None)?;
+        let name = self.name(&face, "name", Rule::Tool);
+        Some(ForMcp { is_tool: true, name, gives_content: self.flag(&face, "content").unwrap_or(false) })
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Decoder, Map, listed};
 use crate::error::code::definition as code;
 use crate::error::{Code, similar};
-use crate::model::Text;
 use crate::model::document::{Node, NodeValue};
+use crate::model::{TOOL_NAME, Text, is_tool_name};
 use crate::time::parse_duration;
 use crate::validate::findings::{index_path, shown};
 use crate::validate::keys::Shape;
@@ -22,6 +22,8 @@ pub(super) enum Rule {
     Variable,
     /// `[A-Za-z0-9][A-Za-z0-9_.@+-]{0,62}`: people.
     Person,
+    /// As [`is_tool_name`] has it: tools of clients of MCP.
+    Tool,
 }
 
 /// Longest name of any kind, as `SafeName` has it.
@@ -37,10 +39,13 @@ pub(in crate::validate) const ROOTS: &[&str] =
 
 impl Rule {
     fn fits(self, name: &str) -> bool {
+        if self == Rule::Tool {
+            return is_tool_name(name);
+        }
         let letter = |c: char| match self {
             Rule::Safe | Rule::Step => c.is_ascii_lowercase(),
             Rule::Variable => c.is_ascii_alphabetic() || c == '_',
-            Rule::Person => c.is_ascii_alphanumeric(),
+            Rule::Person | Rule::Tool => c.is_ascii_alphanumeric(),
         };
         let first = |c: char| letter(c) || (self == Rule::Safe && c.is_ascii_digit());
         let rest = |c: char| {
@@ -64,6 +69,7 @@ impl Rule {
                 "use 1 to 63 letters, digits, `_`, `.`, `@`, `+` or `-`, and start with a letter or digit"
             }
             Rule::Variable => "use 1 to 63 letters, digits or `_`, and do not start with a digit",
+            Rule::Tool => TOOL_NAME,
         }
     }
 }
@@ -140,7 +146,7 @@ impl Decoder<'_> {
     /// Reports a name that breaks its rule; says whether it is good.
     pub(super) fn check_name(&mut self, node: &Node, path: &str, name: &str, rule: Rule) -> bool {
         let fits = rule.fits(name);
-        let reserved = !matches!(rule, Rule::Safe | Rule::Person) && WORDS.contains(&name);
+        let reserved = !matches!(rule, Rule::Safe | Rule::Person | Rule::Tool) && WORDS.contains(&name);
         if !fits {
             let message = format!("`{}` is not a name", shown(name, 80));
             self.error(&code::NAME, node.pos, path, message, rule.words().to_owned());

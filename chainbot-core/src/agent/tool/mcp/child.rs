@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::unix::pipe;
 
-use super::servers::McpServer;
+use super::servers::McpProgram;
 use crate::port::SecretText;
 
 /// A running server. Dropping it kills its whole group.
@@ -20,11 +20,11 @@ pub(super) struct Process(Child);
 impl Process {
     /// Starts it with an environment, and gives the ends of its pipes.
     pub(super) fn start(
-        server: &McpServer,
+        program: &McpProgram,
         env: &[(String, SecretText)],
     ) -> std::io::Result<(Self, pipe::Receiver, pipe::Sender)> {
-        let mut command = Command::new(&server.command);
-        command.args(&server.args).env_clear();
+        let mut command = Command::new(&program.command);
+        command.args(&program.args).env_clear();
         command.envs(env.iter().map(|(name, value)| (name, value.reveal())));
         // Where nothing of ours is.
         command.current_dir("/").process_group(0);

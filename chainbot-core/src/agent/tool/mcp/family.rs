@@ -71,11 +71,9 @@ impl McpTools {
         if listed.schema != request.spec.schema {
             return Err(changed(server, listed));
         }
-        let session = self.servers.session(server).await?;
         let params = json!({ "name": tool, "arguments": request.arguments });
-        let result = session.request("tools/call", params, request.timeout).await;
-        self.servers.touch(server).await;
-        let (value, is_error) = wire::outcome(&result?);
+        let result = self.servers.ask(server, "tools/call", params, request.timeout).await?;
+        let (value, is_error) = wire::outcome(&result);
         if value.to_string().len() > MCP_RESULT_BYTES_MAX {
             let message =
                 format!("the result of `{tool}` of `{server}` has more than {MCP_RESULT_BYTES_MAX} bytes");

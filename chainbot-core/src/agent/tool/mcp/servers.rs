@@ -1,19 +1,28 @@
-//! The servers of the operator's file: started when first asked, left when idle, one process of each at most.
+//! The servers of the operator's file: greeted when first asked, left when idle, one conversation with each at most.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::http::Http;
+use super::link::{Link, Lost};
 use super::pin::pin;
+use super::pipes::Pipes;
 use super::session::Session;
+use crate::env::Env;
 use crate::error::code::tool as code;
 use crate::error::similar;
-use crate::limits::{MCP_IDLE_S_DEFAULT, MCP_PAGES_MAX, MCP_SCHEMA_BYTES_MAX, MCP_TOOLS_MAX};
+use crate::limits::{
+    MCP_CALLS_MAX, MCP_IDLE_S_DEFAULT, MCP_LEAVE_S_MAX, MCP_PAGES_MAX, MCP_SCHEMA_BYTES_MAX, MCP_TOOLS_MAX,
+};
 use crate::model::{EffectClass, StepError, class};
+use crate::net::{Egress, Policy};
 use crate::port::SecretText;
 
 /// A server as the operator's file has it.
@@ -21,18 +30,43 @@ use crate::port::SecretText;
 pub struct McpServer {
     /// What grants call it.
     pub name: String,
-    /// Absolute path of the program.
-    pub command: String,
-    /// Given as they are; there is no shell.
-    pub args: Vec<String>,
-    /// All of the child's environment. What begins with `${` is a reference to a secret.
-    pub env: Vec<(String, String)>,
+    /// How it is reached.
+    pub way: McpWay,
     /// Approved tools with their pins. No other tool is offered.
     pub tools: BTreeMap<String, String>,
     /// What doing them twice means; `unsafe` where nothing is said.
     pub classes: BTreeMap<String, EffectClass>,
     /// For its greeting and each of its answers.
     pub timeout: Duration,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum McpWay {
+    /// By the pipes of a child.
+    Program(McpProgram),
+    /// By HTTP.
+    Address(McpAddress),
+}
+
+/// A program that is started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct McpProgram {
+    /// Its absolute path.
+    pub command: String,
+    /// Given as they are; there is no shell.
+    pub args: Vec<String>,
+    /// All of the child's environment. What begins with `${` is a reference to a secret.
+    pub env: Vec<(String, String)>,
+}
+
+/// A server that runs already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpAddress {
+    /// Where it answers.
+    pub url: String,
+    /// Reference to the secret that it is shown.
+    pub token: Option<String>,
 }
 
 /// How a tool stands to its approval.
@@ -61,6 +95,9 @@ pub struct McpToolView {
     pub approval: Approval,
 }
 
+/// How long a server has to hear that it is left.
+const LEAVE: Duration = Duration::from_secs(MCP_LEAVE_S_MAX);
+
 /// Gives what a reference such as `${credential:clock}` stands for.
 pub type OpenReference = Arc<dyn Fn(&str) -> crate::Result<SecretText> + Send + Sync>;
 
@@ -69,7 +106,9 @@ pub struct McpServers {
     servers: Vec<McpServer>,
     open: Option<OpenReference>,
     idle: Duration,
-    /// A lock of tokio's, for it is held while a server is started: who comes meanwhile waits for that one.
+    /// To the addresses of the servers and nowhere else: who names one in the configuration means it to be called.
+    egress: Arc<Egress>,
+    /// A lock of tokio's, for it is held while a server is greeted: who comes meanwhile waits for that one.
     live: Arc<Mutex<HashMap<String, Live>>>,
 }
 
@@ -79,17 +118,27 @@ struct Live {
 }
 
 impl McpServers {
-    /// Starts none.
-    pub fn new(servers: Vec<McpServer>) -> Self {
-        Self::with_idle(servers, Duration::from_secs(MCP_IDLE_S_DEFAULT))
+    /// Starts none and calls none. `own`: where ChainBot itself listens, which no server is reached at.
+    pub fn new(servers: Vec<McpServer>, env: Env, own: Vec<SocketAddr>) -> crate::Result<Self> {
+        let urls = servers.iter().filter_map(|server| match &server.way {
+            McpWay::Program(_) => None,
+            McpWay::Address(at) => Some((at.url.as_str(), format!("the MCP server `{}`", server.name))),
+        });
+        // A call that waits for its reply holds a place, and what it is asked meanwhile is answered from another.
+        let egress = Egress::new(Policy::to_servers(urls, own)?, env)?.with_places(2 * MCP_CALLS_MAX);
+        let idle = Duration::from_secs(MCP_IDLE_S_DEFAULT);
+        Ok(Self { servers, open: None, idle, egress: Arc::new(egress), live: Arc::default() })
     }
 
     /// With another time after which a server is left.
-    pub fn with_idle(servers: Vec<McpServer>, idle: Duration) -> Self {
-        Self { servers, open: None, idle, live: Arc::default() }
+    #[must_use]
+    pub fn with_idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
     }
 
-    /// With a way to what references in environments stand for.
+    /// With a way to what references stand for.
+    #[must_use]
     pub fn with_references(mut self, open: OpenReference) -> Self {
         self.open = Some(open);
         self
@@ -111,7 +160,7 @@ impl McpServers {
         })
     }
 
-    /// The session of a server, which is started when there is none.
+    /// The session of a server, which is greeted when there is none.
     pub(super) async fn session(&self, name: &str) -> Result<Arc<Session>, StepError> {
         let server = self.server(name)?;
         let mut live = self.live.lock().await;
@@ -120,7 +169,7 @@ impl McpServers {
             return Ok(known.session.clone());
         }
         live.remove(name);
-        let session = Arc::new(Session::start(server, &self.env(server)?).await?);
+        let session = Arc::new(Session::greet(name, self.link(server)?, server.timeout).await?);
         live.insert(name.to_owned(), Live { session: session.clone(), used: Instant::now() });
         // Ends with the session, or when there are no servers any more.
         tokio::spawn(leave_idle(
@@ -132,25 +181,56 @@ impl McpServers {
         Ok(session)
     }
 
-    /// The environment of a child, with what references stand for.
-    fn env(&self, server: &McpServer) -> Result<Vec<(String, SecretText)>, StepError> {
-        let failed = |name: &str, why: String| {
-            let message =
-                format!("the MCP server `{}` does not start: its variable `{name}`: {why}", server.name);
+    fn link(&self, server: &McpServer) -> Result<Box<dyn Link>, StepError> {
+        Ok(match &server.way {
+            McpWay::Program(program) => {
+                let opened = |(name, text): &(String, String)| {
+                    let value = match text.starts_with("${") {
+                        true => self.opened(server, &format!("variable `{name}`"), text)?,
+                        false => SecretText::new(text.clone()),
+                    };
+                    Ok((name.clone(), value))
+                };
+                let env = program.env.iter().map(opened).collect::<Result<Vec<_>, StepError>>()?;
+                Box::new(Pipes::start(&server.name, program, &env)?)
+            }
+            McpWay::Address(at) => {
+                let token = at.token.as_ref().map(|text| self.opened(server, "token", text)).transpose()?;
+                Box::new(Http::new(&server.name, &at.url, token, self.egress.clone()))
+            }
+        })
+    }
+
+    /// What a reference stands for.
+    fn opened(&self, server: &McpServer, what: &str, reference: &str) -> Result<SecretText, StepError> {
+        let opened = match &self.open {
+            Some(open) => open(reference).map_err(|error| error.message().to_owned()),
+            None => Err("nothing here opens references to secrets".to_owned()),
+        };
+        opened.map_err(|why| {
+            let message = format!("the MCP server `{}` cannot be used: its {what}: {why}", server.name);
             StepError::new(class::INVALID, &code::MCP_START, message)
-        };
-        let value = |(name, text): &(String, String)| match (text.starts_with("${"), &self.open) {
-            (false, _) => Ok((name.clone(), SecretText::new(text.clone()))),
-            (true, Some(open)) => open(text)
-                .map(|value| (name.clone(), value))
-                .map_err(|error| failed(name, error.message().to_owned())),
-            (true, None) => Err(failed(name, "nothing here opens references to secrets".to_owned())),
-        };
-        server.env.iter().map(value).collect()
+        })
+    }
+
+    /// Asks a server. One that forgot the conversation has not looked at the request, and is asked again in a new one.
+    pub(super) async fn ask(
+        &self,
+        name: &str,
+        method: &str,
+        params: Value,
+        limit: Duration,
+    ) -> Result<Value, StepError> {
+        let mut asked = self.session(name).await?.request(method, params.clone(), limit).await;
+        if let Err(Lost::Gone(_)) = asked {
+            asked = self.session(name).await?.request(method, params, limit).await;
+        }
+        self.touch(name).await;
+        asked.map_err(Lost::into_error)
     }
 
     /// Marks a server as used just now, at the end of a call.
-    pub(super) async fn touch(&self, name: &str) {
+    async fn touch(&self, name: &str) {
         if let Some(live) = self.live.lock().await.get_mut(name) {
             live.used = Instant::now();
         }
@@ -159,11 +239,10 @@ impl McpServers {
     /// The tools of a server, by name, with what the operator thinks of each.
     pub async fn tools(&self, name: &str) -> Result<Vec<McpToolView>, StepError> {
         let server = self.server(name)?;
-        let session = self.session(name).await?;
         let (mut tools, mut cursor) = (Vec::new(), None::<String>);
         for _ in 0..MCP_PAGES_MAX {
             let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
-            let page = session.request("tools/list", params, server.timeout).await?;
+            let page = self.ask(name, "tools/list", params, server.timeout).await?;
             let listed = page.get("tools").and_then(Value::as_array).into_iter().flatten();
             tools.extend(listed.filter_map(|tool| view(server, tool)));
             if tools.len() > MCP_TOOLS_MAX {
@@ -178,9 +257,13 @@ impl McpServers {
         Err(too_many(name))
     }
 
-    /// Kills all of them.
+    /// Kills those that were started, and takes leave of the others.
     pub async fn stop(&self) {
-        self.live.lock().await.clear();
+        let all = std::mem::take(&mut *self.live.lock().await);
+        let mut leaving: JoinSet<()> =
+            all.into_values().map(|live| async move { live.session.close(LEAVE).await }).collect();
+        // None takes longer than the bound.
+        while leaving.join_next().await.is_some() {}
     }
 }
 
@@ -221,19 +304,26 @@ async fn leave_idle(
     idle: Duration,
 ) {
     loop {
-        let until = {
+        let look = {
             // Held no longer than this look: servers that nobody has any more end at once.
             let Some(live) = live.upgrade() else { return };
             let mut all = live.lock().await;
             let own = all.get(&name).filter(|own| Weak::ptr_eq(&Arc::downgrade(&own.session), &session));
             let Some(own) = own else { return };
             let (until, is_used) = (own.used + idle, Arc::strong_count(&own.session) > 1);
-            if until <= Instant::now() && !is_used {
-                all.remove(&name);
+            match until <= Instant::now() && !is_used {
+                true => Err(all.remove(&name)),
+                false => Ok(until),
+            }
+        };
+        match look {
+            Ok(until) => sleep_until(until.max(Instant::now() + idle / 4)).await,
+            Err(left) => {
+                if let Some(left) = left {
+                    left.session.close(LEAVE).await;
+                }
                 return;
             }
-            until
-        };
-        sleep_until(until.max(Instant::now() + idle / 4)).await;
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! MCP servers as real child processes: what they are given, what they may say, and that none is left.
+//! MCP servers as real child processes: what they are given, what they may say, and that none is left. Those over HTTP are below.
 
+mod http;
 mod server;
 
 use std::collections::BTreeMap;
@@ -19,12 +20,26 @@ use crate::step::Executors;
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(120);
 
-fn server(mode: &str) -> McpServer {
-    McpServer {
-        name: "clock".to_owned(),
+fn started(mode: &str) -> McpWay {
+    McpWay::Program(McpProgram {
         command: std::env::current_exe().unwrap().display().to_string(),
         args: [server::SELF, "--exact", "--nocapture"].map(str::to_owned).to_vec(),
         env: vec![(server::MODE.to_owned(), mode.to_owned())],
+    })
+}
+
+fn program(command: &str) -> McpWay {
+    McpWay::Program(McpProgram { command: command.to_owned(), ..McpProgram::default() })
+}
+
+fn servers_of(server: McpServer) -> McpServers {
+    McpServers::new(vec![server], Env::system(), Vec::new()).unwrap()
+}
+
+fn server(mode: &str) -> McpServer {
+    McpServer {
+        name: "clock".to_owned(),
+        way: started(mode),
         tools: BTreeMap::new(),
         classes: BTreeMap::new(),
         timeout: LONG,
@@ -34,7 +49,7 @@ fn server(mode: &str) -> McpServer {
 /// A server all of whose tools are approved as they are.
 async fn approved(mode: &str) -> McpServer {
     let mut own = server(mode);
-    let servers = McpServers::new(vec![own.clone()]);
+    let servers = servers_of(own.clone());
     own.tools = servers.tools("clock").await.unwrap().into_iter().map(|tool| (tool.name, tool.pin)).collect();
     servers.stop().await;
     own
@@ -46,7 +61,7 @@ struct Setup {
 }
 
 fn setup(server: McpServer, idle: Duration) -> Setup {
-    let servers = Arc::new(McpServers::with_idle(vec![server], idle));
+    let servers = Arc::new(servers_of(server).with_idle(idle));
     let executors = Arc::new(Executors::new(Arc::new(egress_to(&[])), Env::system()));
     Setup { tools: McpTools::new(servers.clone(), executors), servers }
 }
@@ -134,7 +149,7 @@ async fn a_server_sees_nothing_of_ours() {
 #[tokio::test]
 async fn a_changed_or_new_tool_is_not_offered() {
     let mut own = approved("plain").await;
-    own.env = vec![(server::MODE.to_owned(), "changed".to_owned())];
+    own.way = started("changed");
     let Setup { servers, tools } = setup(own, LONG);
     assert_eq!(servers.tools("clock").await.unwrap()[0].approval, Approval::Changed);
     let error = tools.offers(&grant("echo"), &owner()).await.unwrap_err();
@@ -153,7 +168,7 @@ async fn a_tool_that_changes_under_a_task_is_not_called() {
     let own = approved("plain").await;
     let spec = setup(own.clone(), LONG).tools.offers(&grant("echo"), &owner()).await.unwrap().remove(0);
     let mut other = own;
-    other.env = vec![(server::MODE.to_owned(), "changed".to_owned())];
+    other.way = started("changed");
     let Setup { tools, .. } = setup(other, LONG);
     let request = |spec, grant| ToolRequest {
         spec,
@@ -226,15 +241,15 @@ async fn what_a_server_says_is_bounded() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_spoken_to_is_an_error() {
-    let start = async |own: McpServer| McpServers::new(vec![own]).tools("clock").await.unwrap_err();
+    let start = async |own: McpServer| servers_of(own).tools("clock").await.unwrap_err();
     let future = start(server("future")).await;
     assert_eq!(future.code, "CB-1282");
     assert!(future.message.contains("2999-01-01"), "{}", future.message);
     let mute = McpServer { timeout: Duration::from_millis(1), ..server("mute") };
     assert_eq!(start(mute).await.class, "timeout");
-    let missing = McpServer { command: "/nowhere/mcp".to_owned(), ..server("plain") };
+    let missing = McpServer { way: program("/nowhere/mcp"), ..server("plain") };
     assert_eq!((start(missing).await.code, "CB-1282".to_owned()).0, "CB-1282");
-    let ends = McpServer { command: "/bin/true".to_owned(), args: Vec::new(), ..server("plain") };
+    let ends = McpServer { way: program("/bin/true"), ..server("plain") };
     assert_eq!(start(ends).await.class, "cut");
 }
 

@@ -1,30 +1,21 @@
-//! What this client says and refuses, and how results are read: a message a line. Pure.
+//! What this client says and refuses, and how results are read. Pure.
 
 use serde_json::{Value, json};
 
-use crate::mcp::wire;
-pub(super) use crate::mcp::wire::{Message, VERSIONS, read};
-
-pub(super) fn request(id: u64, method: &str, params: Value) -> String {
-    line(&wire::request(id, method, params))
-}
-
-pub(super) fn notification(method: &str, params: Value) -> String {
-    line(&wire::notification(method, params))
-}
+pub(super) use crate::mcp::wire::{Message, VERSIONS, notification, read, request};
+use crate::mcp::wire::{NO_METHOD, refusal, reply};
 
 /// Sampling, elicitation, roots: nothing that a server wants is done. A ping is answered.
-pub(super) fn answer(id: &Value, method: &str) -> String {
-    line(&match method {
-        "ping" => wire::reply(id, json!({})),
-        _ => wire::refusal(id, wire::NO_METHOD, "this client does nothing for servers"),
-    })
+pub(super) fn answer(id: &Value, method: &str) -> Value {
+    match method {
+        "ping" => reply(id, json!({})),
+        _ => refusal(id, NO_METHOD, "this client does nothing for servers"),
+    }
 }
 
-fn line(message: &Value) -> String {
-    let mut text = message.to_string();
-    text.push('\n');
-    text
+/// Tells a server that nobody waits for a reply.
+pub(super) fn cancelled(id: u64) -> Value {
+    notification("notifications/cancelled", json!({ "requestId": id, "reason": "nobody waits for it" }))
 }
 
 pub(super) fn initialize() -> Value {
@@ -60,9 +51,9 @@ mod tests {
     #[test]
     fn nothing_is_done_for_a_server_but_to_answer_a_ping() {
         for method in ["sampling/createMessage", "elicitation/create", "roots/list", "x"] {
-            assert!(answer(&json!(1), method).contains("-32601"), "{method}");
+            assert_eq!(answer(&json!(1), method)["error"]["code"], -32601, "{method}");
         }
-        assert_eq!(answer(&json!("a"), "ping"), "{\"id\":\"a\",\"jsonrpc\":\"2.0\",\"result\":{}}\n");
+        assert_eq!(answer(&json!("a"), "ping"), json!({ "jsonrpc": "2.0", "id": "a", "result": {} }));
     }
 
     #[test]

@@ -221,7 +221,7 @@ impl App {
         let calls = AgentCalls::new(models.clone())
             .with_ledger(Ledger::new(store.clone(), env.clone(), config.agents.day))
             .with_watcher(Arc::new(Deltas { live: live.clone(), env: env.clone() }))
-            .with_recall(Arc::new(Reminder::new(store.clone(), env.clone())))
+            .with_recall(Arc::new(Reminder::new(store.clone(), env.clone(), config.agents.window)))
             .with_family(workflow_tools.clone())
             .with_family(Arc::new(MemoryTools::new(store.clone(), env.clone())))
             .with_family(Arc::new(ApiTools::new(hands.clone(), env.clone())))

@@ -198,6 +198,8 @@ pub struct AgentManagement {
     pub day: DayLimits,
     /// Bytes of rows of one data processor.
     pub data_bytes: usize,
+    /// Exchanges of a conversation in a prompt, and messages of it that are read for them.
+    pub window: (u32, u32),
 }
 
 /// Section `egress`.

@@ -233,6 +233,8 @@ pub struct Meters {
     pub runs_failed: Counter,
     /// Runs that were cancelled.
     pub runs_cancelled: Counter,
+    /// Agents that were to be made and were not.
+    pub agent_spawns_failed: Counter,
     /// Effects that were begun.
     pub effects: Counter,
     /// How long attempts took, in the order of [`STEP_TYPES`].
@@ -265,6 +267,7 @@ impl Default for Meters {
             runs_completed: Counter::default(),
             runs_failed: Counter::default(),
             runs_cancelled: Counter::default(),
+            agent_spawns_failed: Counter::default(),
             effects: Counter::default(),
             step_time: [const { Histogram::new(&LONG_SECONDS) }; STEP_TYPES.len()],
             requests: Requests::default(),

@@ -18,12 +18,13 @@ use serde_json::{Map, Value, json};
 
 use crate::meter::{Buckets, Meters, STEP_TYPES, TOKEN_KINDS};
 use crate::runtime::Handle;
+use crate::task::AgentKind;
 use crate::time::Timestamp;
 
 pub use lines::{Line, Lines, note};
 pub use log_file::{LogFile, LogFileOptions};
 pub use machine::{Folder, Machine};
-pub use monitor::{Components, HealthReport, Monitor, MonitorOptions, Rules};
+pub use monitor::{AgentsSeen, Components, HealthReport, Monitor, MonitorOptions, Rules};
 pub use table::{NAMES, Name, page};
 pub use text::Dialect;
 pub use trace::{TraceOptions, Traces};
@@ -183,6 +184,13 @@ impl Taking {
         let begun = sources.backup.map(|at| at.0 as f64 / 1_000.0);
         self.maybe("chainbot_backup_last_success_timestamp_seconds", begun);
         self.maybe("chainbot_inbox_open", sources.monitor.open_questions().map(|open| open as f64));
+        if let Some(agents) = sources.monitor.agents() {
+            self.one("chainbot_agents_active", agents.live as f64);
+            for (kind, count) in AgentKind::ALL.iter().zip(agents.of) {
+                self.by("chainbot_agents_total", kind.as_str(), count as f64);
+            }
+        }
+        self.one("chainbot_agent_spawns_failed_total", sources.meters.agent_spawns_failed.get() as f64);
     }
 
     fn runs(&mut self, sources: &Sources<'_>) {

@@ -159,7 +159,9 @@ const DEFINITION: &str = r#"{"name": "all", "steps": [
 fn every_name_is_exported_and_reads_strictly() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(&folder);
-    let server = Server::start_with(&data, &["gpt_integration.maclink.macbook_url=http://127.0.0.1:9"]);
+    let settings =
+        ["gpt_integration.maclink.macbook_url=http://127.0.0.1:9", "monitoring.health_check_interval=5"];
+    let server = Server::start_with(&data, &settings);
     let client = Client::of(&data).unwrap();
     let json = "content-type: application/json\r\n";
     let made = client.send("POST", "/api/chainbot/workflows", json, DEFINITION).unwrap();
@@ -173,7 +175,15 @@ fn every_name_is_exported_and_reads_strictly() {
     let probed = client.send("POST", "/api/chainbot/models/maclink/probe", json, "{}").unwrap();
     assert_eq!(probed.status, 502, "{}", probed.body);
     assert_eq!(client.send("POST", "/api/chainbot/backup", json, "{}").unwrap().status, 202);
+    for (agent, status) in
+        [(r#"{"name": "rows", "type": "data_processor"}"#, 201), (r#"{"name": "rows"}"#, 409)]
+    {
+        let made = client.send("POST", "/api/chainbot/agents", json, agent).unwrap();
+        assert_eq!(made.status, status, "{}", made.body);
+    }
     let figure = || client.get("/api/chainbot/metrics");
+    // The monitor looks each few seconds.
+    client.wait_until(|| figure()["chainbot_agents_active"] == 1.0);
     client.wait_until(|| figure()["chainbot_backup_last_success_timestamp_seconds"].is_number());
     assert_eq!(server.port.ask("GET /nowhere/at%22all", &[], "").status, 404);
 
@@ -204,6 +214,8 @@ fn every_name_is_exported_and_reads_strictly() {
         ("http_requests_total", ("method", "POST"), "", 4.0),
         ("http_request_duration_seconds", ("", ""), "_count", 6.0),
         ("chainbot_effects_total", ("", ""), "", 1.0),
+        ("chainbot_agents_total", ("type", "data_processor"), "", 1.0),
+        ("chainbot_agent_spawns_failed_total", ("", ""), "", 1.0),
         ("chainbot_backup_last_success_timestamp_seconds", ("", ""), "", 1.7e9),
         ("process_start_time_seconds", ("", ""), "", 1.7e9),
         ("process_cpu_seconds_total", ("", ""), "", 0.01),

@@ -22,8 +22,6 @@ pub const KNOWN: &[&str] = &[
     "gpt_integration.openai.organization_id",
     "gpt_integration.maclink.health_check_interval",
     "gpt_integration.agent_brain.enabled",
-    "gpt_integration.agent_brain.conversation_history_limit",
-    "gpt_integration.agent_brain.context_window_size",
     "gpt_integration.agent_brain.confidence_threshold",
     "gpt_integration.agent_brain.persona_cache_size",
     "security.bcrypt_rounds",

@@ -353,6 +353,10 @@ fn typed(
                 let own = values.count("agent_management.agent_types.data_processor.memory_limit");
                 own.min(values.count("agent_management.max_agent_memory")) as usize * 1024 * 1024
             },
+            window: (
+                values.count("gpt_integration.agent_brain.context_window_size"),
+                values.count("gpt_integration.agent_brain.conversation_history_limit"),
+            ),
         },
         egress: Egress { public: values.flag("egress.public"), grants: values.grants("egress.grants") },
         alex_os: AlexOs {

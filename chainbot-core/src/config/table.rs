@@ -610,6 +610,18 @@ pub const KEYS: &[Key] = &[
         doc: "Tries of one call after the first.",
     },
     Key {
+        path: "gpt_integration.agent_brain.context_window_size",
+        kind: Kind::Int { min: 1, max: 1_000 },
+        default: "10",
+        doc: "Exchanges of a conversation that are in a prompt, at most: what a person says and all that follows until they speak again.",
+    },
+    Key {
+        path: "gpt_integration.agent_brain.conversation_history_limit",
+        kind: Kind::Int { min: 1, max: 200 },
+        default: "50",
+        doc: "Messages of a conversation that are read for its window.",
+    },
+    Key {
         path: "gpt_integration.agent_brain.fallback_provider",
         kind: Kind::NameOrNone,
         default: "null",

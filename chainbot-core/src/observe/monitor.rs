@@ -22,10 +22,11 @@ use super::system::{Reading, System};
 use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
-use crate::limits::ALERT_LOOKS;
+use crate::limits::{ALERT_LOOKS, PAGE_MAX};
 use crate::meter::Meters;
-use crate::port::{EventBus, Scope, Store};
+use crate::port::{AgentFilter, AgentState, EventBus, Scope, Store};
 use crate::runtime::{Component, announce};
+use crate::task::AgentKind;
 
 /// The event of a change.
 const TOPIC: &str = "chainbot.health.changed";
@@ -39,6 +40,15 @@ const LOADED: f64 = 0.8;
 const STRAINED: f64 = 0.7;
 /// A database that does not answer a read.
 const UNREADABLE: f64 = 0.3;
+
+/// Agents that there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentsSeen {
+    /// Those that take tasks.
+    pub live: usize,
+    /// Of each type, in the order of [`AgentKind::ALL`]: those that take tasks, and those in error.
+    pub of: [usize; AgentKind::ALL.len()],
+}
 
 /// What the operator decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,6 +134,7 @@ struct Seen {
     /// How long the store took, or why it did not answer.
     database: Option<std::result::Result<Duration, String>>,
     questions: Option<usize>,
+    agents: Option<AgentsSeen>,
     cpu_percent: Option<f64>,
     status: Option<&'static str>,
     is_closing: bool,
@@ -175,6 +186,7 @@ impl Monitor {
             requests: meters.requests.totals(),
             database: None,
             questions: None,
+            agents: None,
             cpu_percent: None,
             status: None,
             is_closing: false,
@@ -213,6 +225,11 @@ impl Monitor {
     pub fn machine(&self) -> Machine {
         let cpu_percent = self.seen.lock().cpu_percent;
         self.system.machine(self.reading(), cpu_percent)
+    }
+
+    /// The agents at the last look.
+    pub fn agents(&self) -> Option<AgentsSeen> {
+        self.seen.lock().agents
     }
 
     /// Questions to people that were open at the last look.
@@ -271,6 +288,27 @@ impl Monitor {
         }
     }
 
+    /// `None` when they cannot be read, of which the health report tells.
+    fn count_agents(&self) -> Option<AgentsSeen> {
+        let mut seen = AgentsSeen::default();
+        let mut after = None;
+        loop {
+            let filter = AgentFilter { id: None, after: after.take(), limit: PAGE_MAX };
+            let page = self.store.agents(&Scope::All, &filter).ok()?;
+            for stored in &page.items {
+                let place = AgentKind::ALL.iter().position(|kind| kind.as_str() == stored.kind);
+                if let Some(place) = place.filter(|_| stored.state != AgentState::Terminated) {
+                    seen.of[place] += 1;
+                    seen.live += usize::from(stored.state == AgentState::Live);
+                }
+            }
+            after = page.items.last().map(|stored| stored.workflow.name.clone());
+            if !page.more || after.is_none() {
+                return Some(seen);
+            }
+        }
+    }
+
     /// One look, and word of what changed.
     fn look(&self) {
         let rules = self.seen.lock().rules;
@@ -279,12 +317,14 @@ impl Monitor {
         let begun = self.env.monotonic();
         let questions = self.store.inbox(&Scope::All);
         let took = self.env.monotonic().saturating_sub(begun);
+        let agents = self.count_agents();
         let requests = self.meters.requests.totals();
         let changed = {
             let mut seen = self.seen.lock();
             let errors = error_percent(seen.requests, requests);
             seen.requests = requests;
             seen.cpu_percent = cpu;
+            seen.agents = agents;
             (seen.database, seen.questions) = match &questions {
                 Ok(open) => (Some(Ok(took)), Some(open.len())),
                 Err(error) => (Some(Err(error.to_string())), None),

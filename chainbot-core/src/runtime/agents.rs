@@ -106,6 +106,14 @@ pub struct UsageView {
 impl Handle {
     /// Makes an agent of a definition. CB-1220 when it is wrong, CB-1222 when the name is taken, CB-1224 when there are too many.
     pub async fn create_agent(&self, definition: Value) -> Result<AgentView> {
+        let made = self.make_agent(definition).await;
+        if made.is_err() {
+            self.0.meters.agent_spawns_failed.one();
+        }
+        made
+    }
+
+    async fn make_agent(&self, definition: Value) -> Result<AgentView> {
         self.0.check_open()?;
         let spec = AgentSpec::read(definition.clone())?;
         let source = agent_source(&definition);

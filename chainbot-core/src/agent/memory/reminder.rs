@@ -21,12 +21,14 @@ use crate::task::{self, MemorySpec, Remembered};
 pub struct Reminder {
     store: Arc<dyn Store>,
     env: Env,
+    /// Exchanges in a prompt, and messages that are read for them.
+    window: (u32, u32),
 }
 
 impl Reminder {
-    /// Over the store that keeps the memory.
-    pub fn new(store: Arc<dyn Store>, env: Env) -> Self {
-        Self { store, env }
+    /// Over the store that keeps the memory. `window`: exchanges in a prompt, and messages that are read for them.
+    pub fn new(store: Arc<dyn Store>, env: Env, window: (u32, u32)) -> Self {
+        Self { store, env, window }
     }
 }
 
@@ -38,7 +40,7 @@ impl Recall for Reminder {
         task: &'a str,
         owner: &'a ToolOwner,
     ) -> ToolFuture<'a, Remembered> {
-        let (store, now, agent) = (self.store.clone(), self.env.now(), owner.agent);
+        let (store, now, agent, window) = (self.store.clone(), self.env.now(), owner.agent, self.window);
         let (memory, task) = (memory.clone(), task.to_owned());
         let thread = thread.and_then(|id| id.parse::<ThreadId>().ok());
         Box::pin(async move {
@@ -48,7 +50,11 @@ impl Recall for Reminder {
                     None => None,
                 };
                 let thread = thread.filter(|_| known.is_some_and(|stored| stored.thread.agent == agent));
-                let config = MemoryConfig { archives: memory.archives, ..MemoryConfig::default() };
+                let config = MemoryConfig {
+                    archives: memory.archives,
+                    context_window_size: window.0,
+                    conversation_history_limit: window.1,
+                };
                 let asked = Asked {
                     agent,
                     thread,

@@ -39,6 +39,7 @@ mod kill_loop;
 mod litellm;
 mod live;
 mod mcp_client;
+mod mcp_house;
 mod mcp_suites;
 mod metrics;
 mod model_server;

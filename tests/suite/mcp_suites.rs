@@ -2,7 +2,7 @@
 //! of everything at our client.
 //!
 //! They are installed into a cache folder outside of the clone, from their registries, with fixed versions. Runs where `CHAINBOT_INTEROP` is `mcp` or `require`, which makes
-//! every skip a failure. What the suites ask for and server and client do not do is in tests/interop/mcp/base.yml and next.yml, with reasons; they may only shrink. The tools that the
+//! every skip a failure. What the suites ask for and server and client do not do is in tests/interop/mcp (base.yml, next.yml, stateless.yml), with reasons; they may only shrink. The tools that the
 //! suites call by name are workflows in tests/interop/mcp/workflows, published as anybody's.
 
 use std::io::{Read, Write};
@@ -160,10 +160,12 @@ impl Suite<'_> {
     }
 }
 
-fn suites(peers: &Peers) -> [Suite<'_>; 2] {
+/// The released suite, the next one for the same version of the protocol, and the next one for the version after it.
+fn suites(peers: &Peers) -> [Suite<'_>; 3] {
     [
         Suite { modules: &peers.modules, version: "2025-11-25", base: "base.yml" },
         Suite { modules: &peers.next, version: "2025-11-25", base: "next.yml" },
+        Suite { modules: &peers.next, version: "2026-07-28", base: "stateless.yml" },
     ]
 }
 
@@ -171,7 +173,8 @@ fn suites(peers: &Peers) -> [Suite<'_>; 2] {
 fn suites_at_our_client(peers: &Peers) {
     let own = std::env::current_exe().unwrap();
     let command = format!("{} --exact {} --nocapture", own.display(), crate::mcp_client::SELF);
-    for suite in suites(peers) {
+    // Our client does not speak the version after it.
+    for suite in &suites(peers)[..2] {
         suite.run(peers, &["client", "--command", &command]);
     }
 }
@@ -183,7 +186,7 @@ fn at_our_server(peers: &Peers) {
     let publish = |source: &str| {
         let made = server.port.ask("POST workflows", &["content-type: application/yaml"], source);
         assert_eq!(made.status, 201, "{}", made.body);
-        made.body["id"].as_str().unwrap().to_owned()
+        made.json()["id"].as_str().unwrap().to_owned()
     };
     let mut ids = Vec::new();
     for entry in std::fs::read_dir(root().join("tests/interop/mcp/workflows")).unwrap() {

@@ -131,7 +131,7 @@ impl Inner {
                     }
                     _ => Err(self.failed(
                         class::INVALID,
-                        &format!("answers with what is no reply to the request: {}", excerpt(&body)),
+                        &format!("answers with what is no reply to the request: {}", self.words(&body)),
                     )),
                 }
             }
@@ -285,7 +285,7 @@ impl Inner {
 
     async fn refusal(&self, mut stream: Stream, method: &str, had_session: bool, limit: Duration) -> Lost {
         let status = stream.status;
-        let said = excerpt(&stream.excerpt(MCP_REFUSAL_BYTES_MAX, limit).await);
+        let said = self.words(&stream.excerpt(MCP_REFUSAL_BYTES_MAX, limit).await);
         let answered = format!("answered {status} to `{method}`");
         match status {
             401 | 403 => {
@@ -349,6 +349,11 @@ impl Inner {
     fn error(&self, class: &str, code: &'static Code, what: &str) -> Lost {
         let message = format!("the MCP server `{}` {what}", self.name);
         Lost::Failed(StepError::new(class, code, self.masked(message)))
+    }
+
+    /// The beginning of a body, without the token: taken out before the text is cut, for half of it would not be found.
+    fn words(&self, body: &[u8]) -> String {
+        excerpt(self.masked(String::from_utf8_lossy(body).into_owned()).as_bytes())
     }
 
     /// Servers repeat a wrong token in their answers.

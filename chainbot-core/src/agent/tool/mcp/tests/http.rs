@@ -242,6 +242,15 @@ async fn a_refused_credential_says_so_without_repeating_it() {
         let said = if token.is_some() { "does not take the token" } else { "wants a token" };
         assert!(error.message.contains(said) && !error.message.contains(TOKEN), "{}", error.message);
     }
+    // Nor half of it, where the words are cut.
+    for before in 480..520 {
+        let said = format!("{}{TOKEN}", "x".repeat(before));
+        let server = Server::start(move |_, _| Act::Reply(reply(401, "", &said))).await;
+        let servers = servers_of(at(&server.url("/mcp"), Some("${file:/t}")));
+        let setup = over(servers.with_references(Arc::new(|_: &str| Ok(SecretText::new(TOKEN.to_owned())))));
+        let message = failed(&setup).await.message;
+        assert!(!message.contains("canary"), "{before}: {message}");
+    }
     // A reference that cannot be opened is the operator's to see, before anybody is called.
     let server = serve(|_, _| Act::Close(Vec::new())).await;
     let error = failed(&over(servers_of(at(&server.url("/mcp"), Some("${file:/t}"))))).await;

@@ -137,10 +137,10 @@ impl Watch {
                 | RecordBody::RunCancelled { .. } => return Ok(false),
                 RecordBody::RunPaused { .. }
                 | RecordBody::StepWaiting { .. }
-                | RecordBody::StepUncertain { .. } => {
-                    if self.is_settled().await? {
-                        return Ok(false);
-                    }
+                | RecordBody::StepUncertain { .. }
+                    if self.is_settled().await? =>
+                {
+                    return Ok(false);
                 }
                 _ => {}
             }

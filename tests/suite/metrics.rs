@@ -10,6 +10,8 @@ use crate::crash::client::Client;
 
 /// Names of what only some machines have; the core's tests have them from a machine of files.
 const OF_SENSORS: [&str; 2] = ["chainbot_temperature_celsius", "chainbot_throttled"];
+/// A gauge with the ending of a counter: dashboards of the predecessor ask for it by this name.
+const OLD_GAUGE: &str = "chainbot_agents_total";
 /// Series that a scrape may have at most: what a Pi and a small Prometheus carry without a thought.
 const SERIES_MAX: usize = 600;
 
@@ -112,7 +114,9 @@ fn check(name: &str, family: &Family) {
         NAMES.iter().find(|known| known.name == name).unwrap_or_else(|| panic!("{name} is not in the table"));
     assert_eq!(family.kind, known.kind.word(), "{name}");
     assert!(!family.samples.is_empty(), "{name} has no sample");
-    assert_eq!(known.kind == Kind::Counter, name.ends_with("_total"), "{name}");
+    if name != OLD_GAUGE {
+        assert_eq!(known.kind == Kind::Counter, name.ends_with("_total"), "{name}");
+    }
     for (_, labels, value) in &family.samples {
         let own: BTreeSet<&str> = labels.keys().map(String::as_str).filter(|label| *label != "le").collect();
         assert_eq!(own, known.labels.iter().copied().collect(), "{name}: {labels:?}");

@@ -173,8 +173,7 @@ fn suites(peers: &Peers) -> [Suite<'_>; 3] {
 fn suites_at_our_client(peers: &Peers) {
     let own = std::env::current_exe().unwrap();
     let command = format!("{} --exact {} --nocapture", own.display(), crate::mcp_client::SELF);
-    // Our client does not speak the version after it.
-    for suite in &suites(peers)[..2] {
+    for suite in suites(peers) {
         suite.run(peers, &["client", "--command", &command]);
     }
 }

@@ -18,6 +18,40 @@ const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const META_CAN: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 
+/// What a client says of itself in each request.
+pub fn about_client() -> Value {
+    json!({
+        META_VERSION: VERSION,
+        META_CAN: {},
+        "io.modelcontextprotocol/clientInfo": { "name": "chainbot", "version": crate::VERSION },
+    })
+}
+
+/// Whether an error in place of a greeting may be that of a server that knows none.
+pub fn knows_no_greeting(code: i64) -> bool {
+    // The last one: no request at all, which some answer to what they do not know.
+    [NO_METHOD, NO_VERSION, WRONG_PARAMS, HEADERS_DIFFER, -32600].map(i64::from).contains(&code)
+}
+
+/// The headers that a client's message has besides its version.
+pub fn headers(message: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let method = text(&message["method"]).map(|method| ("mcp-method".to_owned(), method));
+    let name = text(&message["params"]["name"]).filter(|_| message["method"] == "tools/call");
+    method.into_iter().chain(name.map(|name| ("mcp-name".to_owned(), encoded(&name)))).collect()
+}
+
+/// A text as a header's value; what a header cannot hold, as base64 between marks.
+pub fn encoded(text: &str) -> String {
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && text.trim() == text
+        && !text.starts_with("=?base64?");
+    match is_plain {
+        true => text.to_owned(),
+        false => format!("=?base64?{}?=", super::blocks::base64_of(text.as_bytes())),
+    }
+}
+
 /// How a message is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {

@@ -71,6 +71,11 @@ fn base64(data: &Value) -> Result<(), &'static str> {
     }
 }
 
+/// Bytes as base64.
+pub(super) fn base64_of(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
 /// What base64 stands for.
 pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()

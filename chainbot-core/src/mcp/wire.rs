@@ -20,7 +20,7 @@ pub enum Message {
         /// Of the request.
         id: u64,
         /// What it gave.
-        outcome: Result<Value, String>,
+        outcome: Result<Value, Said>,
     },
     /// Something that the server wants of us, with its id.
     Request {
@@ -33,6 +33,15 @@ pub enum Message {
     Notification,
     /// No message. Some servers greet whoever starts them.
     Noise,
+}
+
+/// A server's words for why it gives nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Of JSON-RPC; 0 where there is none.
+    pub code: i64,
+    /// For people.
+    pub text: String,
 }
 
 /// Tells what a line of a server is.
@@ -59,9 +68,17 @@ pub fn read(line: &str) -> Message {
     }
 }
 
-fn said(error: Option<&Value>) -> String {
-    let text = error.and_then(|error| error.get("message")).and_then(Value::as_str);
-    text.unwrap_or("an error without words").to_owned()
+fn said(error: Option<&Value>) -> Said {
+    let field = |name: &str| error.and_then(|error| error.get(name));
+    let text = field("message").and_then(Value::as_str).unwrap_or("an error without words").to_owned();
+    Said { code: field("code").and_then(Value::as_i64).unwrap_or(0), text }
+}
+
+/// The error that a body is, whatever request it names.
+pub fn refused(body: &[u8]) -> Option<Said> {
+    let message = serde_json::from_slice::<Value>(body).ok()?;
+    let error = message.get("error").filter(|error| error.is_object() && message["jsonrpc"] == "2.0");
+    error.map(|error| said(Some(error)))
 }
 
 /// A question to the other end.
@@ -97,11 +114,14 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","id":3,"error":{"code":-1,"message":"no"}}"#,
-                Message::Reply { id: 3, outcome: Err("no".to_owned()) },
+                Message::Reply { id: 3, outcome: Err(Said { code: -1, text: "no".to_owned() }) },
             ),
             (
                 r#"{"jsonrpc":"2.0","id":3}"#,
-                Message::Reply { id: 3, outcome: Err("an error without words".to_owned()) },
+                Message::Reply {
+                    id: 3,
+                    outcome: Err(Said { code: 0, text: "an error without words".to_owned() }),
+                },
             ),
             (
                 r#"{"jsonrpc":"2.0","id":"x","method":"sampling/createMessage","params":{}}"#,

@@ -23,6 +23,7 @@ mod family;
 mod hearing;
 mod http;
 mod link;
+mod mirror;
 mod pin;
 mod pipes;
 mod servers;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::servers::{Approval, McpServers, McpToolView};
-use super::wire;
+use super::{mirror, wire};
 use crate::agent::tool::{ToolFamily, ToolFuture, ToolOutcome, ToolOwner, ToolRequest};
 use crate::error::code::tool as code;
 use crate::limits::{MCP_RESULT_BYTES_MAX, MCP_TOOLS_MAX};
@@ -72,7 +72,8 @@ impl McpTools {
             return Err(changed(server, listed));
         }
         let params = json!({ "name": tool, "arguments": request.arguments });
-        let result = self.servers.ask(server, "tools/call", params, request.timeout).await?;
+        let headers = mirror::headers(&listed.schema, &request.arguments);
+        let result = self.servers.ask(server, "tools/call", params, &headers, request.timeout).await?;
         let (value, is_error) = wire::outcome(&result);
         if value.to_string().len() > MCP_RESULT_BYTES_MAX {
             let message =

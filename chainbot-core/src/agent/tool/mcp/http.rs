@@ -20,13 +20,15 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::hearing::{Heard, Hearing};
-use super::link::{Link, Lost, Pending, Reply, failed};
+use super::link::{Asked, Link, Lost, Pending, Reply, failed};
 use super::wire::{self, Message};
 use crate::error::Code;
 use crate::error::code::tool as code;
 use crate::limits::{
     EGRESS_TOTAL_S_DEFAULT, MCP_BYTES_MAX, MCP_CALLS_MAX, MCP_LEAVE_S_MAX, MCP_REFUSAL_BYTES_MAX,
 };
+use crate::mcp::alone;
+use crate::mcp::wire::Said;
 use crate::model::{StepError, class};
 use crate::net::{BodyLines, Egress, EgressError, Request, Stream, excerpt, same_place};
 use crate::port::SecretText;
@@ -70,8 +72,8 @@ impl Http {
 }
 
 impl Link for Http {
-    fn ask<'a>(&'a self, id: u64, message: &'a Value, limit: Duration) -> Pending<'a, Result<Reply, Lost>> {
-        Box::pin(self.0.ask(id, message, limit))
+    fn ask<'a>(&'a self, asked: Asked<'a>) -> Pending<'a, Result<Reply, Lost>> {
+        Box::pin(self.0.ask(asked))
     }
 
     fn tell<'a>(&'a self, message: &'a Value) -> Pending<'a, Result<(), Lost>> {
@@ -79,8 +81,9 @@ impl Link for Http {
     }
 
     fn forget(&self, id: u64) {
-        // A greeting is not cancelled; and without a runtime the process is ending.
-        let is_greeted = self.0.state.lock().version.is_some();
+        // A greeting is not cancelled, and who speaks without one hears it by the end of the connection; without a runtime the process is ending.
+        let version = self.0.state.lock().version;
+        let is_greeted = version.is_some_and(|version| version != alone::VERSION);
         let (Ok(place), Ok(runtime), true) =
             (self.0.notices.clone().try_acquire_owned(), Handle::try_current(), is_greeted)
         else {
@@ -116,10 +119,11 @@ impl Link for Http {
 }
 
 impl Inner {
-    async fn ask(&self, id: u64, message: &Value, limit: Duration) -> Result<Reply, Lost> {
+    async fn ask(&self, asked: Asked<'_>) -> Result<Reply, Lost> {
+        let Asked { id, message, headers, limit } = asked;
         // Whoever asks keeps the time, and drops this when it is up; the client's own clock only must not be before that.
         let limit = limit + AFTER;
-        let mut stream = self.post(message, limit).await?;
+        let mut stream = self.post(message, headers, limit).await?;
         let kind = content_type(&stream);
         match kind.as_str() {
             EVENTS => self.hear(stream.lines(limit), id, limit).await,
@@ -127,7 +131,7 @@ impl Inner {
                 let body = stream.whole(limit).await.map_err(|error| self.lost(error))?;
                 match wire::read(&String::from_utf8_lossy(&body)) {
                     Message::Reply { id: of, outcome } if of == id => {
-                        Ok(outcome.map_err(|said| self.masked(said)))
+                        Ok(outcome.map_err(|said| self.clean(said)))
                     }
                     _ => Err(self.failed(
                         class::INVALID,
@@ -147,7 +151,7 @@ impl Inner {
     }
 
     async fn tell(&self, message: &Value) -> Result<(), Lost> {
-        self.post(message, Duration::from_secs(EGRESS_TOTAL_S_DEFAULT)).await.map(drop)
+        self.post(message, &[], Duration::from_secs(EGRESS_TOTAL_S_DEFAULT)).await.map(drop)
     }
 
     /// Reads events until the reply, over as many streams as the server cuts them into.
@@ -159,7 +163,10 @@ impl Inner {
             if let Some(mut lines) = lines.take()
                 && let Some(reply) = self.listen(&mut lines, &mut hearing, id).await?
             {
-                return Ok(reply.map_err(|said| self.masked(said)));
+                return Ok(reply.map_err(|said| self.clean(said)));
+            }
+            if self.state.lock().version == Some(alone::VERSION) {
+                return Err(self.failed(class::CUT, "ended its answer before the reply"));
             }
             let last = hearing.next_stream().map_err(|what| self.failed(class::CUT, &what))?;
             sleep(hearing.pause()).await;
@@ -188,7 +195,7 @@ impl Inner {
                 // A server whose question cannot be answered is waited for like one that did not ask.
                 Ok(Heard::Asked(answer)) => match self.tell(&answer).await {
                     Err(Lost::Gone(error)) => return Err(Lost::Failed(error)),
-                    Err(Lost::Failed(error)) => {
+                    Err(Lost::Failed(error) | Lost::Refused(_, error)) => {
                         log::debug!("the MCP server `{}` was not answered: {}", self.name, error.message);
                     }
                     Ok(()) => {}
@@ -223,12 +230,21 @@ impl Inner {
     }
 
     /// Sends a message; gives what is no refusal.
-    async fn post(&self, message: &Value, limit: Duration) -> Result<Stream, Lost> {
+    async fn post(
+        &self,
+        message: &Value,
+        headers: &[(String, String)],
+        limit: Duration,
+    ) -> Result<Stream, Lost> {
         let method = message.get("method").and_then(Value::as_str).unwrap_or("an answer");
         let mut is_moved = false;
         loop {
             let mut call = self.request("POST", BOTH);
             call.headers.push(("content-type".into(), "application/json".into()));
+            if self.state.lock().version == Some(alone::VERSION) {
+                call.headers.extend(alone::headers(message));
+                call.headers.extend_from_slice(headers);
+            }
             call.body = message.to_string().into_bytes();
             (call.timeout, call.max_bytes) = (Some(limit), Some(MCP_BYTES_MAX));
             let (from, had_session) = (call.url.clone(), self.state.lock().session.is_some());
@@ -285,8 +301,16 @@ impl Inner {
 
     async fn refusal(&self, mut stream: Stream, method: &str, had_session: bool, limit: Duration) -> Lost {
         let status = stream.status;
-        let said = self.words(&stream.excerpt(MCP_REFUSAL_BYTES_MAX, limit).await);
+        let body = stream.excerpt(MCP_REFUSAL_BYTES_MAX, limit).await;
+        let (said, refused) = (self.words(&body), wire::refused(&body).map(|said| self.clean(said)));
         let answered = format!("answered {status} to `{method}`");
+        let is_forgotten = status == 404 && had_session;
+        if let (400 | 402 | 404..=499, Some(said)) = (status, refused)
+            && !is_forgotten
+        {
+            let what = format!("refuses `{method}`: {}", excerpt(said.text.as_bytes()));
+            return Lost::Refused(said.code, failed(&self.name, class::INVALID, &what));
+        }
         match status {
             401 | 403 => {
                 let what = match &self.token {
@@ -297,7 +321,7 @@ impl Inner {
                     "put one that the server gave you into its `token`; signing in by OAuth is not spoken";
                 self.error(class::INVALID, &code::MCP_AUTH, &format!("{what} ({status}: {said}); {remedy}"))
             }
-            404 if had_session => {
+            404 if is_forgotten => {
                 self.state.lock().is_gone = true;
                 Lost::Gone(failed(&self.name, class::CUT, "has forgotten the session"))
             }
@@ -354,6 +378,10 @@ impl Inner {
     /// The beginning of a body, without the token: taken out before the text is cut, for half of it would not be found.
     fn words(&self, body: &[u8]) -> String {
         excerpt(self.masked(String::from_utf8_lossy(body).into_owned()).as_bytes())
+    }
+
+    fn clean(&self, said: Said) -> Said {
+        Said { text: self.masked(said.text), ..said }
     }
 
     /// Servers repeat a wrong token in their answers.

@@ -6,19 +6,35 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::code::tool as code;
+use crate::mcp::wire::Said;
 use crate::model::StepError;
 
 /// Something under way.
 pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// To a request: what it gave, or the server's words for why it gave nothing.
-pub(super) type Reply = Result<Value, String>;
+pub(super) type Reply = Result<Value, Said>;
+
+/// A request to be sent.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// Its id.
+    pub id: u64,
+    /// All of it.
+    pub message: &'a Value,
+    /// What of it is told beside it, where the transport has a place for that.
+    pub headers: &'a [(String, String)],
+    /// When it will be dropped.
+    pub limit: Duration,
+}
 
 /// Why there is no reply.
 #[derive(Debug)]
 pub(super) enum Lost {
     /// The server knows nothing of the conversation, so it did not look at the request: a new one may ask again.
     Gone(StepError),
+    /// It refuses, with a code of JSON-RPC.
+    Refused(i64, StepError),
     /// It may have done something.
     Failed(StepError),
 }
@@ -26,15 +42,15 @@ pub(super) enum Lost {
 impl Lost {
     pub(super) fn into_error(self) -> StepError {
         match self {
-            Self::Gone(error) | Self::Failed(error) => error,
+            Self::Gone(error) | Self::Refused(_, error) | Self::Failed(error) => error,
         }
     }
 }
 
 /// A way to a server. Dropping it ends the conversation, without a word where that needs waiting.
 pub(super) trait Link: Send + Sync {
-    /// Sends a request and waits for its reply. Who drops the future says so by [`forget`](Self::forget). `limit`: when it will be dropped.
-    fn ask<'a>(&'a self, id: u64, message: &'a Value, limit: Duration) -> Pending<'a, Result<Reply, Lost>>;
+    /// Sends a request and waits for its reply. Who drops the future says so by [`forget`](Self::forget).
+    fn ask<'a>(&'a self, asked: Asked<'a>) -> Pending<'a, Result<Reply, Lost>>;
 
     /// Sends what needs no reply.
     fn tell<'a>(&'a self, message: &'a Value) -> Pending<'a, Result<(), Lost>>;

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -15,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::child::Process;
-use super::link::{Link, Lost, Pending, Reply, failed};
+use super::link::{Asked, Link, Lost, Pending, Reply, failed};
 use super::servers::McpProgram;
 use super::wire::{self, Message};
 use crate::error::code::tool as code;
@@ -97,8 +96,8 @@ impl Pipes {
 }
 
 impl Link for Pipes {
-    fn ask<'a>(&'a self, id: u64, message: &'a Value, _: Duration) -> Pending<'a, Result<Reply, Lost>> {
-        Box::pin(async move { self.begin(id, message)?.await.map_err(|_| self.ended()) })
+    fn ask<'a>(&'a self, asked: Asked<'a>) -> Pending<'a, Result<Reply, Lost>> {
+        Box::pin(async move { self.begin(asked.id, asked.message)?.await.map_err(|_| self.ended()) })
     }
 
     fn tell<'a>(&'a self, message: &'a Value) -> Pending<'a, Result<(), Lost>> {

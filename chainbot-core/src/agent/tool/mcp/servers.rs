@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::http::Http;
 use super::link::{Link, Lost};
+use super::mirror;
 use super::pin::pin;
 use super::pipes::Pipes;
 use super::session::Session;
@@ -219,11 +220,12 @@ impl McpServers {
         name: &str,
         method: &str,
         params: Value,
+        headers: &[(String, String)],
         limit: Duration,
     ) -> Result<Value, StepError> {
-        let mut asked = self.session(name).await?.request(method, params.clone(), limit).await;
+        let mut asked = self.session(name).await?.request(method, params.clone(), headers, limit).await;
         if let Err(Lost::Gone(_)) = asked {
-            asked = self.session(name).await?.request(method, params, limit).await;
+            asked = self.session(name).await?.request(method, params, headers, limit).await;
         }
         self.touch(name).await;
         asked.map_err(Lost::into_error)
@@ -242,7 +244,7 @@ impl McpServers {
         let (mut tools, mut cursor) = (Vec::new(), None::<String>);
         for _ in 0..MCP_PAGES_MAX {
             let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
-            let page = self.ask(name, "tools/list", params, server.timeout).await?;
+            let page = self.ask(name, "tools/list", params, &[], server.timeout).await?;
             let listed = page.get("tools").and_then(Value::as_array).into_iter().flatten();
             tools.extend(listed.filter_map(|tool| view(server, tool)));
             if tools.len() > MCP_TOOLS_MAX {
@@ -282,6 +284,7 @@ fn view(server: &McpServer, tool: &Value) -> Option<McpToolView> {
         && name.len() <= 128
         && !name.chars().any(char::is_control)
         && schema.is_object()
+        && mirror::is_good(&schema)
         && description.len() + schema.to_string().len() <= MCP_SCHEMA_BYTES_MAX;
     if !fits {
         log::warn!("the MCP server `{}` lists what is no tool or too large; it is left out", server.name);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-pub(super) use crate::mcp::wire::{Message, VERSIONS, notification, read, request};
+pub(super) use crate::mcp::wire::{Message, VERSIONS, notification, read, refused, request};
 use crate::mcp::wire::{NO_METHOD, refusal, reply};
 
 /// Sampling, elicitation, roots: nothing that a server wants is done. A ping is answered.

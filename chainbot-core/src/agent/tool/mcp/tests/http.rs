@@ -359,6 +359,72 @@ async fn only_the_addresses_of_the_file_are_called_and_never_our_own() {
 }
 
 #[tokio::test]
+async fn a_server_that_knows_no_greeting_is_spoken_to_without_one() {
+    let schema = json!({ "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } });
+    let listed = schema.clone();
+    let server = Server::start(move |_, text| {
+        let came = Came::read(text);
+        match came.method() {
+            "server/discover" => json_reply(came.result(json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {} }))),
+            "tools/list" => {
+                let bad = json!({ "type": "object", "properties": { "a": { "type": "string", "x-mcp-header": "" } } });
+                json_reply(came.result(json!({ "resultType": "complete", "tools": [
+                    { "name": "echo", "description": "Echoes.", "inputSchema": listed },
+                    { "name": "bad", "inputSchema": bad },
+                ] })))
+            }
+            "tools/call" if came.body["params"]["arguments"]["region"] == "ask" => {
+                json_reply(came.result(json!({ "resultType": "input_required", "inputRequests": {} })))
+            }
+            "tools/call" if came.body["params"]["arguments"]["region"] == "cut" => events("id: e1\nretry: 1\ndata:\n\n".to_owned()),
+            "tools/call" => events(event(&came.text("hello"))),
+            _ => {
+                let error = json!({ "jsonrpc": "2.0", "id": came.body["id"], "error": { "code": -32601, "message": "no" } });
+                Act::Reply(reply(404, JSON, error.to_string()))
+            }
+        }
+    })
+    .await;
+    let mut own = at(&server.url("/mcp"), None);
+    own.tools.insert("echo".to_owned(), super::super::pin::pin("echo", "Echoes.", &schema));
+    let setup = over(servers_of(own));
+    let listed = setup.servers.tools("clock").await.unwrap();
+    assert_eq!(listed.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["echo"]);
+    assert_eq!(call(&setup.tools, "echo", json!({ "region": "größe" })).await.unwrap().value, json!("hello"));
+    let asks = call(&setup.tools, "echo", json!({ "region": "ask" })).await.unwrap_err();
+    assert!(asks.message.contains("wants to be told more"), "{}", asks.message);
+    let cut = call(&setup.tools, "echo", json!({ "region": "cut" })).await.unwrap_err();
+    assert_eq!(cut.class, "cut");
+    setup.servers.stop().await;
+    let all = methods(&server);
+    assert!(
+        all.iter().all(|method| !["GET", "DELETE", "notifications/initialized"].contains(&method.as_str())),
+        "{all:?}"
+    );
+    for came in came(&server).iter().skip(1) {
+        let method = came.method();
+        let header = |name: &str| came.header(name).map(str::to_owned);
+        assert_eq!(header("mcp-protocol-version").as_deref(), Some("2026-07-28"), "{method}");
+        assert_eq!(
+            came.body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28",
+            "{method}"
+        );
+        assert_eq!(header("mcp-method").as_deref(), Some(method));
+        assert_eq!(header("mcp-name").as_deref(), (method == "tools/call").then_some("echo"));
+    }
+    let first = came(&server).into_iter().find(|came| came.method() == "tools/call").unwrap();
+    assert_eq!(first.header("mcp-param-region"), Some("=?base64?Z3LDtsOfZQ==?="));
+    // One that knows neither is told of as before.
+    let server = Server::start(|_, text| {
+        let error = json!({ "jsonrpc": "2.0", "id": Came::read(text).body["id"], "error": { "code": -32601, "message": "who are you?" } });
+        Act::Reply(reply(200, JSON, error.to_string()))
+    })
+    .await;
+    let error = failed(&to(&server)).await;
+    assert!(error.message.contains("refuses `initialize`: who are you?"), "{}", error.message);
+}
+
+#[tokio::test]
 async fn an_idle_server_is_taken_leave_of() {
     let server = serve(|_, came| json_reply(came.text("hello"))).await;
     let setup = over(servers_of(at(&server.url("/mcp"), None)).with_idle(Duration::from_millis(1)));

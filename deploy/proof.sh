@@ -24,7 +24,7 @@ page=docs/proof/$version.md
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo 'no commit')
 [ -z "$(git status --porcelain -- . ':!docs/proof' 2>/dev/null)" ] || commit+=', with changes'
 part=${PART:-1}
-machine="$(nproc) cores of $(sed -nE 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1), $(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo) GiB, $(uname -sr)"
+machine="$(nproc) cores of $(sed -nE 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1), $(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo) GiB, Linux $(uname -r | grep -oE '^[0-9]+\.[0-9]+')"
 
 # Figures of the tests and the seeds that they took, each on a line of its own.
 figures() {
@@ -43,7 +43,7 @@ write_page() {
     mkdir -p "$(dirname "$page")"
     {
         printf '# Proof of %s\n\n' "$version"
-        printf 'Written by `make proof`: a row a stage, of the run that came to it last. The size is a part of the long one\n([proof](../proof.md)), never less than that of `make test`, and the build of the tests. Times are of a machine that had other work too.\n\n'
+        printf 'Written by `make proof`: a row a stage, of the run that came to it last. The size is a part of the long one\n([proof](../proof.md)), never less than that of `make test`, and the build of the tests. Times are those of the tests, without the build.\n\n'
         printf '| stage | size | result | tests | time | when | commit | machine |\n|---|---|---|---|---|---|---|---|\n'
         local name
         for name in "${order[@]}"; do
@@ -86,10 +86,12 @@ stage() {
     wait "$watcher" 2>/dev/null
     grep -E '^(test result|SKIPPED)' "$log" | grep -v ' 0 passed; 0 failed' | sort | uniq -c
     figures "$log" | sed 's/^/   /'
-    local passed
+    # Of the tests alone: a build before them is another matter.
+    local passed took
+    took=$(grep -oE 'finished in [0-9.]+' "$log" | awk '{ sum += $3 } END { printf "%.0f", sum }')
     passed=$(grep -oE '[0-9]+ passed' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
     summary+=("$(printf '%-28s %-7s %5d tests %6d s' "$name" "$result" "$passed" $((SECONDS - begin)))")
-    rows[$name]="| $name | 1/$part, ${PROFILE:-release} | $result | $passed | $((SECONDS - begin)) s | $(date -u '+%Y-%m-%d %H:%M') | $commit | $machine |"
+    rows[$name]="| $name | 1/$part, ${PROFILE:-release} | $result | $passed | $took s | $(date -u '+%Y-%m-%d %H:%M') | $commit | $machine |"
     notes[$name]=$({ figures "$log"; grep -hoE 'SKIPPED [a-z0-9_:-]+: .*' "$log" | sort -u; } | sed "s/^/- $name: /")
     write_page
 }
@@ -99,7 +101,7 @@ core() {
 }
 
 suite() {
-    cargo test ${profile[@]+"${profile[@]}"} -p chainbot --test suite -- --show-output "$@"
+    cargo test ${profile[@]+"${profile[@]}"} --workspace --test suite -- --show-output "$@"
 }
 
 for name in "${order[@]}"; do
@@ -118,7 +120,7 @@ stage 'power cuts' suite power_cut::
 stage 'overload' suite overload::
 stage 'disks and broken builds' suite bad_disk:: broken_builds::
 stage 'module' suite abi_proof:: validator::
-stage 'models' env CHAINBOT_INTEROP=litellm CHAINBOT_REAL_LLM=qwen cargo test ${profile[@]+"${profile[@]}"} -p chainbot --test suite -- --show-output litellm:: real_model:: real_agents:: provider_faults::
+stage 'models' env CHAINBOT_INTEROP=litellm CHAINBOT_REAL_LLM=qwen cargo test ${profile[@]+"${profile[@]}"} --workspace --test suite -- --show-output litellm:: real_model:: real_agents:: provider_faults::
 stage 'boundary' cargo test ${profile[@]+"${profile[@]}"} -p chainbot-plugin --lib -- --show-output
 stage 'fault points' cargo test --workspace --features chainbot-plugin/fault --test fault -- --show-output
 

@@ -12,7 +12,7 @@ profile=()
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 declare -a summary=()
-declare -A rows=() notes=()
+declare -A rows=() notes=() ran=()
 failed=0
 started=$SECONDS
 
@@ -28,12 +28,12 @@ machine="$(nproc) cores of $(sed -nE 's/^model name[^:]*: *//p' /proc/cpuinfo | 
 
 # Figures of the tests and the seeds that they took, each on a line of its own.
 figures() {
-    grep -hE '^(fault: [a-z]+:|runs [0-9]+, records|[0-9]+ runs, at most|[0-9]+ (kills|points|cycles|upgrades|definitions|seeds|orderly|requests)|kill loop|power cut|overload:|stop_loop:|upgrade_[a-z]+:|bad_disk:|broken_builds:|[a-z_]+: CHAINBOT_SEED=|CHAINBOT_SEED=)' "$1" | cut -c1-400
+    grep -hE '^(fault: [a-z]+:|runs [0-9]+, records|[0-9]+ runs, at most|[0-9]+ (kills|points|cycles|upgrades|definitions|seeds|orderly|requests)|(kill|power|stop|upgrade|bad|broken|overload)[a-z_]*:|[a-z_]+: CHAINBOT_SEED=|CHAINBOT_SEED=)' "$1" | cut -c1-400
 }
 
-# What a run before this one wrote of a stage.
+# What another run wrote of a stage that this one has not come to.
 keep() {
-    [ -f "$page" ] || return 0
+    [ -f "$page" ] && [ -z "${ran[$1]:-}" ] || return 0
     rows[$1]=$(grep -F "| $1 |" "$page" | head -n 1)
     notes[$1]=$(grep -F -- "- $1: " "$page")
 }
@@ -41,11 +41,14 @@ keep() {
 # Writes the table anew: after each stage, so that a night that is cut short leaves what it has.
 write_page() {
     mkdir -p "$(dirname "$page")"
+    local name
+    for name in "${order[@]}"; do
+        keep "$name"
+    done
     {
         printf '# Proof of %s\n\n' "$version"
         printf 'Written by `make proof`: a row a stage, of the run that came to it last. The size is a part of the long one\n([proof](../proof.md)), never less than that of `make test`, and the build of the tests. Times are those of the tests, without the build.\n\n'
         printf '| stage | size | result | tests | time | when | commit | machine |\n|---|---|---|---|---|---|---|---|\n'
-        local name
         for name in "${order[@]}"; do
             [ -z "${rows[$name]:-}" ] || printf '%s\n' "${rows[$name]}"
         done
@@ -91,6 +94,7 @@ stage() {
     took=$(grep -oE 'finished in [0-9.]+' "$log" | awk '{ sum += $3 } END { printf "%.0f", sum }')
     passed=$(grep -oE '[0-9]+ passed' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
     summary+=("$(printf '%-28s %-7s %5d tests %6d s' "$name" "$result" "$passed" $((SECONDS - begin)))")
+    ran[$name]=yes
     rows[$name]="| $name | 1/$part, ${PROFILE:-release} | $result | $passed | $took s | $(date -u '+%Y-%m-%d %H:%M') | $commit | $machine |"
     notes[$name]=$({ figures "$log"; grep -hoE 'SKIPPED [a-z0-9_:-]+: .*' "$log" | sort -u; } | sed "s/^/- $name: /")
     write_page
@@ -103,10 +107,6 @@ core() {
 suite() {
     cargo test ${profile[@]+"${profile[@]}"} --workspace --test suite -- --show-output "$@"
 }
-
-for name in "${order[@]}"; do
-    keep "$name"
-done
 
 printf '1/%s of the long sizes, %s\n' "${PART:-1}" "$(git rev-parse --short HEAD 2>/dev/null || echo 'no commit')"
 stage 'engine' core engine::

@@ -122,27 +122,32 @@ impl Watch {
                     }
                 }
             };
-            match &record.record.body {
+            let body = &record.record.body;
+            let is_step = matches!(
+                body,
                 RecordBody::StepCompleted { .. }
-                | RecordBody::StepFailed { .. }
-                | RecordBody::StepSkipped { .. }
-                | RecordBody::StepCancelled { .. } => {
-                    self.done += 1;
-                    if self.told < MCP_PROGRESS_MAX {
-                        return Ok(true);
-                    }
-                }
+                    | RecordBody::StepFailed { .. }
+                    | RecordBody::StepSkipped { .. }
+                    | RecordBody::StepCancelled { .. }
+            );
+            let is_end = matches!(
+                body,
                 RecordBody::RunCompleted { .. }
-                | RecordBody::RunFailed { .. }
-                | RecordBody::RunCancelled { .. } => return Ok(false),
+                    | RecordBody::RunFailed { .. }
+                    | RecordBody::RunCancelled { .. }
+            );
+            let may_ask = matches!(
+                body,
                 RecordBody::RunPaused { .. }
-                | RecordBody::StepWaiting { .. }
-                | RecordBody::StepUncertain { .. }
-                    if self.is_settled().await? =>
-                {
-                    return Ok(false);
-                }
-                _ => {}
+                    | RecordBody::StepWaiting { .. }
+                    | RecordBody::StepUncertain { .. }
+            );
+            self.done += u32::from(is_step);
+            if is_step && self.told < MCP_PROGRESS_MAX {
+                return Ok(true);
+            }
+            if is_end || may_ask && self.is_settled().await? {
+                return Ok(false);
             }
         }
     }

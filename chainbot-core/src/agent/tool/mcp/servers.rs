@@ -109,8 +109,10 @@ pub struct McpServers {
     idle: Duration,
     /// To the addresses of the servers and nowhere else: who names one in the configuration means it to be called.
     egress: Arc<Egress>,
-    /// A lock of tokio's, for it is held while a server is greeted: who comes meanwhile waits for that one.
+    /// By name. Held for a look or a change.
     live: Arc<Mutex<HashMap<String, Live>>>,
+    /// Of each server, held while it is greeted: who wants it meanwhile waits, and who wants another does not. Always taken before `live`.
+    greeting: HashMap<String, Mutex<()>>,
 }
 
 struct Live {
@@ -128,7 +130,8 @@ impl McpServers {
         // A call that waits for its reply holds a place, and what it is asked meanwhile is answered from another.
         let egress = Egress::new(Policy::to_servers(urls, own)?, env)?.with_places(2 * MCP_CALLS_MAX);
         let idle = Duration::from_secs(MCP_IDLE_S_DEFAULT);
-        Ok(Self { servers, open: None, idle, egress: Arc::new(egress), live: Arc::default() })
+        let greeting = servers.iter().map(|server| (server.name.clone(), Mutex::default())).collect();
+        Ok(Self { servers, open: None, idle, egress: Arc::new(egress), live: Arc::default(), greeting })
     }
 
     /// With another time after which a server is left.
@@ -164,14 +167,21 @@ impl McpServers {
     /// The session of a server, which is greeted when there is none.
     pub(super) async fn session(&self, name: &str) -> Result<Arc<Session>, StepError> {
         let server = self.server(name)?;
-        let mut live = self.live.lock().await;
-        if let Some(known) = live.get_mut(name).filter(|known| known.session.is_alive()) {
-            known.used = Instant::now();
-            return Ok(known.session.clone());
+        let _greeting = match self.greeting.get(name) {
+            Some(greeting) => Some(greeting.lock().await),
+            None => None,
+        };
+        {
+            let mut live = self.live.lock().await;
+            if let Some(known) = live.get_mut(name).filter(|known| known.session.is_alive()) {
+                known.used = Instant::now();
+                return Ok(known.session.clone());
+            }
+            live.remove(name);
         }
-        live.remove(name);
         let session = Arc::new(Session::greet(name, self.link(server)?, server.timeout).await?);
-        live.insert(name.to_owned(), Live { session: session.clone(), used: Instant::now() });
+        let known = Live { session: session.clone(), used: Instant::now() };
+        self.live.lock().await.insert(name.to_owned(), known);
         // Ends with the session, or when there are no servers any more.
         tokio::spawn(leave_idle(
             Arc::downgrade(&self.live),

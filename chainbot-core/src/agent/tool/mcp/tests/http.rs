@@ -425,6 +425,22 @@ async fn a_server_that_knows_no_greeting_is_spoken_to_without_one() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_greet_keeps_nobody_from_another() {
+    let silent = Server::start(|_, _| Act::Hang(Vec::new())).await;
+    let well = serve(|_, came| json_reply(came.text("hello"))).await;
+    let named =
+        |name: &str, server: &Server| McpServer { name: name.to_owned(), ..at(&server.url("/mcp"), None) };
+    let all = vec![named("silent", &silent), named("well", &well)];
+    let servers = Arc::new(McpServers::new(all, Env::system(), Vec::new()).unwrap());
+    let (waiting, asked) = (servers.clone(), servers.clone());
+    let greeted = tokio::spawn(async move { waiting.tools("silent").await.map(drop) });
+    silent.until(|counts| counts.requests == 1).await;
+    assert_eq!(tokio::time::timeout(LONG / 2, asked.tools("well")).await.unwrap().unwrap().len(), 1);
+    assert!(!greeted.is_finished(), "it is still waited for");
+    greeted.abort();
+}
+
+#[tokio::test]
 async fn an_idle_server_is_taken_leave_of() {
     let server = serve(|_, came| json_reply(came.text("hello"))).await;
     let setup = over(servers_of(at(&server.url("/mcp"), None)).with_idle(Duration::from_millis(1)));

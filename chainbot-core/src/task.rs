@@ -27,7 +27,7 @@ mod state;
 mod tests;
 mod tokens;
 
-pub use next::{Ask, Next, NextCall, Whose, again, next, over_time};
+pub use next::{Ask, Next, NextCall, Whose, again, next};
 pub use policy::{Verdict, judge};
 pub use prepared::{Prepared, Recalled, Remembered, TaskModel, ToFold};
 pub use reply::{Call, Reply, ToolResult};

@@ -11,17 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::error::code::agent;
 use crate::expr::Data;
 use crate::id::{NodeId, ThreadId};
 use crate::limits;
-use crate::model::{
-    Approval, EffectKey, Json, Place, Plan, RecordBody, StepError, StepStatus, Waiting, class,
-};
+use crate::model::{Approval, EffectKey, Json, Place, Plan, RecordBody, StepStatus, Waiting};
 use crate::port::{AgentOp, MemoryOp, Op as StoreOp, Origin, Speaker, ThreadMessage, UsageRow, day_of};
-use crate::task::{
-    CallKind, Folded, Next, NextCall, Reply, TaskState, Whose, again, estimate_tokens, next, over_time,
-};
+use crate::task::{CallKind, Folded, Next, NextCall, Reply, TaskState, Whose, again, estimate_tokens, next};
 use crate::time::Timestamp;
 
 use super::decide::{Command, Execute, Outcome, Stepper, Todo, bug};
@@ -161,17 +156,10 @@ impl Stepper<'_> {
             return Err(bug("a call without key or input"));
         };
         let Some(state) = self.state.task(&task) else { return Err(bug("a task that has not begun")) };
-        if let Some(error) = over_time(state, &op.spec, self.state.inputs.json(), &self.whose(), number, kind)
-        {
-            return self.fail_step(place, error);
-        }
         let again = again(state, &op.spec, self.state.inputs.json(), &self.whose(), number, kind, &input);
         match again {
-            Some(call) => self.send_call(place, attempt, key, Json::new(Value::Null), call),
-            None => {
-                let why = "what was sent cannot be made again as it was; another version of ChainBot began this call. Retry the run to call anew";
-                self.fail_step(place, StepError::new(class::INTERNAL, &agent::PROMPT, why))
-            }
+            Ok(call) => self.send_call(place, attempt, key, Json::new(Value::Null), call),
+            Err(error) => self.fail_step(place, error),
         }
     }
 

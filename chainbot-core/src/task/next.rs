@@ -27,6 +27,8 @@ use super::spec::{AgentKind, AgentSpec, TaskInput};
 use super::state::{CallKind, Folded, TaskState};
 use super::tokens::estimate_tokens;
 
+/// Of a call that would be sent otherwise than it was.
+const CHANGED: &str = "what was sent cannot be made again as it was; another version of ChainBot began this call. Retry the run to call anew";
 /// Tries to get an answer that fits its schema, after the first.
 const REPAIRS: usize = 2;
 /// A reply shorter than this is none.
@@ -129,25 +131,7 @@ pub fn next(state: &TaskState, spec: &AgentSpec, inputs: &Value, whose: &Whose) 
     }
 }
 
-/// Why a call whose try failed is not tried again: the task has no time left for it.
-pub fn over_time(
-    state: &TaskState,
-    spec: &AgentSpec,
-    inputs: &Value,
-    whose: &Whose,
-    number: u32,
-    kind: CallKind,
-) -> Option<StepError> {
-    let input = TaskInput::read(inputs).ok()?;
-    let before = state.before(number);
-    let at = At { state: &before, spec, input: &input, whose };
-    match at.over_time() {
-        Next::Failed(error) if kind != CallKind::Fold && at.left().is_zero() => Some(error),
-        _ => None,
-    }
-}
-
-/// A call under way, just as it was sent; `None` when it cannot be made so any more. `journaled`: what the journal has of it.
+/// A call under way, just as it was sent; or why it is not sent again. `journaled`: what the journal has of it.
 pub fn again(
     state: &TaskState,
     spec: &AgentSpec,
@@ -156,24 +140,24 @@ pub fn again(
     number: u32,
     kind: CallKind,
     journaled: &Value,
-) -> Option<NextCall> {
+) -> Result<NextCall, StepError> {
+    let input = TaskInput::read(inputs).map_err(|why| StepError::new(class::INVALID, &agent::TASK, why))?;
+    let before = state.before(number);
+    let at = At { state: &before, spec, input: &input, whose };
+    // Tries that failed have taken from the task's time.
+    if kind != CallKind::Fold && at.left().is_zero() {
+        return Err(at.late());
+    }
     let made = match kind {
-        CallKind::Tool | CallKind::Act => {
-            let input = TaskInput::read(inputs).ok()?;
-            let at = At { state, spec, input: &input, whose };
-            let tools = &state.prepared.as_ref()?.tools;
-            let tool = tools.iter().find(|tool| journaled["tool"] == json!(tool.name))?;
-            at.use_tool(number, tool, journaled["arguments"].clone(), state.open.get(&number)?.of)
-        }
-        CallKind::Prepare | CallKind::Model | CallKind::Fold => {
-            match next(&state.before(number), spec, inputs, whose) {
-                Next::Calls(calls) => calls.into_iter().find(|call| call.kind == kind)?,
-                _ => return None,
-            }
-        }
-        CallKind::Ask => return None,
+        CallKind::Tool | CallKind::Act => at.tool_again(state, number, journaled),
+        CallKind::Prepare | CallKind::Model | CallKind::Fold => match next(&before, spec, inputs, whose) {
+            Next::Calls(calls) => calls.into_iter().find(|call| call.kind == kind),
+            _ => None,
+        },
+        CallKind::Ask => None,
     };
-    (made.journaled == *journaled).then_some(made)
+    made.filter(|made| made.journaled == *journaled)
+        .ok_or_else(|| StepError::new(class::INTERNAL, &agent::PROMPT, CHANGED))
 }
 
 struct At<'a> {
@@ -184,6 +168,13 @@ struct At<'a> {
 }
 
 impl At<'_> {
+    /// The use of a tool that is under way in `state`.
+    fn tool_again(&self, state: &TaskState, number: u32, journaled: &Value) -> Option<NextCall> {
+        let tools = &state.prepared.as_ref()?.tools;
+        let tool = tools.iter().find(|tool| journaled["tool"] == json!(tool.name))?;
+        Some(self.use_tool(number, tool, journaled["arguments"].clone(), state.open.get(&number)?.of))
+    }
+
     fn prepare(&self) -> Next {
         let number = self.state.next_number;
         let journaled = json!({ "agent": self.spec.name, "thread": self.input.thread });
@@ -594,8 +585,13 @@ impl At<'_> {
     }
 
     fn over_time(&self) -> Next {
+        Next::Failed(self.late())
+    }
+
+    fn late(&self) -> StepError {
         let time = self.input.time(self.spec, self.whose.time);
-        failed(class::TIMEOUT, &agent::TIME, format!("the task was at work for {} s", time.as_secs()))
+        let why = format!("the task was at work for {} s", time.as_secs());
+        StepError::new(class::TIMEOUT, &agent::TIME, why)
     }
 
     fn done(&self, result: Value, reason: &str) -> Next {

@@ -326,7 +326,7 @@ fn a_call_in_doubt_is_sent_just_as_it_was_and_counted() {
     state.started(CallKind::Model, 1, &Value::Null, true, Timestamp(5));
     assert_eq!((state.spent.possibly_billed, state.spent.tokens()), (1, first[0].hold.0));
     let again = again(&state, &spec, &input, &whose, 1, CallKind::Model, &first[0].journaled);
-    assert_eq!(again.map(|call| call.sent), Some(first[0].sent.clone()));
+    assert_eq!(again.map(|call| call.sent), Ok(first[0].sent.clone()));
     // Another definition would send something else, which is not sent at all.
     let other = super::again(
         &state,
@@ -337,7 +337,7 @@ fn a_call_in_doubt_is_sent_just_as_it_was_and_counted() {
         CallKind::Model,
         &first[0].journaled,
     );
-    assert_eq!(other, None);
+    assert_eq!(other.unwrap_err().code, code::PROMPT.id);
 }
 
 /// A task whose conversation has grown, with its answer; and what follows.

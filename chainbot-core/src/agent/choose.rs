@@ -1,12 +1,14 @@
 //! Which tools a task is offered when more are granted than a model finds its way among: those whose words fit the task best (BM25).
 //!
-//! Invariants: the same tools and task give the same choice; what is left out is named, for the record. Must not know models or families.
+//! Invariants: the same tools and task give the same choice; what is left out is named, for the record; of a long task so many words count as of a
+//! search in the memory. Must not know models or families.
 
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
 use crate::model::ToolSpec;
+use crate::port::Terms;
 use crate::task::estimate_tokens;
 
 /// Tools that are all offered: small models choose badly among more.
@@ -54,7 +56,7 @@ fn size(tool: &ToolSpec) -> u64 {
 
 /// How well each tool's words fit those of the task.
 fn scores(tools: &[ToolSpec], task: &str) -> Vec<f64> {
-    let wanted: BTreeSet<String> = words(task).collect();
+    let wanted: BTreeSet<String> = Terms::of(task).words().iter().flat_map(|word| words(word)).collect();
     let texts: Vec<Vec<String>> = tools.iter().map(text_of).collect();
     let count = texts.len() as f64;
     let mean = texts.iter().map(Vec::len).sum::<usize>() as f64 / count;

@@ -474,6 +474,10 @@ pub trait Store: Send + Sync {
     fn agents(&self, _scope: &Scope, _filter: &AgentFilter) -> Result<Page<StoredAgent>> {
         Err(no_agents())
     }
+    /// How many agents that are not deleted there are of each type in each state.
+    fn agent_counts(&self) -> Result<Vec<(String, AgentState, u64)>> {
+        Err(no_agents())
+    }
     /// What agents used of models from a day on, the newest first; `limit` rows at most.
     fn usage(
         &self,

@@ -22,9 +22,9 @@ use super::system::{Reading, System};
 use crate::env::Env;
 use crate::error::code::general;
 use crate::error::{Error, Result};
-use crate::limits::{ALERT_LOOKS, PAGE_MAX};
+use crate::limits::ALERT_LOOKS;
 use crate::meter::Meters;
-use crate::port::{AgentFilter, AgentState, EventBus, Scope, Store};
+use crate::port::{AgentState, EventBus, Scope, Store};
 use crate::runtime::{Component, announce};
 use crate::task::AgentKind;
 
@@ -45,9 +45,9 @@ const UNREADABLE: f64 = 0.3;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AgentsSeen {
     /// Those that take tasks.
-    pub live: usize,
+    pub live: u64,
     /// Of each type, in the order of [`AgentKind::ALL`]: those that take tasks, and those in error.
-    pub of: [usize; AgentKind::ALL.len()],
+    pub of: [u64; AgentKind::ALL.len()],
 }
 
 /// What the operator decides.
@@ -291,22 +291,14 @@ impl Monitor {
     /// `None` when they cannot be read, of which the health report tells.
     fn count_agents(&self) -> Option<AgentsSeen> {
         let mut seen = AgentsSeen::default();
-        let mut after = None;
-        loop {
-            let filter = AgentFilter { id: None, after: after.take(), limit: PAGE_MAX };
-            let page = self.store.agents(&Scope::All, &filter).ok()?;
-            for stored in &page.items {
-                let place = AgentKind::ALL.iter().position(|kind| kind.as_str() == stored.kind);
-                if let Some(place) = place.filter(|_| stored.state != AgentState::Terminated) {
-                    seen.of[place] += 1;
-                    seen.live += usize::from(stored.state == AgentState::Live);
-                }
-            }
-            after = page.items.last().map(|stored| stored.workflow.name.clone());
-            if !page.more || after.is_none() {
-                return Some(seen);
+        for (kind, state, count) in self.store.agent_counts().ok()? {
+            let place = AgentKind::ALL.iter().position(|known| known.as_str() == kind);
+            if let Some(place) = place.filter(|_| state != AgentState::Terminated) {
+                seen.of[place] += count;
+                seen.live += if state == AgentState::Live { count } else { 0 };
             }
         }
+        Some(seen)
     }
 
     /// One look, and word of what changed.

@@ -61,10 +61,10 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, DayUse, IdempotencyHit,
-    ListedWorkflow, MessageFilter, Page, PendingMessage, ProbeRows, Recovery, RunFilter, Scope, SecretRows,
-    Store, StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredProbe, StoredQuestion, StoredRun,
-    StoredSecret, StoredVersion, StoredWorkflow, UsageRow, WorkflowFilter,
+    AgentFilter, AgentMemory, AgentState, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, DayUse,
+    IdempotencyHit, ListedWorkflow, MessageFilter, Page, PendingMessage, ProbeRows, Recovery, RunFilter,
+    Scope, SecretRows, Store, StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredProbe,
+    StoredQuestion, StoredRun, StoredSecret, StoredVersion, StoredWorkflow, UsageRow, WorkflowFilter,
 };
 
 /// How to open a store.
@@ -303,6 +303,10 @@ impl Store for SqliteStore {
 
     fn agents(&self, scope: &Scope, filter: &AgentFilter) -> Result<Page<StoredAgent>> {
         self.rows(|conn| agent::list(conn, scope, filter))
+    }
+
+    fn agent_counts(&self) -> Result<Vec<(String, AgentState, u64)>> {
+        self.rows(agent::counts)
     }
 
     fn day_usage(&self, day: u32) -> Result<Vec<DayUse>> {

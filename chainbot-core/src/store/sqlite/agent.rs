@@ -34,6 +34,8 @@ const LIST: &str = "SELECT w.id, w.name, d.hash, w.version, d.source, w.created_
      AND (?3 OR w.owner IS ?4 OR w.shared <= ?5) ORDER BY w.name LIMIT ?2";
 const COUNT: &str = "SELECT count(*) FROM agent a JOIN workflow w ON w.id = a.workflow \
      WHERE w.deleted_at IS NULL AND (?1 OR w.owner IS ?2 OR w.shared <= ?3)";
+const BY_STATE: &str = "SELECT a.kind, a.state, count(*) FROM agent a JOIN workflow w ON w.id = a.workflow \
+     WHERE w.deleted_at IS NULL GROUP BY a.kind, a.state";
 const USAGE: &str = "SELECT u.day, u.agent, u.provider, u.model, u.calls, u.input, u.cached, u.output, u.cost \
      FROM model_usage u JOIN workflow w ON w.id = u.agent WHERE u.day >= ?1 AND (?2 IS NULL OR u.agent = ?2) \
      AND (?3 OR w.owner IS ?4 OR w.shared <= ?5) ORDER BY u.day DESC, u.cost DESC LIMIT ?6";
@@ -112,6 +114,15 @@ pub fn list(conn: &Connection, of: &Scope, filter: &AgentFilter) -> rusqlite::Re
     Ok(Page { items, total: total.unsigned_abs(), more })
 }
 
+/// How many agents that are not deleted there are of each type in each state.
+pub fn counts(conn: &Connection) -> rusqlite::Result<Vec<(String, AgentState, u64)>> {
+    let mut statement = conn.prepare_cached(BY_STATE)?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, state_of(row.get(1)?), row.get::<_, i64>(2)?.unsigned_abs()))
+    })?;
+    rows.collect()
+}
+
 /// What was used from a day on, the newest first; `limit` rows at most.
 pub fn usage(
     conn: &Connection,
@@ -155,17 +166,21 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredAgent> {
     Ok(StoredAgent {
         workflow,
         kind: row.get(10)?,
-        state: match row.get::<_, u8>(11)? {
-            0 => AgentState::Live,
-            1 => AgentState::Error,
-            _ => AgentState::Terminated,
-        },
+        state: state_of(row.get(11)?),
         reason: row.get(12)?,
         failed_in_row: row.get(13)?,
         done: row.get::<_, i64>(14)?.unsigned_abs(),
         failed: row.get::<_, i64>(15)?.unsigned_abs(),
         last_at: Timestamp(row.get(16)?),
     })
+}
+
+fn state_of(number: u8) -> AgentState {
+    match number {
+        0 => AgentState::Live,
+        1 => AgentState::Error,
+        _ => AgentState::Terminated,
+    }
 }
 
 fn number(state: AgentState) -> u8 {

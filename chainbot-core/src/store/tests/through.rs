@@ -10,10 +10,10 @@ use crate::model::event::Committed;
 use crate::model::{EffectKey, Record, RunRow};
 use crate::port::upkeep::{Room, Tidied, Upkeep};
 use crate::port::{
-    AgentFilter, AgentMemory, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, DayUse, IdempotencyHit,
-    ListedWorkflow, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Scope, Store, StoredAccounts,
-    StoredAgent, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion, StoredWorkflow,
-    UsageRow, WorkflowFilter,
+    AgentFilter, AgentMemory, AgentState, AuditFilter, AuditRow, AuditVerdict, Automation, Batch, DayUse,
+    IdempotencyHit, ListedWorkflow, MessageFilter, Page, PendingMessage, Recovery, RunFilter, Scope, Store,
+    StoredAccounts, StoredAgent, StoredListen, StoredMessage, StoredQuestion, StoredRun, StoredVersion,
+    StoredWorkflow, UsageRow, WorkflowFilter,
 };
 
 /// What is a [`Store`] by being in front of one.
@@ -152,6 +152,10 @@ pub(crate) trait Through: Send + Sync {
         limit: u32,
     ) -> Result<Vec<UsageRow>> {
         self.inner().usage(scope, agent, since, limit)
+    }
+
+    fn agent_counts(&self) -> Result<Vec<(String, AgentState, u64)>> {
+        self.inner().agent_counts()
     }
 
     fn day_usage(&self, day: u32) -> Result<Vec<DayUse>> {
@@ -300,6 +304,10 @@ impl<T: Through> Store for T {
         limit: u32,
     ) -> Result<Vec<UsageRow>> {
         Through::usage(self, scope, agent, since, limit)
+    }
+
+    fn agent_counts(&self) -> Result<Vec<(String, AgentState, u64)>> {
+        Through::agent_counts(self)
     }
 
     fn day_usage(&self, day: u32) -> Result<Vec<DayUse>> {

@@ -34,7 +34,7 @@ fn settings() -> Vec<String> {
     model_server::settings(model_server::serve(answer), &json!({ "max_output": 64 }))
 }
 
-fn made(client: &Client, path: &str, kind: &str, body: &str) -> Value {
+pub fn made(client: &Client, path: &str, kind: &str, body: &str) -> Value {
     let reply = client.send("POST", path, kind, body).unwrap();
     assert_eq!(reply.status, 201, "{path}: {}", reply.body);
     reply.body

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chainbot_core::agent::tool::mcp::{McpAddress, McpServer, McpServers, McpToolView, McpTools, McpWay};
-use chainbot_core::agent::tool::{ToolFamily, ToolOwner, ToolRequest};
+use chainbot_core::agent::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
 use chainbot_core::env::Env;
 use chainbot_core::id::{RunId, WorkflowId};
-use chainbot_core::model::EffectKey;
+use chainbot_core::model::{EffectKey, StepError};
 use chainbot_core::net::{Egress, Policy};
 use chainbot_core::step::Executors;
 use serde_json::{Map, Value, json};
@@ -47,6 +47,27 @@ fn view(schema: Value) -> McpToolView {
     }
 }
 
+/// What an agent gets of a server's tool that it is granted.
+pub async fn used(
+    tools: &McpTools,
+    server: &str,
+    name: &str,
+    arguments: Value,
+    timeout: Duration,
+) -> Result<ToolOutcome, StepError> {
+    let owner = ToolOwner {
+        agent: WorkflowId::from([1; 16]),
+        name: "butler".to_owned(),
+        owner: None,
+        run: RunId::from([2; 16]),
+        depth: 0,
+    };
+    let grant = json!({ server: [name] });
+    let spec = tools.offers(&grant, &owner).await?.remove(0);
+    let (key, attempt, is_tainted) = (EffectKey([7; 16]), 1, false);
+    tools.call(&ToolRequest { spec, arguments, grant, key, attempt, owner, is_tainted, timeout }).await
+}
+
 /// Whether every call gave a result.
 async fn talk(url: &str, context: Option<&Value>) -> bool {
     let way = McpWay::Address(McpAddress { url: url.to_owned(), token: None });
@@ -63,20 +84,8 @@ async fn talk(url: &str, context: Option<&Value>) -> bool {
     let tools = McpTools::new(servers.clone(), Arc::new(Executors::new(egress, Env::system())));
     let mut is_good = true;
     for (name, arguments) in calls(&listed, context) {
-        let owner = ToolOwner {
-            agent: WorkflowId::from([1; 16]),
-            name: "butler".to_owned(),
-            owner: None,
-            run: RunId::from([2; 16]),
-            depth: 0,
-        };
-        let grant = json!({ "suite": [name] });
-        let spec = tools.offers(&grant, &owner).await.unwrap().remove(0);
-        let key = EffectKey([7; 16]);
-        let (attempt, is_tainted, timeout) = (1, false, TIMEOUT);
-        let request = ToolRequest { spec, arguments, grant, key, attempt, owner, is_tainted, timeout };
         // A tool's own error is a result.
-        is_good &= tools.call(&request).await.is_ok();
+        is_good &= used(&tools, "suite", &name, arguments, TIMEOUT).await.is_ok();
     }
     servers.stop().await;
     is_good

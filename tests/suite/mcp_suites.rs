@@ -12,15 +12,15 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chainbot_core::agent::tool::ToolOutcome;
 use chainbot_core::agent::tool::mcp::{McpProgram, McpServer, McpServers, McpTools, McpWay};
-use chainbot_core::agent::tool::{ToolFamily, ToolOutcome, ToolOwner, ToolRequest};
 use chainbot_core::env::Env;
-use chainbot_core::id::{RunId, WorkflowId};
-use chainbot_core::model::{EffectKey, StepError};
+use chainbot_core::model::StepError;
 use chainbot_core::net::{Egress, Policy};
 use chainbot_core::step::Executors;
 use serde_json::{Value, json};
 
+use crate::mcp_client::used;
 use crate::server::{Server, data};
 use crate::support::{has_tool, root, skip};
 
@@ -264,19 +264,7 @@ async fn at_our_client(peers: &Peers) {
 }
 
 async fn call(tools: &McpTools, name: &str, arguments: Value, ms: u64) -> Result<ToolOutcome, StepError> {
-    let owner = ToolOwner {
-        agent: WorkflowId::from([1; 16]),
-        name: "butler".to_owned(),
-        owner: None,
-        run: RunId::from([2; 16]),
-        depth: 0,
-    };
-    let grant = json!({ "everything": [name] });
-    let spec = tools.offers(&grant, &owner).await?.remove(0);
-    let (key, timeout) = (EffectKey([7; 16]), Duration::from_millis(ms));
-    tools
-        .call(&ToolRequest { spec, arguments, grant, key, attempt: 1, owner, is_tainted: false, timeout })
-        .await
+    used(tools, "everything", name, arguments, Duration::from_millis(ms)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

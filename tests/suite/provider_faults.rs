@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::budgets::made;
 use crate::crash::client::Client;
 use crate::crash::host::Host;
 use crate::model_server::{self, piece};
@@ -151,12 +152,6 @@ fn settings(port: u16) -> Vec<String> {
         format!("models.models={models}"),
         "models.default=\"well\"".to_owned(),
     ]
-}
-
-fn made(client: &Client, path: &str, kind: &str, body: &str) -> Value {
-    let reply = client.send("POST", path, kind, body).unwrap();
-    assert_eq!(reply.status, 201, "{path}: {}", reply.body);
-    reply.body
 }
 
 fn task(client: &Client, agent: &str) -> Value {
